@@ -1,0 +1,171 @@
+"""The program with a window: starts Qt, the loop, the services and the view-models, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from PySide6.QtCore import QCoreApplication, Qt, QtMsgType, qInstallMessageHandler
+from PySide6.QtCore import QMessageLogContext as MessageContext
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication, QMessageBox
+
+from studio.bootstrap import open_services
+from studio.concurrency import keep_gui_responsive
+from studio.errors import StudioError
+from studio.paths import DataPaths, resources_dir
+from studio.ui.event_loop import StudioEventLoop
+from studio.ui.main_window import MainWindow
+from studio.ui.screenshots import render_screenshots
+from studio.ui.single_instance import SingleInstance
+from studio.ui.theme import Theme, ThemeChoice
+from studio.viewmodels.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+_OFFSCREEN_NOISE = "This plugin does not support propagateSizeHints()"
+
+
+def run_gui(data_dir: Path | None, *, sample: bool = False) -> int:
+    """Open the window and run until it is closed; the exit code.
+
+    `sample`: make the sample knowledge base first, with its progress in the window.
+    A second start with the same data directory raises the window of the first and returns 0.
+    """
+    application = _application(sys.argv[:1])
+    try:
+        paths = DataPaths.resolve(data_dir)
+        paths.create()
+        with SingleInstance(paths.instance_lock) as instance:
+            if not instance.is_first:
+                return 0
+            keep_gui_responsive()
+            with asyncio.Runner(loop_factory=lambda: StudioEventLoop(application)) as runner:
+                runner.run(_run(application, data_dir, instance, sample=sample))
+    except StudioError as error:
+        log.error("cannot start: %s", error.full_message)
+        _say_cannot_start(error.full_message)
+        return error.exit_code
+    except OSError as error:
+        log.error("cannot start: %s", error)
+        _say_cannot_start(f"The data folder cannot be used: {error}. Choose another with --data-dir.")
+        return 1
+    return 0
+
+
+def run_demo_screenshots(data_dir: Path, kb_name: str, query: str, output: Path) -> list[Path]:
+    """Render the window over a knowledge base to PNG files, with or without a display; their paths.
+
+    Search, ingest and generations, light and dark, 1440×900. Raises StudioError when the knowledge
+    base is not there or nothing is found in it.
+    """
+    if not _has_display():
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    application = _application(sys.argv[:1])
+
+    async def render() -> list[Path]:
+        async with open_services(data_dir) as services:
+            return await render_screenshots(services, Theme(application, resources_dir()), kb_name, query, output)
+
+    with asyncio.Runner(loop_factory=lambda: StudioEventLoop(application)) as runner:
+        return runner.run(render())
+
+
+async def _run(application: QApplication, data_dir: Path | None, instance: SingleInstance, *, sample: bool) -> None:
+    """Services open first and close last; the view-models and the window live inside."""
+    closing = asyncio.Event()
+    async with open_services(data_dir) as services:
+        theme = Theme(application, resources_dir())
+        theme.apply(ThemeChoice(str(services.config.get("theme"))))
+        workspace = Workspace(services)
+        window = MainWindow(workspace, theme)
+        window.closing.connect(closing.set)
+        instance.second_start.connect(window.bring_to_front)
+
+        def begin() -> None:
+            workspace.start()
+            if sample:
+                window.load_sample()
+            # Heavy imports stall this thread for a moment; by now the person sees the window.
+            workspace.warm_up()
+
+        window.painted.connect(begin)
+        with _closing_on_signals(closing):
+            window.show()
+            try:
+                await closing.wait()
+            finally:
+                window.hide()
+                await workspace.close()
+                window.deleteLater()
+                await asyncio.sleep(0)
+    log.info("ended in order")
+
+
+@contextlib.contextmanager
+def _closing_on_signals(closing: asyncio.Event) -> Iterator[None]:
+    """Interrupt and terminate close the program the way its window does."""
+    loop = asyncio.get_running_loop()
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, closing.set)
+            handled.append(number)
+        except (NotImplementedError, RuntimeError):  # Windows: the console ends the process by itself
+            break
+    try:
+        yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+def _application(argv: list[str]) -> QApplication:
+    existing = QCoreApplication.instance()
+    if isinstance(existing, QApplication):
+        application = existing
+    else:
+        QGuiApplication.setHighDpiScaleFactorRoundingPolicy(
+            Qt.HighDpiScaleFactorRoundingPolicy.PassThrough
+        )
+        qInstallMessageHandler(_qt_message)
+        application = QApplication(argv)
+    application.setApplicationName("rag-studio")
+    application.setApplicationDisplayName("RAG Studio")
+    application.setDesktopFileName("rag-studio")
+    application.setQuitOnLastWindowClosed(False)
+    return application
+
+
+def _qt_message(kind: QtMsgType, context: MessageContext, message: str) -> None:
+    """Qt's messages go where the program's do."""
+    if message == _OFFSCREEN_NOISE:
+        return
+    levels = {
+        QtMsgType.QtDebugMsg: logging.DEBUG,
+        QtMsgType.QtInfoMsg: logging.INFO,
+        QtMsgType.QtWarningMsg: logging.WARNING,
+    }
+    logging.getLogger("qt").log(levels.get(kind, logging.ERROR), "%s", message)
+
+
+def _has_display() -> bool:
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("QT_QPA_PLATFORM"))
+
+
+def _say_cannot_start(text: str) -> None:
+    """There is no window to say it in; without a display the log has it."""
+    sys.stderr.write(f"rag-studio: {text}\n")
+    if QGuiApplication.platformName() != "offscreen":
+        box = QMessageBox(QMessageBox.Icon.Critical, "RAG Studio", text)
+        box.exec()
+
+

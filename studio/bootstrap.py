@@ -1,0 +1,83 @@
+"""The composition root: builds every service once and closes them in order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.config import Config
+from studio.documents.parser_pool import ParserPool
+from studio.embedding.models import ModelCatalog
+from studio.embedding.pool import EmbedderPool
+from studio.index.stores import Stores
+from studio.memory import MemoryCoordinator
+from studio.paths import DataPaths, resources_dir
+from studio.services.ingest import IngestService
+from studio.services.library import LibraryService
+from studio.services.maintenance import MaintenanceService
+from studio.services.models import ModelService
+from studio.services.quality import QualityService
+from studio.services.sample import SampleService
+from studio.services.search import SearchService
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All use cases, wired together."""
+
+    paths: DataPaths
+    config: Config
+    library: LibraryService
+    ingest: IngestService
+    search: SearchService
+    maintenance: MaintenanceService
+    models: ModelService
+    quality: QualityService
+    sample: SampleService
+    memory: MemoryCoordinator
+
+
+@asynccontextmanager
+async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]:
+    """Open the data directory and hand out its services; on leaving, workers end first, the catalog last.
+
+    Raises StorageFault when the data directory cannot be used.
+    """
+    paths = DataPaths.resolve(data_dir)
+    async with AsyncExitStack() as stack:
+        stores = await Stores.open(paths)
+        stack.push_async_callback(stores.close)
+        config = Config(paths.config)
+        models = ModelCatalog(paths)
+        embedders = EmbedderPool(models, threads=config.integer("embed_threads"))
+        stack.push_async_callback(embedders.close)
+        parser = ParserPool(
+            config.integer("parse_workers"),
+            float(config.integer("parse_time_limit_s")),
+            config.integer("parse_memory_limit_mib") << 20,
+        )
+        stack.push_async_callback(parser.close)
+        memory = MemoryCoordinator(
+            config.integer("memory_budget_mib"),
+            lambda: {
+                "model": [model.pid for model in embedders.loaded()],
+                "parsers": list(parser.worker_pids),
+            },
+        )
+        library = LibraryService(stores, config)
+        ingest = IngestService(stores, embedders, parser)
+        search = SearchService(stores, embedders)
+        yield Services(
+            paths=paths,
+            config=config,
+            library=library,
+            ingest=ingest,
+            search=search,
+            maintenance=MaintenanceService(stores, config, models),
+            models=ModelService(stores, models, embedders),
+            quality=QualityService(stores, search),
+            sample=SampleService(library, ingest, resources_dir() / "samples"),
+            memory=memory,
+        )

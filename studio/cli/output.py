@@ -1,0 +1,100 @@
+"""What the command line prints: one JSON document or plain text on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+from studio.domain import IngestProgress, IngestStage
+from studio.errors import StudioError
+
+
+def plain(value: object) -> Any:
+    """Dataclasses, enums and paths as what JSON knows."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [plain(item) for item in value]
+    return value
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    text = json.dumps(plain(value), ensure_ascii=False, indent=2)
+    sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
+
+
+def print_error(error: StudioError, *, as_json: bool) -> None:
+    """The message on stderr; with --json also as the document on stdout."""
+    sys.stderr.write(f"rag-studio: {error.full_message}\n")
+    if as_json:
+        print_json({"error": {"type": type(error).__name__, "message": str(error), "way_out": error.way_out}})
+
+
+def table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> str:
+    """Columns aligned by their widest cell."""
+    cells = [[str(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+class ProgressLine:
+    """A line on stderr that tells how a job goes: rewritten on a terminal, one per stage elsewhere."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._stage: IngestStage | str | None = None
+
+    def ingest(self, progress: IngestProgress) -> None:
+        """A snapshot of an ingest."""
+        text = f"{progress.stage.value}: {progress.files_done} of {progress.files_total} files"
+        if progress.files_failed:
+            text += f", {progress.files_failed} failed"
+        if progress.chunks_done:
+            text += f", {progress.chunks_done} chunks, {progress.chunks_per_second:.0f}/s"
+        if progress.seconds_left is not None:
+            text += f", about {progress.seconds_left:.0f} s left"
+        self._show(progress.stage, text)
+
+    def download(self, done: int, total: int | None, what: str) -> None:
+        """Bytes of a download."""
+        self._show(what, f"{what}: {size(done)}" + (f" of {size(total)}" if total else ""))
+
+    def count(self, done: int, total: int) -> None:
+        """Steps of a long command."""
+        self._show("searching", f"searching: {done} of {total}")
+
+    def close(self) -> None:
+        """End the line."""
+        if self._terminal and self._stage is not None:
+            sys.stderr.write("\n")
+
+    def _show(self, stage: IngestStage | str, text: str) -> None:
+        if self._terminal:
+            sys.stderr.write(f"\r\x1b[K{text}")
+        elif stage != self._stage:
+            sys.stderr.write(f"{text}\n")
+        self._stage = stage
+        sys.stderr.flush()

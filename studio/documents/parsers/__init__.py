@@ -1,0 +1,57 @@
+"""The registry of parsers: one entry per kind of document.
+
+Only the parser worker imports this package: parsers meet untrusted bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from studio.documents.parsers import (
+    data,
+    epub,
+    html,
+    mail,
+    markdown,
+    odf,
+    pdf,
+    plain,
+    rtf,
+    sheets,
+    slides,
+    tabular,
+    word,
+)
+from studio.documents.parsers.base import Parser
+from studio.documents.parsers.detect import detect
+from studio.domain import ParsedDocument
+
+PARSERS: Mapping[str, Parser] = {
+    "pdf": pdf.parse,
+    "docx": word.parse,
+    "pptx": slides.parse,
+    "xlsx": sheets.parse_xlsx,
+    "xls": sheets.parse_xls,
+    "ods": sheets.parse_ods,
+    "odt": odf.parse_odt,
+    "odp": odf.parse_odp,
+    "epub": epub.parse,
+    "rtf": rtf.parse,
+    "html": html.parse,
+    "markdown": markdown.parse,
+    "text": plain.parse,
+    "jsonl": tabular.parse_jsonl,
+    "csv": tabular.parse_csv,
+    "tsv": tabular.parse_tsv,
+    "parquet": data.parse_parquet,
+    "json": data.parse_json,
+    "ipynb": data.parse_notebook,
+    "eml": mail.parse_eml,
+    "mbox": mail.parse_mbox,
+}
+
+
+def parse_file(path: Path) -> Iterator[ParsedDocument]:
+    """The documents of a regular file. Raises DocumentFault, or whatever a broken file provokes in a parser."""
+    yield from PARSERS[detect(path)](path)

@@ -1,0 +1,217 @@
+"""What all parsers share: cleaned text, location spans, limits and faults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from studio.documents.chunker import segment
+from studio.domain import PageCounts, ParsedDocument, Span
+from studio.errors import DocumentFault, FailureCode
+
+Parser = Callable[[Path], Iterator[ParsedDocument]]
+
+MAX_TEXT_CHARS = 32_000_000
+"""Longest text of one document; above it the memory of a worker would not do."""
+MAX_FILE_BYTES = 256 << 20
+"""Largest file that a parser reads into memory as a whole."""
+HEADING_SEPARATOR = " › "
+MAX_HEADING_CHARS = 120
+
+_LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_UNWANTED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ud800-\udfff\ufeff\ufffe\uffff]")
+_SPACES = re.compile(r"\s+")
+_FILE_NAME_TITLE = re.compile(
+    r"\.(docx?|dotx?|pptx?|xlsx?|odt|rtf|indd|qxd|tex|dvi|txt|pdf|p65|fm|wpd)$", re.IGNORECASE
+)
+_TITLE_PREFIX = re.compile(r"^microsoft (word|powerpoint|excel) - ", re.IGNORECASE)
+_PLACEHOLDER_TITLES = {
+    "untitled",
+    "untitled document",
+    "unknown",
+    "title",
+    "document",
+    "none",
+    "powerpoint presentation",
+}
+
+
+def corrupt(what: str = "", why: str = "") -> DocumentFault:
+    """The file is damaged: `what` names the format ("PDF"), `why` is a clause about the cause."""
+    detail = f": {why}" if why else ""
+    return DocumentFault(
+        FailureCode.CORRUPT,
+        f"This {what} file is damaged and cannot be read{detail}."
+        if what
+        else "The file is damaged and cannot be read.",
+        way_out="Open it in the program it was made with and save it again, or fetch it anew.",
+    )
+
+
+def unsupported(message: str, way_out: str = "") -> DocumentFault:
+    """The format is none that can be indexed."""
+    return DocumentFault(FailureCode.UNSUPPORTED, message, way_out=way_out)
+
+
+def encrypted(what: str) -> DocumentFault:
+    """The file wants a password."""
+    return DocumentFault(
+        FailureCode.ENCRYPTED,
+        f"This {what} file is protected by a password.",
+        way_out="Remove the password in the program it was made with and add the file again.",
+    )
+
+
+def empty(message: str = "The file is empty (0 bytes).") -> DocumentFault:
+    """There is nothing in the file."""
+    return DocumentFault(FailureCode.EMPTY, message)
+
+
+def no_text(message: str, way_out: str = "") -> DocumentFault:
+    """The file is sound but holds no text."""
+    return DocumentFault(FailureCode.NO_TEXT, message, way_out=way_out)
+
+
+def too_large(message: str) -> DocumentFault:
+    """The file, or what it unpacks to, goes beyond what one worker may hold."""
+    return DocumentFault(FailureCode.TOO_LARGE, message, way_out="Split it into smaller files.")
+
+
+def read_all(path: Path) -> bytes:
+    """The whole file. Raises DocumentFault above `MAX_FILE_BYTES`."""
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise too_large(
+            f"The file is too large for one document ({size >> 20} MB; the limit is {MAX_FILE_BYTES >> 20} MB)."
+        )
+    return path.read_bytes()
+
+
+def clean(text: str) -> str:
+    """Text with `\\n` line ends and without control characters, lone surrogates and soft hyphens."""
+    return _UNWANTED.sub(_replace_unwanted, _LINE_ENDS.sub("\n", text))
+
+
+def _replace_unwanted(match: re.Match[str]) -> str:
+    return "\ufffd" if "\ud800" <= match.group() <= "\udfff" else ""
+
+
+def one_line(text: str) -> str:
+    """Cleaned text with every run of white space as a single space."""
+    return _SPACES.sub(" ", clean(text)).strip()
+
+
+def choose_title(declared: str | None, first_heading: str, path: Path) -> str:
+    """The declared title if it is one, else the first heading, else the file's name."""
+    title = _TITLE_PREFIX.sub("", one_line(declared or ""))
+    sane = 1 < len(title) <= 300 and title.lower() not in _PLACEHOLDER_TITLES and "\ufffd" not in title
+    if sane and not _FILE_NAME_TITLE.search(title) and any(c.isalnum() for c in title):
+        return title
+    return one_line(first_heading)[:300] or one_line(path.stem)
+
+
+class TextBuilder:
+    """Collects paragraphs, headings and pages, and remembers where each begins."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+        self._marks: list[tuple[int, int | None, str, bool]] = []
+        self._pending: tuple[int | None, str, bool] | None = (None, "", False)
+        self._path: list[tuple[int, str]] = []
+        self._page: int | None = None
+        self.first_heading = ""
+
+    def begin(self, *, page: int | None = None, anchor: str = "", hard: bool = False) -> None:
+        """Whatever is added next starts a new span."""
+        hard = hard or (self._pending is not None and self._pending[2])
+        self._page = page
+        self._pending = (page, anchor, hard)
+
+    def heading(self, level: int, title: str) -> None:
+        """Add a heading; what follows is anchored at its path of titles, outermost first."""
+        title = one_line(title)
+        if not title:
+            return
+        self.first_heading = self.first_heading or title
+        self._path = [(outer, name) for outer, name in self._path if outer < level] + [
+            (level, title[:MAX_HEADING_CHARS])
+        ]
+        self.begin(page=self._page, anchor=HEADING_SEPARATOR.join(name for _, name in self._path))
+        self.block(title)
+
+    def block(self, text: str, gap: str = "\n\n") -> None:
+        """Add a paragraph, `gap` after the one before. White space at its ends is dropped."""
+        text = clean(text).strip()
+        if not text:
+            return
+        if self._length:
+            self._append(gap)
+        if self._pending is not None:
+            self._marks.append((self._length, *self._pending))
+            self._pending = None
+        self._append(text)
+
+    def line(self, text: str) -> None:
+        """Add a line directly below the one before."""
+        self.block(text, gap="\n")
+
+    def _append(self, text: str) -> None:
+        self._length += len(text)
+        if self._length > MAX_TEXT_CHARS:
+            raise text_too_large()
+        self._parts.append(text)
+
+    def build(self) -> tuple[str, tuple[Span, ...]]:
+        """The text and the spans that cover it."""
+        text = "".join(self._parts)
+        ends = [mark[0] for mark in self._marks[1:]] + [len(text)] * bool(self._marks)
+        spans = tuple(
+            Span(start, end, page, anchor, hard)
+            for (start, page, anchor, hard), end in zip(self._marks, ends, strict=True)
+        )
+        return text, spans
+
+
+def text_too_large() -> DocumentFault:
+    """The text of one document exceeds `MAX_TEXT_CHARS`."""
+    return too_large(f"The document holds more than {MAX_TEXT_CHARS // 1_000_000} million characters of text.")
+
+
+def make_document(
+    text: str,
+    spans: tuple[Span, ...],
+    kind: str,
+    *,
+    title: str = "",
+    author: str = "",
+    licence: str = "",
+    created: str = "",
+    external_id: str = "",
+    row: int = 0,
+    pages: PageCounts | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> ParsedDocument:
+    """A parsed document with its segments.
+
+    Raises DocumentFault NO_TEXT without a letter or digit to index, TOO_LARGE beyond `MAX_TEXT_CHARS`.
+    """
+    if len(text) > MAX_TEXT_CHARS:
+        raise text_too_large()
+    if not text or text.isspace():
+        raise no_text("The file holds no text.")
+    return ParsedDocument(
+        text=text,
+        spans=spans or (Span(0, len(text)),),
+        segments=segment(text, spans),
+        kind=kind,
+        title=title,
+        author=one_line(author)[:300],
+        licence=one_line(licence)[:300],
+        created=one_line(created)[:40],
+        external_id=external_id,
+        row=row,
+        pages=pages or PageCounts(),
+        metadata=metadata or {},
+    )

@@ -1,0 +1,171 @@
+"""What a file really is: the content decides, its name only settles what content leaves open."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+from studio.documents.kinds import file_kind
+from studio.documents.parsers.base import corrupt, empty, encrypted, unsupported
+from studio.documents.parsers.encodings import bom_encoding, is_binary, utf16_without_bom
+from studio.errors import DocumentFault
+
+HEAD_BYTES = 1 << 16
+_OLE_SCAN_BYTES = 64 << 20
+_OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+_ZIP_MEMBERS = (
+    ("word/document.xml", "docx"),
+    ("word/document2.xml", "docx"),
+    ("ppt/presentation.xml", "pptx"),
+    ("xl/workbook.xml", "xlsx"),
+    ("xl/workbook.bin", "xlsx"),
+)
+_MIMETYPES = {
+    "application/epub+zip": "epub",
+    "application/vnd.oasis.opendocument.text": "odt",
+    "application/vnd.oasis.opendocument.text-template": "odt",
+    "application/vnd.oasis.opendocument.presentation": "odp",
+    "application/vnd.oasis.opendocument.presentation-template": "odp",
+    "application/vnd.oasis.opendocument.spreadsheet": "ods",
+    "application/vnd.oasis.opendocument.spreadsheet-template": "ods",
+}
+_NAMES = {
+    "pdf": "PDF",
+    "docx": "Word",
+    "pptx": "PowerPoint",
+    "xlsx": "Excel",
+    "xls": "Excel",
+    "odt": "OpenDocument",
+    "odp": "OpenDocument",
+    "ods": "OpenDocument",
+    "epub": "EPUB",
+    "parquet": "Parquet",
+}
+_BINARY_MAGIC = (
+    (b"\x89PNG", "an image"),
+    (b"\xff\xd8\xff", "an image"),
+    (b"GIF8", "an image"),
+    (b"II*\0", "an image"),
+    (b"MM\0*", "an image"),
+    (b"\x1f\x8b", "a compressed archive"),
+    (b"7z\xbc\xaf", "a compressed archive"),
+    (b"Rar!", "a compressed archive"),
+    (b"BZh", "a compressed archive"),
+    (b"\xfd7zXZ", "a compressed archive"),
+    (b"\x28\xb5\x2f\xfd", "a compressed archive"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"SQLite format 3", "a database"),
+    (b"ID3", "an audio file"),
+    (b"OggS", "an audio or video file"),
+)
+_HTML = re.compile(
+    r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE | re.DOTALL
+)
+_TEXT_KINDS = frozenset({"text", "html", "markdown", "jsonl", "csv", "tsv", "json", "ipynb", "eml", "mbox"})
+_HTML_MAY_REPLACE = frozenset({"text"})
+_KEEP_AS_SOURCE = frozenset({".xml", ".xsl", ".svg", ".vue", ".svelte", ".php"})
+
+
+def detect(path: Path) -> str:
+    """The kind of a readable regular file.
+
+    Raises DocumentFault: EMPTY, ENCRYPTED, CORRUPT (the name promises a format the content is not),
+    UNSUPPORTED.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    if not head:
+        raise empty()
+    promised = file_kind(path)
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
+        return _zip_kind(path, promised)
+    if head.startswith(_OLE_MAGIC):
+        return _ole_kind(path, promised)
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith(b"%PDF-"):
+        return "pdf"
+    if promised == "pdf" and (b"%PDF-" in head or b"endobj" in head):
+        return "pdf"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{\\rtf"):
+        return "rtf"
+    if promised == "rtf" and head.startswith(b"{\\"):
+        return "rtf"  # a fragment without its header
+    if is_binary(head):
+        raise _binary_fault(head, path, promised)
+    return _text_kind(head, promised, path)
+
+
+def _text_kind(head: bytes, promised: str, path: Path) -> str:
+    kind = promised if promised in _TEXT_KINDS else "text"
+    if kind in _HTML_MAY_REPLACE and path.suffix.lower() not in _KEEP_AS_SOURCE:
+        encoding = bom_encoding(head) or utf16_without_bom(head[:4096]) or "latin-1"
+        if _HTML.match(head[:8192].decode(encoding, "replace").lstrip("\ufeffï»¿")):
+            return "html"
+    return kind
+
+
+def _binary_fault(head: bytes, path: Path, promised: str) -> DocumentFault:
+    if promised in _NAMES:
+        return corrupt(_NAMES[promised], f"its content is not that of a {_NAMES[promised]} file")
+    for magic, what in _BINARY_MAGIC:
+        if head.startswith(magic):
+            return unsupported(f"This file is {what}; there is no text in it to search.")
+    if head[4:8] == b"ftyp":
+        return unsupported("This file is an audio or video file; there is no text in it to search.")
+    suffix = path.suffix.lower()
+    if promised in _TEXT_KINDS:
+        return unsupported(f"This file is named {suffix} but holds binary data, not text.")
+    return unsupported(f"Files of this type ({suffix or 'no extension'}) cannot be read; the content is binary.")
+
+
+def _zip_kind(path: Path, promised: str) -> str:
+    what = _NAMES.get(promised, "ZIP")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            mimetype = ""
+            if "mimetype" in names and archive.getinfo("mimetype").file_size < 256:
+                mimetype = archive.read("mimetype").decode("ascii", "replace").strip()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
+        raise corrupt(what, "it is incomplete or was changed on the way, its table of contents is missing") from error
+    if mimetype in _MIMETYPES:
+        return _MIMETYPES[mimetype]
+    for member, kind in _ZIP_MEMBERS:
+        if member in names:
+            return kind
+    if "[Content_Types].xml" in names and promised in ("docx", "pptx", "xlsx"):
+        return promised
+    if "META-INF/container.xml" in names:
+        return "epub"
+    if "content.xml" in names and promised in ("odt", "odp", "ods"):
+        return promised
+    if promised in _NAMES:
+        raise corrupt(what, "parts of it are missing")
+    raise unsupported("This file is a ZIP archive.", "Unpack it and add the folder instead.")
+
+
+def _ole_kind(path: Path, promised: str) -> str:
+    """Old Office formats share one container; the names of its streams tell them apart."""
+    with path.open("rb") as stream:
+        data = stream.read(_OLE_SCAN_BYTES)
+
+    def has(name: str) -> bool:
+        return (name + "\0").encode("utf-16-le") in data
+
+    if has("EncryptedPackage"):
+        raise encrypted(_NAMES.get(promised, "Office"))
+    if has("WordDocument"):
+        raise unsupported("The old Word format (.doc) cannot be read.", "Save it as .docx and add that file.")
+    if has("PowerPoint Document"):
+        raise unsupported("The old PowerPoint format (.ppt) cannot be read.", "Save it as .pptx and add that file.")
+    if has("Workbook") or has("Book"):
+        return "xls"
+    if has("__properties_version1.0"):
+        raise unsupported("Outlook messages (.msg) cannot be read.", "Save the message as .eml and add that file.")
+    if promised in _NAMES:
+        raise corrupt(_NAMES[promised], f"its content is not that of a {_NAMES[promised]} file")
+    raise unsupported("This old Office format cannot be read.", "Save it in a current format and add that file.")

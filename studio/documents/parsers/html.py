@@ -1,0 +1,263 @@
+"""HTML and XHTML as a reader sees them (the only importer of selectolax)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from studio.documents.parsers.base import TextBuilder, choose_title, clean, make_document, one_line, read_all
+from studio.documents.parsers.encodings import decode
+from studio.domain import ParsedDocument
+
+LONG_CELL_CHARS = 300
+"""A table row with a longer cell is layout, not data: its cells become paragraphs."""
+
+_CHARSET = re.compile(
+    rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)|<\?xml[^>]+encoding\s*=\s*["']([\w.:-]+)""", re.IGNORECASE
+)
+_DROPPED = frozenset(
+    {
+        "script",
+        "style",
+        "noscript",
+        "template",
+        "nav",
+        "svg",
+        "iframe",
+        "object",
+        "embed",
+        "canvas",
+        "audio",
+        "video",
+        "button",
+        "select",
+        "option",
+        "input",
+        "head",
+    }
+)
+_BLOCKS = frozenset(
+    {
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "header",
+        "hgroup",
+        "hr",
+        "legend",
+        "li",
+        "main",
+        "ol",
+        "p",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "tfoot",
+        "thead",
+        "caption",
+        "ul",
+    }
+)
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_DROPPED_ROLES = frozenset({"navigation", "search", "menu", "menubar"})
+_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_INLINE_SPACE = re.compile(r"[ \t\r\n\f]+")
+
+
+def parse(path: Path) -> Iterator[ParsedDocument]:
+    """One document; spans follow the headings."""
+    raw = read_all(path)
+    tree = LexborHTMLParser(decode_html(raw))
+    builder = TextBuilder()
+    add_html(builder, tree)
+    text, spans = builder.build()
+    yield make_document(
+        text,
+        spans,
+        "html",
+        title=choose_title(_first_text(tree, "head title, title"), builder.first_heading, path),
+        author=_meta(tree, "author", "dc.creator", "dcterms.creator", "article:author"),
+        licence=_licence(tree),
+        created=_meta(tree, "date", "dc.date", "dcterms.created", "article:published_time"),
+    )
+
+
+def decode_html(raw: bytes) -> str:
+    """Markup as text, by byte order mark, `<meta charset>` or XML declaration, else by guessing."""
+    declared = _CHARSET.search(raw[:8192])
+    name = next(filter(None, declared.groups()), b"").decode("ascii", "replace") if declared else None
+    return clean(decode(raw, name))
+
+
+def html_text(markup: str) -> str:
+    """The visible text of a piece of markup."""
+    builder = TextBuilder()
+    add_html(builder, LexborHTMLParser(clean(markup)))
+    return builder.build()[0]
+
+
+def add_html(builder: TextBuilder, tree: LexborHTMLParser) -> None:
+    """Add the visible text of a page to a text under construction."""
+    root = tree.css_first("main, [role=main]") or tree.body or tree.root
+    if tree.body is not None and root is not None and 2 * len(root.text()) < len(tree.body.text()):
+        root = tree.body  # not the main part after all
+    if root is not None:
+        _Walker(builder).walk(root)
+
+
+def _first_text(tree: LexborHTMLParser, selector: str) -> str:
+    node = tree.css_first(selector)
+    return node.text() if node is not None else ""
+
+
+def _meta(tree: LexborHTMLParser, *names: str) -> str:
+    for node in tree.css("meta"):
+        key = (node.attributes.get("name") or node.attributes.get("property") or "").lower()
+        if key in names:
+            return node.attributes.get("content") or ""
+    return ""
+
+
+def _licence(tree: LexborHTMLParser) -> str:
+    declared = _meta(tree, "license", "licence", "dcterms.license", "dc.rights", "dcterms.rights")
+    if declared:
+        return declared
+    node = tree.css_first('link[rel="license"], a[rel="license"]')
+    return (node.attributes.get("href") or "") if node is not None else ""
+
+
+class _Walker:
+    """Depth-first over the tree without recursion: pages nest deeper than Python's stack."""
+
+    def __init__(self, builder: TextBuilder) -> None:
+        self._builder = builder
+        self._inline: list[str] = []
+        self._rows: list[list[list[str]]] = []  # per open table row: cells, each a list of paragraphs
+        self._prefix = ""
+        self._pre = 0
+
+    def walk(self, root: LexborNode) -> None:
+        node: LexborNode | None = root
+        open_nodes: list[tuple[LexborNode, str]] = []
+        while node is not None:
+            tag = node.tag or ""
+            child = None
+            if tag == "-text":
+                self._text(node.text_content or "")
+            elif tag not in _DROPPED and not tag.startswith(("-", "!", "_")) and not self._hidden(node):
+                self._enter(tag)
+                child = node.child
+                if child is None:
+                    self._leave(tag)
+            if child is not None:
+                open_nodes.append((node, tag))
+                node = child
+                continue
+            following = node.next if open_nodes else None
+            while following is None and open_nodes:
+                node, tag = open_nodes.pop()
+                self._leave(tag)
+                following = node.next if open_nodes else None
+            node = following
+        self._flush()
+
+    @staticmethod
+    def _hidden(node: LexborNode) -> bool:
+        attributes = node.attributes
+        return bool(attributes) and (
+            "hidden" in attributes
+            or attributes.get("aria-hidden") == "true"
+            or attributes.get("role") in _DROPPED_ROLES
+            or bool(_HIDDEN_STYLE.search(attributes.get("style") or ""))
+        )
+
+    def _text(self, text: str) -> None:
+        self._inline.append(text if self._pre else _INLINE_SPACE.sub(" ", text))
+
+    def _enter(self, tag: str) -> None:
+        if tag == "br":
+            self._inline.append("\n")
+        elif tag == "pre":
+            self._flush()
+            self._pre += 1
+        elif tag == "tr":
+            self._flush()
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._flush()
+            if self._rows:
+                self._rows[-1].append([])
+        elif tag in _BLOCKS or tag in _HEADINGS:
+            self._flush()
+            if tag == "li":
+                self._prefix = "- "
+
+    def _leave(self, tag: str) -> None:
+        if tag == "pre":
+            self._flush()
+            self._pre -= 1
+        elif tag == "tr":
+            self._flush()
+            self._end_row()
+        elif tag in _HEADINGS:
+            self._heading(_HEADINGS[tag])
+        elif tag in _BLOCKS or tag in ("td", "th"):
+            self._flush()
+            if tag == "li":
+                self._prefix = ""
+
+    def _take(self) -> str:
+        text = "".join(self._inline)
+        self._inline.clear()
+        if self._pre:
+            return text.strip("\n")
+        return "\n".join(_INLINE_SPACE.sub(" ", line).strip() for line in text.split("\n")).strip()
+
+    def _flush(self) -> None:
+        text = self._take()
+        if text.strip():
+            self._emit(self._prefix + text, gap="\n" if self._prefix else "\n\n")
+            self._prefix = ""
+
+    def _emit(self, text: str, gap: str = "\n\n") -> None:
+        if self._rows and self._rows[-1]:
+            self._rows[-1][-1].append(text)
+        else:
+            self._builder.block(text, gap)
+
+    def _heading(self, level: int) -> None:
+        if self._rows:
+            self._flush()
+        else:
+            self._builder.heading(level, self._take())
+
+    def _end_row(self) -> None:
+        if not self._rows:
+            return
+        cells = self._rows.pop()
+        if any(sum(map(len, cell)) > LONG_CELL_CHARS for cell in cells):
+            for cell in cells:
+                for paragraph in cell:
+                    self._emit(paragraph)
+        else:
+            text = " | ".join(one_line(" ".join(cell)) for cell in cells)
+            if text.strip(" |"):
+                self._emit(text, gap="\n")

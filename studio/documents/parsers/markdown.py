@@ -1,0 +1,108 @@
+"""Markdown as readable text: markup goes, structure stays (the only importer of markdown_it)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from studio.documents.parsers.base import TextBuilder, choose_title, make_document, read_all
+from studio.documents.parsers.encodings import decode
+from studio.domain import ParsedDocument
+
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)\r?\n(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_FIELD = re.compile(r"^(\w[\w-]*):[ \t]*(.+?)[ \t]*$", re.MULTILINE)
+_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>]*>", re.DOTALL)
+_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+def parse(path: Path) -> Iterator[ParsedDocument]:
+    """One document; spans follow the headings."""
+    source = decode(read_all(path)).removeprefix("\ufeff")
+    fields: dict[str, str] = {}
+    front = _FRONT_MATTER.match(source)
+    if front:
+        fields = {name.lower(): value.strip("\"'") for name, value in _FIELD.findall(front.group(1))}
+        source = source[front.end() :]
+    builder = TextBuilder()
+    add_markdown(builder, source)
+    text, spans = builder.build()
+    yield make_document(
+        text,
+        spans,
+        "markdown",
+        title=choose_title(fields.get("title"), builder.first_heading, path),
+        author=fields.get("author", ""),
+        licence=fields.get("license", fields.get("licence", "")),
+        created=fields.get("date", ""),
+    )
+
+
+def add_markdown(builder: TextBuilder, source: str) -> None:
+    """Add Markdown source to a text under construction."""
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(source)
+    lists: list[int | None] = []  # per open list: next number, None for bullets
+    prefix = ""
+    cells: list[str] | None = None
+    tight = False
+    for i, token in enumerate(tokens):
+        if token.type in ("bullet_list_open", "ordered_list_open"):
+            start = int(token.attrs.get("start", 1)) if token.type == "ordered_list_open" else None
+            tight = bool(lists)
+            lists.append(start)
+        elif token.type in ("bullet_list_close", "ordered_list_close"):
+            lists.pop()
+            prefix = ""
+        elif token.type == "list_item_open":
+            prefix = "  " * (len(lists) - 1) + _marker(lists)
+        elif token.type == "tr_open":
+            cells = []
+        elif token.type == "tr_close":
+            builder.block(" | ".join(cells or ()), gap="\n" if tight else "\n\n")
+            cells, tight = None, True
+        elif token.type in ("fence", "code_block"):
+            builder.block(token.content)
+        elif token.type == "html_block":
+            builder.block(_without_tags(token.content))
+        elif token.type == "inline":
+            text = inline_text(token.children or ())
+            if cells is not None:
+                cells.append(text.replace("\n", " "))
+            elif tokens[i - 1].type == "heading_open":
+                builder.heading(int(tokens[i - 1].tag[1:]), text)
+            else:
+                builder.block(prefix.lstrip() + text, gap="\n" if lists and tight and prefix else "\n\n")
+                tight = bool(lists)
+                prefix = ""
+        if token.type == "table_open":
+            tight = False
+
+
+def _marker(lists: list[int | None]) -> str:
+    number = lists[-1]
+    if number is None:
+        return "- "
+    lists[-1] = number + 1
+    return f"{number}. "
+
+
+def inline_text(tokens: Sequence[Token]) -> str:
+    """What a reader sees of inline markup: no link targets, no emphasis marks; images by their description."""
+    parts: list[str] = []
+    for token in tokens:
+        if token.type in ("softbreak", "hardbreak"):
+            parts.append("\n")
+        elif token.type == "image":
+            parts.append(inline_text(token.children or ()))
+        elif token.type == "html_inline":
+            parts.append("\n" if _BREAK_TAG.match(token.content) else "")
+        else:
+            parts.append(token.content)
+    return "".join(parts)
+
+
+def _without_tags(html: str) -> str:
+    return _TAG.sub("", _BREAK_TAG.sub("\n", html))

@@ -1,0 +1,483 @@
+"""The vocabulary every room shares: frozen values, states, and the ports between layers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+"""Embeddings, shape (n, dimension), float32, each row of unit length."""
+
+
+# ---------------------------------------------------------------- knowledge bases and generations
+
+
+class Metric(StrEnum):
+    """Distance between embeddings."""
+
+    COSINE = "cosine"
+    L2 = "l2"
+    DOT = "dot"
+
+
+@dataclass(frozen=True, slots=True)
+class KbSettings:
+    """What shapes the index of a knowledge base; a generation keeps the copy it was built with."""
+
+    model: str = "all-MiniLM-L6-v2"
+    chunk_tokens: int = 240
+    chunk_overlap: int = 32
+    metric: Metric = Metric.COSINE
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeBase:
+    """A named collection. `active_generation` is None until the first promotion."""
+
+    id: str
+    name: str
+    settings: KbSettings
+    active_generation: int | None
+    documents: int = 0
+    chunks: int = 0
+    size_bytes: int = 0
+    created_ms: int = 0
+
+
+class GenerationState(StrEnum):
+    """Life of a generation; `failed` is terminal, the rest follow one another."""
+
+    BUILDING = "building"
+    READY = "ready"
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+    MARKED_FOR_DELETION = "marked_for_deletion"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What makes vectors comparable: the same identity on both sides or no comparison."""
+
+    name: str
+    sha256: str
+    dimension: int
+    pooling: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """An immutable, complete, searchable state of a knowledge base."""
+
+    kb_id: str
+    number: int
+    state: GenerationState
+    parent: int | None
+    settings: KbSettings
+    model: ModelIdentity | None
+    chunks_table: str
+    chunks_version: int
+    documents_version: int
+    documents: int
+    chunks: int
+    size_bytes: int
+    created_ms: int
+    promoted_ms: int | None
+    note: str
+    error: str
+
+
+# ---------------------------------------------------------------- documents and chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a document's text that shares a location. Offsets are code points, end exclusive.
+
+    `hard`: no chunk may run across the start of this span (a new page).
+    """
+
+    start: int
+    end: int
+    page: int | None = None
+    anchor: str = ""
+    hard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PageCounts:
+    """How much of a document could be read. All zero for formats without pages."""
+
+    total: int = 0
+    readable: int = 0
+    empty: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """Text of one document as a parser gives it.
+
+    `text` is what chunks, offsets and the text preview refer to. `spans` are ordered, do not
+    overlap, and cover every character that belongs to a page or heading. `segments` are ordered
+    (start, end) pairs of sentence-like units that cover the text; the chunker packs them.
+    `external_id` names a row of a tabular file (its `_id` or `id`), else "".
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+    segments: tuple[tuple[int, int], ...]
+    kind: str
+    title: str = ""
+    author: str = ""
+    licence: str = ""
+    created: str = ""
+    external_id: str = ""
+    row: int = 0
+    pages: PageCounts = PageCounts()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class DocumentStatus(StrEnum):
+    """`indexed` is never said of a document without text."""
+
+    INDEXED = "indexed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRecord:
+    """One document at one path, as a generation lists it."""
+
+    document_id: str
+    source_path: str
+    sha256: str
+    size_bytes: int
+    mtime_ns: int
+    kind: str
+    title: str
+    author: str
+    licence: str
+    external_id: str
+    row: int
+    pages: PageCounts
+    chunks: int
+    status: DocumentStatus
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage. `chunk_id` is derived from document id and offsets, so it is the same on every run."""
+
+    chunk_id: str
+    document_id: str
+    content: str
+    content_hash: str
+    page_number: int | None
+    anchor: str
+    char_start: int
+    char_end: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------- search
+
+
+class SearchMode(StrEnum):
+    """Which sides answer a query."""
+
+    HYBRID = "hybrid"
+    VECTOR = "vector"
+    KEYWORD = "keyword"
+
+
+class Fusion(StrEnum):
+    """How two ranked lists become one."""
+
+    MINMAX = "minmax"
+    RRF = "rrf"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """A query against one or more knowledge bases (names or ids).
+
+    `weight` is the vector side's share in 0..1; `generation` pins one other than the active
+    (one knowledge base only). `filters` are KEY=VALUE pairs: path, folder, type, document, title.
+    """
+
+    knowledge_bases: tuple[str, ...]
+    query: str
+    mode: SearchMode = SearchMode.HYBRID
+    limit: int = 10
+    offset: int = 0
+    fusion: Fusion = Fusion.MINMAX
+    weight: float = 0.5
+    candidates: int = 100
+    filters: tuple[tuple[str, str], ...] = ()
+    generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a passage stands. Offsets are code points into the extracted text."""
+
+    title: str
+    source_path: str
+    licence: str
+    version: str
+    anchor: str
+    page_number: int | None
+    char_start: int
+    char_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a result stands where it stands. Ranks from 1; None where that side did not find it."""
+
+    fusion: str
+    weight: float
+    vector_rank: int | None = None
+    vector_score: float | None = None
+    vector_normalised: float | None = None
+    keyword_rank: int | None = None
+    keyword_score: float | None = None
+    keyword_normalised: float | None = None
+    matched_terms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """One hit. `highlights` are (start, end) code-point ranges of matched terms in `snippet`."""
+
+    chunk_id: str
+    document_id: str
+    kb_id: str
+    kb_name: str
+    generation: int
+    score: float
+    content: str
+    snippet: str
+    highlights: tuple[tuple[int, int], ...]
+    metadata: Mapping[str, Any]
+    citation: Citation
+    explanation: Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResponse:
+    """A page of results. `degraded` says in words why fewer sides answered than were asked for."""
+
+    query: str
+    mode: SearchMode
+    degraded: str | None
+    generations: Mapping[str, int]
+    took_ms: float
+    timings_ms: Mapping[str, float]
+    total_candidates: int
+    results: tuple[SearchResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredText:
+    """The extracted text of a document, readable when its source file is gone."""
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+# ---------------------------------------------------------------- ingest
+
+
+class FileState(StrEnum):
+    """Where a file of a job stands."""
+
+    WAITING = "waiting"
+    PARSING = "parsing"
+    EMBEDDING = "embedding"
+    INDEXED = "indexed"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class FileProgress:
+    """One file of a job. `error` and `reason` are set when it failed."""
+
+    path: str
+    state: FileState
+    chunks_done: int = 0
+    chunks_total: int = 0
+    pages: int = 0
+    seconds: float = 0.0
+    error: str = ""
+    reason: str = ""
+
+
+class IngestStage(StrEnum):
+    """What a job is doing as a whole."""
+
+    SCANNING = "scanning"
+    INDEXING = "indexing"
+    SEALING = "sealing"
+    PROMOTING = "promoting"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestProgress:
+    """A snapshot of a job. `changed` holds only the files that moved since the last snapshot."""
+
+    job_id: str
+    kb_id: str
+    stage: IngestStage
+    files_total: int = 0
+    files_done: int = 0
+    files_failed: int = 0
+    chunks_done: int = 0
+    chunks_per_second: float = 0.0
+    seconds_left: float | None = None
+    changed: tuple[FileProgress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailure:
+    """A file that could not be indexed: absolute path, stable code, sentence for a person."""
+
+    path: str
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How a folder is read. Globs match the path below the given folder and the bare name."""
+
+    recursive: bool = True
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    promote: bool = True
+    jobs: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What a job did. `generation` is None when nothing changed and none was built."""
+
+    job_id: str
+    kb_id: str
+    generation: int | None
+    promoted: bool
+    added: int
+    updated: int
+    unchanged: int
+    removed: int
+    failed: tuple[FileFailure, ...]
+    chunks_added: int
+    embedded: int
+    reused: int
+    seconds: float
+    chunks_per_second: float
+
+
+ProgressSink = Callable[[IngestProgress], None]
+
+
+# ---------------------------------------------------------------- models and checks
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A GGUF embedding model on disk, or one that can be installed (`installed` False, `path` None)."""
+
+    name: str
+    sha256: str
+    dimension: int
+    max_tokens: int
+    pooling: str
+    size_bytes: int
+    licence: str
+    installed: bool
+    path: Path | None
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The part of this that vectors depend on."""
+        return ModelIdentity(self.name, self.sha256, self.dimension, self.pooling)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One invariant as `doctor` found it. `repair` says what would mend it, "" if nothing is wrong."""
+
+    name: str
+    ok: bool
+    detail: str
+    repair: str = ""
+
+
+# ---------------------------------------------------------------- ports
+
+
+class Embedder(Protocol):
+    """Text to vectors. Implementations live behind a process boundary."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that answers."""
+
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+        """Embed texts, shape (len(texts), dimension), rows L2-normalised.
+
+        `interactive` requests overtake batch requests that wait. Raises WorkerDied, ModelFault.
+        """
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text in the model's vocabulary, without special tokens."""
+
+    async def close(self) -> None:
+        """End the worker process; idempotent."""
+
+
+class EmbedderProvider(Protocol):
+    """Hands out the embedder of a model, starting its worker when needed."""
+
+    async def embedder(self, model: str) -> Embedder:
+        """The running embedder of the named model. Raises ModelFault."""
+
+    async def close(self) -> None:
+        """End every worker."""
+
+
+class DocumentParser(Protocol):
+    """Files to text. Implementations live behind a process boundary."""
+
+    def parse(self, path: Path) -> AsyncIterator[ParsedDocument]:
+        """Documents of one file, streamed (many for a tabular file).
+
+        Raises DocumentFault for anything that is wrong with the file.
+        """
+
+    async def close(self) -> None:
+        """End every worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A chunk one side of the search found. Higher score is better."""
+
+    chunk_id: str
+    score: float

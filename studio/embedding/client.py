@@ -1,0 +1,330 @@
+"""The embedder as the rest of the program sees it: a client of one worker process per model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from studio.concurrency import TaskOwner
+from studio.domain import ModelInfo, Vectors
+from studio.embedding import protocol
+from studio.embedding.launch import start_worker
+from studio.embedding.protocol import Kind, ProtocolError, ReadyInfo
+from studio.errors import ModelFault, WorkerDied
+from studio.workers import WorkerProcess
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+TEXTS_PER_MESSAGE = 32
+CHARS_PER_MESSAGE = 256 * 1024
+"""Bounds what a query may have to wait for while a message is cut into tokens."""
+MESSAGES_IN_FLIGHT = 4
+"""Of a kind, over all callers; enough to keep the worker busy, few enough to fail and cancel quickly."""
+STALL_S = 120.0
+"""A worker that owes answers and is silent for this long hangs; a message takes some 2 s."""
+RESTARTS = 6
+RESTART_WINDOW_S = 60.0
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A request that was sent and not yet answered."""
+
+    process: WorkerProcess
+    answer: asyncio.Future[tuple[int, bytes]]
+
+
+def messages(texts: Sequence[str]) -> list[list[str]]:
+    """Cut a list of texts into messages of bounded count and size; order is kept."""
+    parts: list[list[str]] = []
+    chars = 0
+    for text in texts:
+        if not parts or len(parts[-1]) == TEXTS_PER_MESSAGE or chars + len(text) > CHARS_PER_MESSAGE:
+            parts.append([])
+            chars = 0
+        parts[-1].append(text)
+        chars += len(text)
+    return parts
+
+
+class EmbeddingClient:
+    """One model's worker process: requests by id, restart after a crash. Implements `domain.Embedder`.
+
+    When the worker dies, every request in flight is a suspect. Each is tried once more, alone in a fresh
+    worker, so only the one that kills twice fails; new requests wait until the suspects are cleared.
+    """
+
+    def __init__(self, info: ModelInfo, *, threads: int = 1) -> None:
+        """Use `start` instead."""
+        self._info = info
+        self._threads = threads
+        self._owner = TaskOwner(f"embedding {info.name}")
+        self._process: WorkerProcess | None = None
+        self._starting = asyncio.Lock()
+        self._starts: deque[float] = deque(maxlen=RESTARTS)
+        self._pending: dict[int, _Pending] = {}
+        self._next_request = 1
+        self._last_sign_of_life = time.monotonic()
+        self._slots = {kind: asyncio.Semaphore(MESSAGES_IN_FLIGHT) for kind in (Kind.EMBED, Kind.COUNT_TOKENS)}
+        self._suspects: set[int] = set()
+        self._alone = asyncio.Lock()
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._closed = False
+
+    @classmethod
+    async def start(cls, info: ModelInfo, *, threads: int = 1) -> EmbeddingClient:
+        """Start the worker and load the model. Raises ModelFault, WorkerDied."""
+        client = cls(info, threads=threads)
+        try:
+            await client._running()
+        except BaseException:
+            await client.close()
+            raise
+        client._owner.start(client._watch(), name="watch")
+        return client
+
+    @property
+    def model(self) -> ModelInfo:
+        return self._info
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker; None while there is none (after a crash, until the next request)."""
+        return self._process.pid if self._process is not None and self._process.alive else None
+
+    @property
+    def idle(self) -> bool:
+        """True when no request waits for an answer."""
+        return not self._pending and not self._suspects
+
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+        """Embed texts, shape (len(texts), dimension), float32, rows of unit length.
+
+        Long texts are cut to the model's length. Raises WorkerDied when a text kills the worker twice,
+        ModelFault when the model fails or gives an unusable vector.
+        """
+        if not texts:
+            return np.zeros((0, self._info.dimension), np.float32)
+        kind = Kind.EMBED_INTERACTIVE if interactive else Kind.EMBED
+        bodies = await self._call_all(kind, messages(texts))
+        parts = [self._decoded(protocol.decode_vectors, body) for body in bodies]
+        if any(part.shape[1] != self._info.dimension for part in parts):
+            raise self._nonsense(f"vectors of other than {self._info.dimension} dimensions")
+        vectors = np.concatenate(parts)
+        self._check(vectors, texts)
+        return vectors
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, without special tokens. Raises WorkerDied, ModelFault."""
+        bodies = await self._call_all(Kind.COUNT_TOKENS, messages(texts))
+        counts = [count for body in bodies for count in self._decoded(protocol.decode_counts, body)]
+        if len(counts) != len(texts):
+            raise self._nonsense(f"{len(counts)} counts for {len(texts)} texts")
+        return counts
+
+    async def unload(self) -> None:
+        """End the worker process to free its memory; the next request starts another."""
+        async with self._starting:
+            process, self._process = self._process, None
+            if process is not None:
+                await process.close()
+
+    async def close(self) -> None:
+        """End the worker process; requests in flight fail with WorkerDied. Idempotent."""
+        self._closed = True
+        process, self._process = self._process, None
+        if process is not None:
+            self._fail_pending(process, WorkerDied(f"The embedding model {self._info.name} was closed."))
+            await process.close()
+        await self._owner.close()
+
+    # ------------------------------------------------------------ requests
+
+    async def _call_all(self, kind: Kind, parts: list[list[str]]) -> list[bytes]:
+        if len(parts) == 1:
+            return [await self._call(kind, parts[0])]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._call(kind, part)) for part in parts]
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+        return [task.result() for task in tasks]
+
+    async def _call(self, kind: Kind, texts: list[str]) -> bytes:
+        body = protocol.encode_texts(texts)
+        request = self._next_request
+        self._next_request = request % 0xFFFF_FFFF + 1
+        async with self._slots.get(kind, contextlib.nullcontext()):
+            try:
+                await self._calm.wait()
+                process = await self._running()
+                try:
+                    return await self._exchange(process, kind, request, body)
+                except WorkerDied:
+                    if self._closed:
+                        raise
+                    self._suspect(request)
+                log.warning("the embedding worker died; its %d texts are tried again", len(texts))
+                async with self._alone:
+                    process = await self._running()
+                    try:
+                        return await self._exchange(process, kind, request, body)
+                    except WorkerDied as error:
+                        raise WorkerDied(
+                            f"The embedding process for {self._info.name} ended twice on the same "
+                            f"{len(texts)} texts, the first beginning {texts[0][:40]!r}. {error}"
+                        ) from error
+            finally:
+                self._suspects.discard(request)
+                if not self._suspects:
+                    self._calm.set()
+
+    def _suspect(self, *requests: int) -> None:
+        self._suspects.update(requests)
+        if self._suspects:
+            self._calm.clear()
+
+    async def _exchange(self, process: WorkerProcess, kind: Kind, request: int, body: bytes) -> bytes:
+        if not self._pending:
+            self._last_sign_of_life = time.monotonic()
+        pending = _Pending(process, asyncio.get_running_loop().create_future())
+        self._pending[request] = pending
+        try:
+            await process.send(kind, request, body)
+            answer, data = await pending.answer
+        except asyncio.CancelledError:
+            # `send` writes a whole frame before it first waits, so the stream stays in step.
+            if process.alive and not self._closed:
+                self._owner.start(self._withdraw(process, request), name="withdraw")
+            raise
+        finally:
+            self._pending.pop(request, None)
+            if not pending.answer.cancelled() and pending.answer.done():
+                pending.answer.exception()  # mark as seen: `send` may have failed before it was awaited
+        if answer == Kind.ERROR:
+            message, way_out = self._decoded(protocol.decode_error, data)
+            raise ModelFault(f"The model {self._info.name} failed: {message}", way_out=way_out)
+        expected = Kind.COUNTS if kind is Kind.COUNT_TOKENS else Kind.VECTORS
+        if answer != expected:
+            raise self._nonsense(f"answer kind {answer} to request kind {kind}")
+        return data
+
+    async def _withdraw(self, process: WorkerProcess, request: int) -> None:
+        with contextlib.suppress(WorkerDied):
+            await process.send(Kind.CANCEL, request)
+
+    def _decoded(self, decode: Callable[[bytes], T], body: bytes) -> T:
+        try:
+            return decode(body)
+        except ProtocolError as error:
+            raise self._nonsense(str(error)) from error
+
+    def _nonsense(self, what: str) -> ModelFault:
+        return ModelFault(f"The embedding process for {self._info.name} gave an answer that makes no sense: {what}.")
+
+    def _check(self, vectors: Vectors, texts: Sequence[str]) -> None:
+        if len(vectors) != len(texts):
+            raise self._nonsense(f"{len(vectors)} vectors for {len(texts)} texts")
+        usable = np.isfinite(vectors).all(axis=1) & (np.abs(vectors).max(axis=1, initial=0.0) > 0)
+        if not usable.all():
+            text = texts[int(np.argmin(usable))]
+            raise ModelFault(
+                f"The model {self._info.name} gave no usable vector for the text beginning {text[:40]!r}.",
+                way_out=f"Check the model file with: rag-studio model install {self._info.name}",
+            )
+
+    # ------------------------------------------------------------ the process
+
+    async def _running(self) -> WorkerProcess:
+        """The worker, started if there is none. Raises ModelFault, WorkerDied."""
+        async with self._starting:
+            if self._closed:
+                raise WorkerDied(f"The embedding model {self._info.name} was closed.")
+            if self._process is None or not self._process.alive:
+                self._note_start()
+                self._process = await self._spawn()
+                self._owner.start(self._read(self._process), name="read")
+            return self._process
+
+    def _note_start(self) -> None:
+        now = time.monotonic()
+        if len(self._starts) == RESTARTS and now - self._starts[0] < RESTART_WINDOW_S:
+            raise WorkerDied(
+                f"The embedding process for {self._info.name} keeps ending ({RESTARTS} starts within a minute)."
+            )
+        self._starts.append(now)
+
+    async def _spawn(self) -> WorkerProcess:
+        info = self._info
+        if info.path is None or not info.path.is_file():
+            raise ModelFault(
+                f"The file of the embedding model {info.name} is not there.",
+                way_out=f"Install it again: rag-studio model install {info.name}",
+            )
+        process, ready = await start_worker(info.path, max_tokens=info.max_tokens, threads=self._threads)
+        try:
+            self._recognise(ready)
+        except ModelFault:
+            await process.kill()
+            raise
+        return process
+
+    def _recognise(self, ready: ReadyInfo) -> None:
+        info = self._info
+        if (ready.dimension, ready.pooling) != (info.dimension, info.pooling):
+            raise ModelFault(
+                f"The file of the model {info.name} is not what it was: dimension {ready.dimension} with "
+                f"{ready.pooling} pooling instead of {info.dimension} with {info.pooling}.",
+                way_out=f"Install it again: rag-studio model install {info.name}",
+            )
+
+    async def _read(self, process: WorkerProcess) -> None:
+        """Hand answers to whoever waits for them, until the worker ends."""
+        try:
+            while True:
+                kind, request, body = await process.receive()
+                self._last_sign_of_life = time.monotonic()
+                pending = self._pending.pop(request, None)
+                if pending is not None and not pending.answer.done():
+                    pending.answer.set_result((kind, body))
+        except WorkerDied as error:
+            if self._process is process:
+                self._process = None
+            # Before any of them runs again: no new request may share a worker with a suspect.
+            self._suspect(*(key for key, pending in self._pending.items() if pending.process is process))
+            self._fail_pending(process, error)
+        finally:
+            await process.kill()
+
+    def _fail_pending(self, process: WorkerProcess, error: WorkerDied) -> None:
+        for pending in self._pending.values():
+            if pending.process is process and not pending.answer.done():
+                pending.answer.set_exception(error)
+
+    async def _watch(self) -> None:
+        """End a worker that hangs; `_read` then sees it die."""
+        while True:
+            await asyncio.sleep(STALL_S / 8)
+            process = self._process
+            if self._pending and process is not None and time.monotonic() - self._last_sign_of_life > STALL_S:
+                log.error("the embedding worker of %s hangs and is ended", self._info.name)
+                await process.kill()
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first plain exception of a group."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

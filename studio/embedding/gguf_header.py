@@ -1,0 +1,164 @@
+"""Reading the header of a GGUF file in plain Python, before any native code sees the file.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every length is checked against the
+size of the file, so random bytes, a cut download and absurd counts end in a sentence here and not in
+an abort, an endless loop or a bus error in llama.cpp.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import gguf
+
+from studio.errors import ModelFault
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+MAX_ENTRIES = 100_000
+MAX_ARRAY_STRINGS = 4_000_000
+MAX_STRING_BYTES = 16 << 20
+MAX_DIMENSIONS = 4
+DEFAULT_ALIGNMENT = 32
+
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING = 8
+_ARRAY = 9
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """Single metadata values (arrays are left out) and the number of tensors."""
+
+    metadata: Mapping[str, Scalar]
+    tensors: int
+
+    @property
+    def architecture(self) -> str:
+        return str(self.metadata.get("general.architecture", "unknown"))
+
+    def number(self, key: str, default: int = 0) -> int:
+        """An integer below `<architecture>.`, or the default when it is missing or not an integer."""
+        value = self.metadata.get(f"{self.architecture}.{key}")
+        return value if isinstance(value, int) else default
+
+    def text(self, key: str) -> str:
+        """A string by its full key, or ""."""
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) else ""
+
+
+def read_header(path: Path) -> GgufHeader:
+    """Read and check a header. Raises ModelFault when the file is not GGUF, damaged, or cut short."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size == 0:
+            raise ModelFault(f"{path.name} is empty.", way_out="Fetch the file again.")
+        if file.read(4) != MAGIC:
+            raise ModelFault(f"{path.name} is not a GGUF file.", way_out="Choose an embedding model in GGUF format.")
+        return _Reader(file, path.name, size).header()
+
+
+class _Reader:
+    def __init__(self, file: BinaryIO, name: str, size: int) -> None:
+        self._file = file
+        self._name = name
+        self._size = size
+
+    def header(self) -> GgufHeader:
+        version = self._number("I")
+        if version not in VERSIONS:
+            raise ModelFault(f"{self._name} is GGUF version {version}; versions 2 and 3 can be read.")
+        tensors, entries = self._number("Q"), self._number("Q")
+        if tensors > MAX_ENTRIES or entries > MAX_ENTRIES:
+            raise self._damaged(f"it announces {tensors} tensors and {entries} entries")
+        metadata: dict[str, Scalar] = {}
+        for _ in range(entries):
+            key = self._string()
+            value = self._value(self._number("I"))
+            if value is not None:
+                metadata[key] = value
+        self._check_tensors(tensors, metadata)
+        return GgufHeader(metadata, tensors)
+
+    def _check_tensors(self, tensors: int, metadata: Mapping[str, Scalar]) -> None:
+        end = 0
+        for _ in range(tensors):
+            name = self._string()
+            dimensions = self._number("I")
+            if dimensions > MAX_DIMENSIONS:
+                raise self._damaged(f"the tensor {name} has {dimensions} dimensions")
+            elements = math.prod(self._number("Q") for _ in range(dimensions))
+            kind, offset = self._number("I"), self._number("Q")
+            end = max(end, offset + _tensor_bytes(kind, elements))
+        alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+        if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
+            raise self._damaged(f"its alignment is {alignment}")
+        start = -(-self._file.tell() // alignment) * alignment
+        if tensors and start + end > self._size:
+            raise ModelFault(
+                f"{self._name} is incomplete: {self._size} of {start + end} bytes are there.",
+                way_out="Fetch the file again.",
+            )
+
+    def _value(self, kind: int) -> Scalar | None:
+        if kind in _SCALARS:
+            return self._number(_SCALARS[kind])
+        if kind == _STRING:
+            return self._string()
+        if kind != _ARRAY:
+            raise self._damaged(f"it holds a value of unknown type {kind}")
+        inner, count = self._number("I"), self._number("Q")
+        if inner in _SCALARS:
+            self._skip(count * struct.calcsize("<" + _SCALARS[inner]))
+        elif inner == _STRING and count <= MAX_ARRAY_STRINGS:
+            for _ in range(count):
+                self._skip(self._number("Q"))
+        else:
+            raise self._damaged(f"it holds a list of {count} values of type {inner}")
+        return None
+
+    def _number(self, code: str) -> int:
+        layout = struct.Struct("<" + code)
+        value: int = layout.unpack(self._bytes(layout.size))[0]
+        return value
+
+    def _string(self) -> str:
+        length = self._number("Q")
+        if length > MAX_STRING_BYTES:
+            raise self._damaged(f"it holds a name of {length} bytes")
+        return self._bytes(length).decode("utf-8", "replace")
+
+    def _bytes(self, count: int) -> bytes:
+        data = self._file.read(count)
+        if len(data) != count:
+            raise self._cut_short()
+        return data
+
+    def _skip(self, count: int) -> None:
+        if count > self._size - self._file.tell():
+            raise self._cut_short()
+        self._file.seek(count, 1)
+
+    def _cut_short(self) -> ModelFault:
+        return ModelFault(
+            f"{self._name} is damaged or incomplete: it ends inside its header.", way_out="Fetch the file again."
+        )
+
+    def _damaged(self, what: str) -> ModelFault:
+        return ModelFault(f"{self._name} is damaged: {what}.", way_out="Fetch the file again.")
+
+
+def _tensor_bytes(kind: int, elements: int) -> int:
+    try:
+        block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(kind)]
+    except (ValueError, KeyError):
+        return 0  # a type newer than this program; llama.cpp says whether it knows it
+    return elements // block * size

@@ -1,0 +1,73 @@
+"""Starting a worker process and hearing what it loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+
+from studio.embedding import protocol
+from studio.embedding.protocol import Kind, ProtocolError, ReadyInfo
+from studio.errors import ModelFault, WorkerDied
+from studio.workers import WorkerProcess
+
+WORKER_MODULE = "studio.embedding.worker"
+START_TIMEOUT_S = 60.0
+
+LIBRARY_ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads ruin query latency on a busy machine
+    "GGML_NO_BACKTRACE": "1",  # an abort would start a debugger and hang
+}
+
+_DAMAGED = "The file is damaged or not an embedding model; install another one."
+
+
+async def start_worker(path: Path, *, max_tokens: int, threads: int = 1) -> tuple[WorkerProcess, ReadyInfo]:
+    """Start a worker and load a GGUF file. Raises ModelFault, also when loading kills the process."""
+    arguments = [str(path), "--max-tokens", str(max_tokens), "--threads", str(threads)]
+    process = await WorkerProcess.spawn(WORKER_MODULE, arguments, LIBRARY_ENVIRONMENT)
+    try:
+        return process, await _greeting(process, path)
+    except BaseException:
+        await process.kill()
+        raise
+
+
+async def _greeting(process: WorkerProcess, path: Path) -> ReadyInfo:
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            kind, _, body = await process.receive()
+        if kind != Kind.READY:
+            message, way_out = protocol.decode_error(body)
+            raise ModelFault(message, way_out=way_out)
+        return ReadyInfo.decode(body)
+    except WorkerDied as error:
+        raise ModelFault(f"Loading {path.name} as a model ended the worker: {error}", way_out=_DAMAGED) from error
+    except TimeoutError as error:
+        raise ModelFault(f"{path.name} did not load within {START_TIMEOUT_S:.0f} seconds.", way_out=_DAMAGED) from error
+    except ProtocolError as error:
+        raise ModelFault(f"The worker that loaded {path.name} gave a senseless answer: {error}.") from error
+
+
+async def probe(path: Path, *, max_tokens: int) -> ReadyInfo:
+    """Load a GGUF file in a process of its own and embed a sentence, to see that it works. Raises ModelFault."""
+    process, ready = await start_worker(path, max_tokens=max_tokens)
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await process.send(Kind.EMBED, 1, protocol.encode_texts(["A sentence to try the model with."]))
+            kind, _, body = await process.receive()
+        if kind != Kind.VECTORS:
+            raise ModelFault(f"{path.name} loads but does not work: {protocol.decode_error(body)[0]}")
+        vectors = protocol.decode_vectors(body)
+        if vectors.shape != (1, ready.dimension) or not np.isfinite(vectors).all() or not vectors.any():
+            raise ModelFault(f"{path.name} loads but gives unusable vectors.", way_out=_DAMAGED)
+        return ready
+    except WorkerDied as error:
+        raise ModelFault(f"Trying {path.name} ended the worker: {error}", way_out=_DAMAGED) from error
+    except TimeoutError as error:
+        raise ModelFault(f"{path.name} gave no answer within {START_TIMEOUT_S:.0f} seconds.") from error
+    except ProtocolError as error:
+        raise ModelFault(f"{path.name} loads but gives a senseless answer: {error}.", way_out=_DAMAGED) from error
+    finally:
+        await process.kill()

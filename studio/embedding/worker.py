@@ -1,0 +1,217 @@
+"""The process that runs the model: `python -m studio.embedding.worker MODEL --max-tokens N --threads N`.
+
+A reader thread sorts incoming requests by urgency; the main thread alone touches the model. While it
+embeds a batch it looks, between two packs, for requests more urgent than the batch and serves them
+first, so a query waits for one pack (some 50 ms) and not for a whole ingest message.
+
+A bad request is answered with an error frame. The process ends when the parent closes the pipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.embedding import protocol
+from studio.embedding.protocol import Kind, ProtocolError, ReadyInfo
+from studio.errors import ModelFault
+from studio.workers import Channel
+
+if TYPE_CHECKING:
+    from studio.embedding.engine import Engine
+
+ADDRESS_SPACE_BESIDE_MODEL = 6 << 30
+"""Bytes a worker may map beyond its model file; far above need, it stops only absurd metadata."""
+
+Frame = tuple[int, int, bytes]  # kind, request id, body
+
+_URGENCY = (Kind.EMBED_INTERACTIVE, Kind.COUNT_TOKENS, Kind.EMBED)
+
+
+class Inbox:
+    """Requests waiting, most urgent first, and in order of arrival among equals."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, deque[Frame]] = {kind: deque() for kind in _URGENCY}
+        self._withdrawn: set[int] = set()
+        self._running: int | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, frame: Frame) -> None:
+        """Add a request, or let a CANCEL withdraw the one it names."""
+        kind, request, _ = frame
+        with self._changed:
+            if kind == Kind.CANCEL:
+                self._withdraw(request)
+            else:  # an unknown kind is only answered with an error, so it may as well be soon
+                self._waiting.get(kind, self._waiting[Kind.COUNT_TOKENS]).append(frame)
+            self._changed.notify()
+
+    def _withdraw(self, request: int) -> None:
+        for queue in self._waiting.values():
+            for frame in queue:
+                if frame[1] == request:
+                    queue.remove(frame)
+                    return
+        if request == self._running:
+            self._withdrawn.add(request)
+
+    def take(self) -> Frame | None:
+        """The most urgent request, waiting for one; None once the parent is gone."""
+        with self._changed:
+            while not self._closed:
+                for queue in self._waiting.values():
+                    if queue:
+                        return queue.popleft()
+                self._changed.wait()
+            return None
+
+    def take_urgent(self) -> Frame | None:
+        """The most urgent request that may interrupt a batch, if one waits."""
+        with self._changed:
+            for kind in _URGENCY[:-1]:
+                if self._waiting[kind]:
+                    return self._waiting[kind].popleft()
+            return None
+
+    def begin_batch(self, request: int) -> None:
+        """Name the batch under way, so that it can be withdrawn."""
+        with self._changed:
+            self._running = request
+
+    def batch_goes_on(self) -> bool:
+        """False when the batch under way was withdrawn or nobody is there to take the answer."""
+        with self._changed:
+            return not self._closed and self._running not in self._withdrawn
+
+    def end_batch(self) -> None:
+        with self._changed:
+            self._running = None
+            self._withdrawn.clear()
+
+    def close(self) -> None:
+        """The parent is gone: nobody waits for answers."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+
+class Server:
+    """Answers requests with one engine."""
+
+    def __init__(self, channel: Channel, engine: Engine) -> None:
+        self._channel = channel
+        self._engine = engine
+        self._inbox = Inbox()
+
+    def ready(self) -> None:
+        """Tell the parent what was loaded."""
+        engine = self._engine
+        info = ReadyInfo(
+            pid=os.getpid(),
+            architecture=engine.architecture,
+            dimension=engine.dimension,
+            max_tokens=engine.max_tokens,
+            pooling=engine.pooling,
+            vocabulary_size=engine.vocabulary_size,
+        )
+        self._channel.send(Kind.READY, 0, info.encode())
+
+    def serve(self) -> None:
+        """Answer until the parent closes the pipe."""
+        threading.Thread(target=self.read, name="reader", daemon=True).start()
+        while (frame := self._inbox.take()) is not None:
+            self._answer(frame)
+
+    def read(self) -> None:
+        """Sort what the parent sends into the inbox, until it closes the pipe."""
+        try:
+            while True:
+                self._inbox.put(self._channel.receive())
+        except (EOFError, OSError):
+            self._inbox.close()
+
+    def _answer(self, frame: Frame) -> None:
+        kind, request, body = frame
+        try:
+            if kind not in _URGENCY:
+                raise ProtocolError(f"request kind {kind} is unknown")
+            texts = protocol.decode_texts(body)
+            if kind == Kind.COUNT_TOKENS:
+                counts = [self._engine.count_tokens(text) for text in texts]
+                self._channel.send(Kind.COUNTS, request, protocol.encode_counts(counts))
+            elif kind == Kind.EMBED_INTERACTIVE:
+                vectors = self._engine.embed(texts)
+                self._channel.send(Kind.VECTORS, request, *protocol.encode_vectors(vectors))
+            else:
+                self._embed_batch(request, texts)
+        except (ModelFault, ProtocolError, MemoryError, ValueError) as error:
+            self._channel.send(Kind.ERROR, request, protocol.encode_error(str(error) or type(error).__name__))
+
+    def _embed_batch(self, request: int, texts: list[str]) -> None:
+        self._inbox.begin_batch(request)
+        try:
+            embedding = self._engine.begin(texts)
+            while embedding.step():
+                if not self._inbox.batch_goes_on():
+                    return
+                while (urgent := self._inbox.take_urgent()) is not None:
+                    self._answer(urgent)
+            self._channel.send(Kind.VECTORS, request, *protocol.encode_vectors(embedding.vectors))
+        finally:
+            self._inbox.end_batch()
+
+
+def limit_memory(model: Path) -> None:
+    """Refuse allocations that only absurd metadata can ask for (POSIX)."""
+    if sys.platform != "win32":
+        import resource
+
+        limit = model.stat().st_size + ADDRESS_SPACE_BESIDE_MODEL
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard == resource.RLIM_INFINITY or limit < hard:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> int:
+    """Run a worker on the standard streams."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--max-tokens", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    channel = Channel.claim_stdio()
+    # Ctrl-C in a terminal reaches the whole process group; the parent decides when this process ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        limit_memory(options.model)
+        from studio.embedding.engine import Engine
+
+        server = Server(channel, Engine(options.model, max_tokens=options.max_tokens, threads=options.threads))
+    except (ModelFault, OSError, ImportError, ValueError, MemoryError) as error:
+        fault = (
+            error if isinstance(error, ModelFault) else ModelFault(f"{options.model.name} cannot be loaded: {error}.")
+        )
+        channel.send(Kind.ERROR, 0, protocol.encode_error(str(fault), fault.way_out))
+        return 1
+    try:
+        server.ready()
+        server.serve()
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    # The reader thread sits in a blocking read that interpreter shutdown would wait for.
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)

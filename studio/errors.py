@@ -1,0 +1,126 @@
+"""The exception tree.
+
+Two branches: an `EnvironmentFault` is the world being as it sometimes is (disk full, bad file, no
+permission) and is reported to the person; anything else that escapes is a bug. Foreign exceptions
+are mapped onto this tree in the one module that imports the foreign library.
+
+    StudioError
+    ├── InvalidRequest        the request makes no sense (empty query, unknown mode)   exit code 2
+    ├── NotFound              a knowledge base, generation or document that is not there
+    ├── Conflict              the state forbids it (name taken, generation not promotable)
+    ├── Cancelled             the person stopped it
+    ├── InvariantViolated     a bug, caught before it did harm
+    └── EnvironmentFault
+        ├── StorageFault      disk full, read-only, unreadable store, newer schema
+        ├── Busy              another process holds the writer lock
+        ├── DocumentFault     one file cannot be indexed; carries a `FailureCode`
+        ├── WorkerDied        a worker process ended or was killed
+        └── ModelFault        model missing, rejected, or not downloadable
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import StrEnum
+from pathlib import Path
+
+
+class StudioError(Exception):
+    """An error with a message for a person and, where there is one, the way out.
+
+    `str()` gives the message alone; `way_out` is a sentence that can follow it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, way_out: str = "") -> None:
+        super().__init__(message)
+        self.way_out = way_out
+
+    @property
+    def full_message(self) -> str:
+        """Message and way out as one text."""
+        return f"{self} {self.way_out}".rstrip()
+
+
+class InvalidRequest(StudioError):
+    """The request makes no sense as it stands."""
+
+    exit_code = 2
+
+
+class NotFound(StudioError):
+    """What was named does not exist."""
+
+
+class Conflict(StudioError):
+    """The present state forbids the request."""
+
+
+class Cancelled(StudioError):
+    """The person stopped the operation."""
+
+
+class InvariantViolated(StudioError):
+    """A check inside the program failed: a bug, stopped before it was written."""
+
+
+class EnvironmentFault(StudioError):
+    """The world is not as it should be; not a bug."""
+
+
+class StorageFault(EnvironmentFault):
+    """The data directory cannot be read or written."""
+
+
+class Busy(EnvironmentFault):
+    """Another process is doing this already."""
+
+
+class WorkerDied(EnvironmentFault):
+    """A worker process ended before it answered."""
+
+
+class ModelFault(EnvironmentFault):
+    """An embedding model is missing, broken, of the wrong kind, or cannot be fetched."""
+
+
+class FailureCode(StrEnum):
+    """Why a document could not be indexed: stable codes for scripts."""
+
+    CORRUPT = "corrupt"
+    ENCRYPTED = "encrypted"
+    EMPTY = "empty"
+    NO_TEXT = "no_text"
+    UNSUPPORTED = "unsupported"
+    TOO_LARGE = "too_large"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    CRASHED = "crashed"
+    NO_PERMISSION = "no_permission"
+    VANISHED = "vanished"
+    BAD_VECTOR = "bad_vector"
+
+
+class DocumentFault(EnvironmentFault):
+    """One document cannot be indexed; the rest of the job goes on."""
+
+    def __init__(self, code: FailureCode, message: str, *, way_out: str = "") -> None:
+        super().__init__(message, way_out=way_out)
+        self.code = code
+
+
+def storage_fault(error: OSError, doing: str, path: Path | str | None = None) -> StorageFault:
+    """Map an `OSError` to a message a person understands. `doing` completes "while …"."""
+    where = path if path is not None else error.filename
+    at = f" ({where})" if where else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFault(
+            f"The disk is full while {doing}{at}.",
+            way_out="Free some space and try again; what was indexed before is intact.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return StorageFault(f"No permission while {doing}{at}.", way_out="Check the folder's permissions.")
+    if error.errno == errno.EROFS:
+        return StorageFault(f"The file system is read-only while {doing}{at}.", way_out="Choose another --data-dir.")
+    return StorageFault(f"{error.strerror or error} while {doing}{at}.")

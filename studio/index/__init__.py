@@ -1,0 +1,1 @@
+"""Storage and retrieval: catalog, vectors, BM25, and the generations that tie them together."""

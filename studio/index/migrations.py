@@ -1,0 +1,78 @@
+"""Schema of the catalog and the steps from one version of it to the next."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from studio.errors import StorageFault
+
+_V1 = """
+CREATE TABLE kb (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL COLLATE NOCASE UNIQUE,
+    settings TEXT NOT NULL,
+    active INTEGER,
+    next_generation INTEGER NOT NULL DEFAULT 1,
+    created_ms INTEGER NOT NULL
+) STRICT;
+CREATE TABLE generation (
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    parent INTEGER,
+    settings TEXT NOT NULL,
+    model TEXT,
+    chunks_table TEXT NOT NULL,
+    chunks_version INTEGER NOT NULL DEFAULT 0,
+    documents_version INTEGER NOT NULL DEFAULT 0,
+    documents INTEGER NOT NULL DEFAULT 0,
+    chunks INTEGER NOT NULL DEFAULT 0,
+    size_bytes INTEGER NOT NULL DEFAULT 0,
+    created_ms INTEGER NOT NULL,
+    promoted_ms INTEGER,
+    note TEXT NOT NULL DEFAULT '',
+    error TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (kb_id, number)
+) STRICT;
+CREATE TABLE job (
+    id TEXT PRIMARY KEY,
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    state TEXT NOT NULL,
+    paths TEXT NOT NULL,
+    options TEXT NOT NULL,
+    generation INTEGER,
+    error TEXT NOT NULL DEFAULT '',
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX job_by_kb ON job (kb_id, created_ms);
+"""
+
+STEPS: tuple[str, ...] = (_V1,)
+SCHEMA_VERSION = len(STEPS)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the catalog to `SCHEMA_VERSION` in one transaction. Raises StorageFault for a newer one."""
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > SCHEMA_VERSION:
+        raise StorageFault(
+            f"This data directory was written by a newer version of RAG Studio (catalog version {found}, "
+            f"this program knows {SCHEMA_VERSION}).",
+            way_out="Update RAG Studio or choose another --data-dir.",
+        )
+    if found == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have migrated while this one waited for the lock.
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        for step in STEPS[found:]:
+            for statement in step.split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,176 @@
+"""Rows of the two tables: their Arrow schemas, and the way from values to rows and back.
+
+pyarrow is imported where it is used: nothing that only reads the catalog should wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from studio.domain import Chunk, DocumentRecord, DocumentStatus, PageCounts, Vectors
+from studio.index.catalog import now_ms
+
+CHUNK_COLUMNS = (
+    "chunk_id", "document_id", "kb_id", "content", "embedding", "metadata", "content_hash", "page_number",
+    "anchor", "char_start", "char_end", "created_at", "updated_at",
+)  # fmt: skip
+
+
+def chunk_schema(dimension: int) -> Any:
+    """Arrow schema of the chunks table; `embedding` is a fixed-size list of `dimension` float32."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("chunk_id", pa.utf8(), nullable=False),
+            pa.field("document_id", pa.utf8(), nullable=False),
+            pa.field("kb_id", pa.utf8(), nullable=False),
+            pa.field("content", pa.utf8(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False),
+            pa.field("metadata", pa.utf8()),
+            pa.field("content_hash", pa.utf8()),
+            pa.field("page_number", pa.int32()),
+            pa.field("anchor", pa.utf8()),
+            pa.field("char_start", pa.int64()),
+            pa.field("char_end", pa.int64()),
+            pa.field("created_at", pa.int64()),
+            pa.field("updated_at", pa.int64()),
+        ]
+    )
+
+
+def document_schema() -> Any:
+    """Arrow schema of the documents table."""
+    import pyarrow as pa
+
+    text = ("sha256", "kind", "title", "author", "licence", "external_id", "status", "error", "reason")
+    numbers = (
+        "size_bytes",
+        "mtime_ns",
+        "row",
+        "pages_total",
+        "pages_readable",
+        "pages_empty",
+        "pages_failed",
+        "chunks",
+    )
+    return pa.schema(
+        [
+            pa.field("document_key", pa.utf8(), nullable=False),
+            pa.field("document_id", pa.utf8(), nullable=False),
+            pa.field("source_path", pa.utf8(), nullable=False),
+            *(pa.field(name, pa.utf8()) for name in text),
+            *(pa.field(name, pa.int64()) for name in numbers),
+        ]
+    )
+
+
+def chunk_rows(kb_id: str, chunks: Sequence[Chunk], vectors: Vectors, dimension: int) -> Any:
+    """Chunks and their embeddings, shape (len(chunks), dimension), as an Arrow table."""
+    import pyarrow as pa
+
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    now, count = now_ms(), len(chunks)
+    columns = [
+        [chunk.chunk_id for chunk in chunks],
+        [chunk.document_id for chunk in chunks],
+        [kb_id] * count,
+        [chunk.content for chunk in chunks],
+        pa.FixedSizeListArray.from_arrays(flat, dimension),
+        [json.dumps(dict(chunk.metadata), ensure_ascii=False) if chunk.metadata else None for chunk in chunks],
+        [chunk.content_hash for chunk in chunks],
+        [chunk.page_number for chunk in chunks],
+        [chunk.anchor for chunk in chunks],
+        [chunk.char_start for chunk in chunks],
+        [chunk.char_end for chunk in chunks],
+        [now] * count,
+        [now] * count,
+    ]
+    schema = chunk_schema(dimension)
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column, type=field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def document_rows(records: Sequence[DocumentRecord]) -> Any:
+    """Document records as an Arrow table."""
+    import pyarrow as pa
+
+    rows = [
+        {
+            "document_key": f"{record.document_id}:{record.source_path}",
+            "document_id": record.document_id,
+            "source_path": record.source_path,
+            "sha256": record.sha256,
+            "kind": record.kind,
+            "title": record.title,
+            "author": record.author,
+            "licence": record.licence,
+            "external_id": record.external_id,
+            "status": record.status.value,
+            "error": record.error,
+            "reason": record.reason,
+            "size_bytes": record.size_bytes,
+            "mtime_ns": record.mtime_ns,
+            "row": record.row,
+            "pages_total": record.pages.total,
+            "pages_readable": record.pages.readable,
+            "pages_empty": record.pages.empty,
+            "pages_failed": record.pages.failed,
+            "chunks": record.chunks,
+        }
+        for record in records
+    ]
+    return pa.Table.from_pylist(rows, schema=document_schema())
+
+
+def record_of(row: dict[str, Any]) -> DocumentRecord:
+    """A row of the documents table as a record."""
+    return DocumentRecord(
+        document_id=row["document_id"],
+        source_path=row["source_path"],
+        sha256=row["sha256"],
+        size_bytes=row["size_bytes"],
+        mtime_ns=row["mtime_ns"],
+        kind=row["kind"],
+        title=row["title"],
+        author=row["author"],
+        licence=row["licence"],
+        external_id=row["external_id"],
+        row=row["row"],
+        pages=PageCounts(row["pages_total"], row["pages_readable"], row["pages_empty"], row["pages_failed"]),
+        chunks=row["chunks"],
+        status=DocumentStatus(row["status"]),
+        error=row["error"],
+        reason=row["reason"],
+    )
+
+
+def chunk_of(row: dict[str, Any]) -> Chunk:
+    """A row of the chunks table as a chunk."""
+    return Chunk(
+        chunk_id=row["chunk_id"],
+        document_id=row["document_id"],
+        content=row["content"],
+        content_hash=row["content_hash"],
+        page_number=row["page_number"],
+        anchor=row["anchor"],
+        char_start=row["char_start"],
+        char_end=row["char_end"],
+        metadata=json.loads(row["metadata"]) if row["metadata"] else {},
+    )
+
+
+def matrix_of(column: Any) -> Vectors:
+    """A column of fixed-size lists as a matrix, shape (rows, dimension)."""
+    array = column.combine_chunks() if hasattr(column, "combine_chunks") else column
+    if len(array) == 0:
+        return np.empty((0, 0), np.float32)
+    flat: Vectors = array.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(array), -1)

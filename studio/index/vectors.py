@@ -1,0 +1,390 @@
+"""The vector side: LanceDB tables of chunks and documents, one database per knowledge base.
+
+The only importer of `lancedb` and `lance`. Both tables are append-mostly; a generation is a pair of table
+versions held by tags of the same name. Lance never flushes to disk by itself and keeps no file open
+between queries, so writers flush (`generations`) and readers hold leases.
+
+`import lancedb` takes seconds and the interpreter lock; it happens in a thread at first use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import importlib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.domain import (
+    Candidate,
+    Chunk,
+    DocumentRecord,
+    DocumentStatus,
+    Metric,
+    Vectors,
+)
+from studio.errors import InvariantViolated, StorageFault, StudioError, storage_fault
+from studio.index.rows import (
+    CHUNK_COLUMNS,
+    chunk_of,
+    chunk_rows,
+    chunk_schema,
+    document_rows,
+    document_schema,
+    matrix_of,
+    record_of,
+)
+
+INDEX_CACHE_BYTES = 64 << 20
+METADATA_CACHE_BYTES = 32 << 20
+"""Lance's own caches default to 6 GB and 1 GB, which a laptop does not have."""
+
+DOCUMENTS_TABLE = "documents"
+_ROWS_PER_FRAGMENT = 20_000
+_FRAGMENTS_BEFORE_COMPACTION = 24
+_IDS_PER_PREDICATE = 500
+
+
+class VectorDatabase:
+    """The LanceDB database of one knowledge base."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: Any = None
+        self._opening = asyncio.Lock()
+
+    async def _connection(self) -> Any:
+        async with self._opening:
+            if self._db is None:
+                lancedb = await load_library()
+                with _mapped(self._path):
+                    session = lancedb.Session(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES)
+                    self._db = await lancedb.connect_async(str(self._path), session=session)
+        return self._db
+
+    def close(self) -> None:
+        """Let go of the connection and its caches."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    async def table_names(self) -> list[str]:
+        """Names of the tables that exist."""
+        db = await self._connection()
+        with _mapped(self._path):
+            return list((await db.list_tables(limit=1000)).tables)
+
+    async def writer(self, chunks_table: str, dimension: int, base: tuple[int, int] | None) -> TableWriter:
+        """Tables whose head equals `base` = (chunks version, documents version), or empty ones.
+
+        An abandoned build leaves rows at the head; they vanish here, by a metadata-only commit.
+        """
+        chunks = await self._at_base(chunks_table, chunk_schema(dimension), base[0] if base else None)
+        documents = await self._at_base(DOCUMENTS_TABLE, document_schema(), base[1] if base else None)
+        return TableWriter(chunks, documents, dimension, self._path)
+
+    async def _at_base(self, name: str, schema: Any, version: int | None) -> Any:
+        db = await self._connection()
+        with _mapped(self._path):
+            if name not in await self.table_names():
+                table = await db.create_table(name, schema=schema)
+                await table.set_unenforced_primary_key(schema.names[0])
+                return table
+            table = await db.open_table(name)
+            if version is None:
+                if await table.count_rows():
+                    await table.delete("true")
+            elif await table.version() != version:
+                await table.checkout(version)
+                await table.restore()
+            return table
+
+    async def reader(self, chunks_table: str, chunks_version: int, documents_version: int) -> TableReader:
+        """The two tables as one generation sees them."""
+        db = await self._connection()
+        with _mapped(self._path):
+            chunks = await db.open_table(chunks_table, version=chunks_version)
+            documents = await db.open_table(DOCUMENTS_TABLE, version=documents_version)
+        return TableReader(chunks, documents, self._path)
+
+    async def tags(self) -> dict[str, set[str]]:
+        """Tags of every table, by table name."""
+        db = await self._connection()
+        with _mapped(self._path):
+            return {name: set(await (await db.open_table(name)).tags.list()) for name in await self.table_names()}
+
+    async def drop_tag(self, tag: str) -> None:
+        """Remove a tag from every table that has it."""
+        db = await self._connection()
+        with _mapped(self._path):
+            for name, tags in (await self.tags()).items():
+                if tag in tags:
+                    await (await db.open_table(name)).tags.delete(tag)
+
+    async def clean_up(self, keep_tables: set[str], *, remove_orphans: bool) -> int:
+        """Delete versions no tag holds, and tables that are not in `keep_tables`. Returns freed bytes.
+
+        `remove_orphans` also deletes files of commits that never happened; only safe under the
+        writer lock.
+        """
+        db = await self._connection()
+        freed = 0
+        with _mapped(self._path):
+            for name in await self.table_names():
+                if name not in keep_tables:
+                    freed += await asyncio.to_thread(_tree_bytes, self._path / f"{name}.lance")
+                    await db.drop_table(name)
+                    continue
+                dataset = await (await db.open_table(name)).to_lance()
+                stats = await asyncio.to_thread(
+                    dataset.cleanup_old_versions,
+                    older_than=timedelta(0),
+                    error_if_tagged_old_versions=False,
+                    delete_unverified=remove_orphans,
+                )
+                freed += int(stats.bytes_removed)
+        return freed
+
+
+class TableWriter:
+    """Writes one build. Not for concurrent use; the generation's builder serialises calls."""
+
+    def __init__(self, chunks: Any, documents: Any, dimension: int, path: Path) -> None:
+        self._chunks = chunks
+        self._documents = documents
+        self._dimension = dimension
+        self._path = path
+
+    async def append_chunks(self, kb_id: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+        """Append rows. `vectors` has shape (len(chunks), dimension). Raises InvariantViolated, StorageFault."""
+        check_vectors(vectors, len(chunks), self._dimension)
+        data = await asyncio.to_thread(chunk_rows, kb_id, chunks, vectors, self._dimension)
+        with _mapped(self._path):
+            await self._chunks.add(data)
+
+    async def append_documents(self, records: Sequence[DocumentRecord]) -> None:
+        """Append document rows."""
+        data = await asyncio.to_thread(document_rows, records)
+        with _mapped(self._path):
+            await self._documents.add(data)
+
+    async def delete_chunks(self, document_ids: Iterable[str]) -> None:
+        """Delete the chunks of documents."""
+        with _mapped(self._path):
+            for part in _parts(document_ids):
+                await self._chunks.delete(f"document_id IN ({part})")
+
+    async def delete_paths(self, paths: Iterable[str]) -> None:
+        """Delete every document row of these source paths."""
+        with _mapped(self._path):
+            for part in _parts(paths):
+                await self._documents.delete(f"source_path IN ({part})")
+
+    async def delete_record(self, document_id: str, source_path: str) -> None:
+        """Delete one document row."""
+        with _mapped(self._path):
+            await self._documents.delete(
+                f"document_id = {sql_text(document_id)} AND source_path = {sql_text(source_path)}"
+            )
+
+    async def seal(self, tag: str, *, merge: bool) -> tuple[int, int, int, int]:
+        """Maintain indexes, tag both tables; returns (chunks version, documents version, chunks, documents).
+
+        New rows get a delta index; with `merge` the deltas become one and small fragments are joined.
+        The row counts are those of the tagged versions.
+        """
+        with _mapped(self._path):
+            for table, columns in ((self._chunks, ("chunk_id", "document_id")), (self._documents, ("document_id",))):
+                await _index_scalars(table, columns)
+                await _maintain(table, merge=merge)
+            versions = [await table.version() for table in (self._chunks, self._documents)]
+            for table, version in zip((self._chunks, self._documents), versions, strict=True):
+                if tag in await table.tags.list():
+                    await table.tags.update(tag, version)
+                else:
+                    await table.tags.create(tag, version)
+            chunks = await self._chunks.count_rows()
+            documents = await self._documents.count_rows(f"status = {sql_text(DocumentStatus.INDEXED)}")
+        return versions[0], versions[1], chunks, documents
+
+    def close(self) -> None:
+        """Let go of the tables."""
+        self._chunks.close()
+        self._documents.close()
+
+
+class TableReader:
+    """Reads one generation; any number of concurrent calls."""
+
+    def __init__(self, chunks: Any, documents: Any, path: Path) -> None:
+        self._chunks = chunks
+        self._documents = documents
+        self._path = path
+
+    async def nearest(
+        self, vector: Vectors, *, metric: Metric, limit: int, document_ids: Sequence[str] | None = None
+    ) -> list[Candidate]:
+        """The `limit` chunks nearest to `vector` (shape (dimension,)), exact, best first.
+
+        Scores: cosine similarity, dot product, or 1 - d²/2 for l2 (which is the cosine for unit
+        vectors). `document_ids` filters before the top-k.
+        """
+        with _mapped(self._path):
+            query = self._chunks.query().nearest_to(vector).distance_type(metric.value).limit(limit)
+            if document_ids is not None:
+                query = query.where(f"document_id IN ({_quoted(document_ids)})")
+            rows = await query.bypass_vector_index().select(["chunk_id", "_distance"]).to_arrow()
+        ids, distances = rows["chunk_id"].to_pylist(), rows["_distance"].to_numpy()
+        scores = 1.0 - distances / 2.0 if metric is Metric.L2 else 1.0 - distances
+        return [Candidate(chunk, float(score)) for chunk, score in zip(ids, scores, strict=True)]
+
+    async def chunks(self, chunk_ids: Sequence[str]) -> dict[str, Chunk]:
+        """Chunks by id; ids that do not exist are left out."""
+        if not chunk_ids:
+            return {}
+        columns = [name for name in CHUNK_COLUMNS if name not in ("embedding", "kb_id", "created_at", "updated_at")]
+        with _mapped(self._path):
+            rows = await self._chunks.query().where(f"chunk_id IN ({_quoted(chunk_ids)})").select(columns).to_list()
+        return {row["chunk_id"]: chunk_of(row) for row in rows}
+
+    async def embeddings_of(self, document_ids: Sequence[str]) -> dict[str, Vectors]:
+        """Embeddings of documents' chunks by content hash, each of shape (dimension,)."""
+        found: dict[str, Vectors] = {}
+        with _mapped(self._path):
+            for part in _parts(document_ids):
+                rows = (
+                    await self._chunks.query()
+                    .where(f"document_id IN ({part})")
+                    .select(["content_hash", "embedding"])
+                    .to_arrow()
+                )
+                matrix = matrix_of(rows["embedding"])
+                found.update(zip(rows["content_hash"].to_pylist(), matrix, strict=True))
+        return found
+
+    async def chunk_ids(self) -> list[str]:
+        """Every chunk id (for checks)."""
+        with _mapped(self._path):
+            return list((await self._chunks.query().select(["chunk_id"]).to_arrow())["chunk_id"].to_pylist())
+
+    async def bad_vectors(self) -> int:
+        """How many embeddings are not finite or have no length (for checks)."""
+        bad = 0
+        with _mapped(self._path):
+            async for batch in await self._chunks.query().select(["embedding"]).to_batches():
+                matrix = matrix_of(batch.column("embedding"))
+                norms = np.linalg.norm(matrix, axis=1)
+                bad += int(np.count_nonzero(~np.isfinite(norms) | (norms == 0)))
+        return bad
+
+    async def contents(self) -> list[tuple[str, str, str]]:
+        """(chunk id, document id, content) of every chunk, to rebuild BM25 from."""
+        with _mapped(self._path):
+            rows = await self._chunks.query().select(["chunk_id", "document_id", "content"]).to_arrow()
+        return list(zip(*(rows[name].to_pylist() for name in ("chunk_id", "document_id", "content")), strict=True))
+
+    async def documents(self, document_ids: Sequence[str] | None = None) -> list[DocumentRecord]:
+        """Document rows: all of them, or those with these ids (one row per source path)."""
+        with _mapped(self._path):
+            query = self._documents.query()
+            if document_ids is not None:
+                query = query.where(f"document_id IN ({_quoted(document_ids)})")
+            rows = await query.to_list()
+        return sorted((record_of(row) for row in rows), key=lambda record: (record.source_path, record.row))
+
+    def close(self) -> None:
+        """Let go of the tables."""
+        self._chunks.close()
+        self._documents.close()
+
+
+async def load_library() -> Any:
+    """Import lancedb in a thread (seconds at first use). Returns the module."""
+    return await asyncio.to_thread(importlib.import_module, "lancedb")
+
+
+def check_vectors(vectors: Vectors, rows: int, dimension: int) -> None:
+    """Raise InvariantViolated unless the shape is (rows, dimension) and every row is finite and non-zero."""
+    if vectors.shape != (rows, dimension):
+        raise InvariantViolated(f"Expected {rows} vectors of {dimension} numbers, got shape {vectors.shape}.")
+    norms = np.linalg.norm(vectors, axis=1)
+    if not bool(np.all(np.isfinite(norms) & (norms > 0))):
+        raise InvariantViolated("The embedding model returned a vector that is not finite or has no length.")
+
+
+def sql_text(value: str) -> str:
+    """A SQL string literal; the only way text gets into a predicate."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _quoted(values: Iterable[str]) -> str:
+    return ", ".join(sql_text(value) for value in values) or "''"
+
+
+def _parts(values: Iterable[str]) -> Iterator[str]:
+    """Literals for IN (…), some hundred at a time: a predicate is parsed as a whole."""
+    items = list(dict.fromkeys(values))
+    for start in range(0, len(items), _IDS_PER_PREDICATE):
+        yield _quoted(items[start : start + _IDS_PER_PREDICATE])
+
+
+async def _index_scalars(table: Any, columns: Sequence[str]) -> None:
+    import lancedb.index
+
+    if await table.count_rows() == 0:
+        return
+    indexed = {column for index in await table.list_indices() for column in index.columns}
+    for column in columns:
+        if column not in indexed:
+            await table.create_index(column, config=lancedb.index.BTree())
+
+
+async def _maintain(table: Any, *, merge: bool) -> None:
+    # AsyncTable.optimize() would also prune, and raises once a tagged version is older than a week.
+    dataset = await table.to_lance()
+    fragments = len(dataset.get_fragments())
+    if fragments > _FRAGMENTS_BEFORE_COMPACTION or (merge and fragments > 1):
+        await asyncio.to_thread(
+            dataset.optimize.compact_files,
+            target_rows_per_fragment=_ROWS_PER_FRAGMENT,
+            materialize_deletions_threshold=0.5,
+        )
+    if await table.list_indices():
+        await asyncio.to_thread(dataset.optimize.optimize_indices, num_indices_to_merge=1000 if merge else 0)
+    await table.checkout_latest()
+
+
+def _tree_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[None]:
+    """Lance raises RuntimeError, OSError or ValueError with the cause in the text."""
+    try:
+        yield
+    except (StudioError, asyncio.CancelledError):
+        raise
+    except OSError as error:
+        raise _from_text(error, path) or storage_fault(error, "using the vector tables", path) from error
+    except (RuntimeError, ValueError) as error:
+        raise _from_text(error, path) or StorageFault(
+            f"The vector tables in {path} failed: {str(error).splitlines()[0][:300]}", way_out="Run: rag-studio doctor."
+        ) from error
+
+
+def _from_text(error: Exception, path: Path) -> StorageFault | None:
+    text = str(error)
+    for code, needles in (
+        (errno.ENOSPC, ("No space left", "os error 28")),
+        (errno.EACCES, ("Permission denied", "os error 13")),
+        (errno.EROFS, ("Read-only file system", "os error 30")),
+    ):
+        if any(needle in text for needle in needles):
+            return storage_fault(OSError(code, text[:120]), "using the vector tables", path)
+    return None

@@ -1,0 +1,115 @@
+"""Where things lie on disk (see ARCHITECTURE.md, "On disk")."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+HOME_VARIABLE = "RAG_STUDIO_HOME"
+
+
+def default_data_dir() -> Path:
+    """The user's data directory for this program, not created."""
+    return Path(platformdirs.user_data_dir("rag-studio", appauthor=False))
+
+
+def resources_dir() -> Path:
+    """Icons, sample documents and other files that ship with the program."""
+    here = Path(__file__).resolve().parent
+    for candidate in (here.parent / "resources", here / "resources"):
+        if candidate.is_dir():
+            return candidate
+    return here / "resources"
+
+
+@dataclass(frozen=True, slots=True)
+class DataPaths:
+    """The layout below one data directory."""
+
+    root: Path
+
+    @classmethod
+    def resolve(cls, explicit: Path | None = None) -> DataPaths:
+        """`--data-dir`, else RAG_STUDIO_HOME, else the platform's user data directory."""
+        chosen = explicit or (Path(os.environ[HOME_VARIABLE]) if os.environ.get(HOME_VARIABLE) else default_data_dir())
+        return cls(chosen.expanduser().absolute())
+
+    @property
+    def catalog(self) -> Path:
+        return self.root / "catalog.sqlite3"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.json"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def instance_lock(self) -> Path:
+        return self.root / "window.lock"
+
+    def model_search_path(self) -> tuple[Path, ...]:
+        """Where an installed model may lie: here, the default data directory, beside the program."""
+        beside = Path(sys.executable).resolve().parent / "models"
+        checkout = Path(__file__).resolve().parent.parent / "models"
+        return tuple(dict.fromkeys((self.models, default_data_dir() / "models", beside, checkout)))
+
+    def kb(self, kb_id: str) -> KbPaths:
+        """The layout of one knowledge base."""
+        return KbPaths(self.root / "kb" / kb_id)
+
+    def create(self) -> None:
+        """Make the directory tree, private to its owner."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        if os.name == "posix":
+            self.root.chmod(0o700)
+        for path in (self.root / "kb", self.models, self.logs):
+            path.mkdir(exist_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class KbPaths:
+    """The layout of one knowledge base."""
+
+    root: Path
+
+    @property
+    def vectors(self) -> Path:
+        return self.root / "vectors"
+
+    @property
+    def lexical(self) -> Path:
+        return self.root / "lexical"
+
+    @property
+    def texts(self) -> Path:
+        return self.root / "texts"
+
+    @property
+    def leases(self) -> Path:
+        return self.root / "leases"
+
+    @property
+    def writer_lock(self) -> Path:
+        return self.root / "writer.lock"
+
+    def lexical_generation(self, number: int) -> Path:
+        return self.lexical / f"g{number}"
+
+    def lease(self, number: int) -> Path:
+        return self.leases / f"g{number}"
+
+    def create(self) -> None:
+        """Make the directories of a new knowledge base."""
+        for path in (self.vectors, self.lexical, self.texts, self.leases):
+            path.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,384 @@
+"""Ingest: make a knowledge base match files and folders, as one new generation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from studio.documents.chunker import segment
+from studio.documents.kinds import file_kind
+from studio.documents.texts import read_text
+from studio.domain import (
+    DocumentParser,
+    DocumentRecord,
+    DocumentStatus,
+    Embedder,
+    EmbedderProvider,
+    FileFailure,
+    FileState,
+    Generation,
+    IngestOptions,
+    IngestReport,
+    IngestStage,
+    KnowledgeBase,
+    ParsedDocument,
+    ProgressSink,
+    Vectors,
+)
+from studio.errors import DocumentFault, FailureCode, InvalidRequest, NotFound, StudioError
+from studio.index.gc import text_key
+from studio.index.generations import Build, GenerationStore
+from studio.index.stores import Stores
+from studio.services.pipeline import Pipeline
+from studio.services.progress import ProgressTracker
+from studio.services.scan import Scan, ScannedFile, scan, sha256_of
+from studio.services.sources import Outcome, Source
+
+log = logging.getLogger(__name__)
+
+DEFAULT_OPTIONS = IngestOptions()
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a job has to do, against the active generation."""
+
+    existing: list[DocumentRecord]
+    sources: list[Source] = field(default_factory=list)
+    touched: list[DocumentRecord] = field(default_factory=list)
+    """Same content, other file time: rows to rewrite when a generation is built anyway."""
+    removed: list[DocumentRecord] = field(default_factory=list)
+    failures: list[FileFailure] = field(default_factory=list)
+    """Files known to fail that did not change since."""
+    unchanged: int = 0
+
+
+class IngestService:
+    """Builds generations from files. One job per knowledge base at a time, enforced across processes."""
+
+    def __init__(self, stores: Stores, embedders: EmbedderProvider, parser: DocumentParser) -> None:
+        self._stores = stores
+        self._embedders = embedders
+        self._parser = parser
+
+    async def ingest(
+        self,
+        kb: str,
+        paths: Sequence[Path],
+        options: IngestOptions = DEFAULT_OPTIONS,
+        progress: ProgressSink | None = None,
+    ) -> IngestReport:
+        """Make the knowledge base match `paths`: add what is new, update what changed, drop what is gone.
+
+        A named file is read even when it failed before. Raises NotFound, Busy, ModelFault, StorageFault; then the
+        active generation is as it was. Cancelling the task cancels the job.
+        """
+        if not paths:
+            raise InvalidRequest("Nothing to ingest: name at least one file or folder.")
+        base = await self._stores.knowledge_base(kb)
+        found = await asyncio.to_thread(scan, paths, options)
+        with await self._stores.store(base.id).lock_for_writing(base.name):
+            await self._match_settings(base, progress)
+            base = await self._stores.knowledge_base(base.id)
+            arguments = [str(path) for path in paths]
+            job = await self._stores.thread.run(
+                self._stores.catalog.create_job, base.id, arguments, {**asdict(options)}
+            )
+            tracker = ProgressTracker(job, base.id, progress)
+            return await self._job(job, tracker, self._ingest(job, base, found, options, tracker))
+
+    async def resume(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
+        """Run the latest job again that was accepted and never ended. Raises NotFound when there is none."""
+        base = await self._stores.knowledge_base(kb)
+        job = await self._stores.thread.run(self._stores.catalog.unfinished_job, base.id)
+        if job is None:
+            raise NotFound(f"“{base.name}” has no unfinished job.")
+        job_id, paths, raw = job
+        raw["include"], raw["exclude"] = tuple(raw["include"]), tuple(raw["exclude"])
+        report = await self.ingest(base.id, [Path(path) for path in paths], IngestOptions(**raw), progress)
+        await self._stores.thread.run(self._stores.catalog.finish_job, job_id, "resumed", generation=report.generation)
+        return report
+
+    async def remove(self, kb: str, documents: Sequence[str]) -> IngestReport:
+        """Remove documents by id or source path (a folder removes all below). Raises NotFound."""
+        base = await self._stores.knowledge_base(kb)
+        with await self._stores.store(base.id).lock_for_writing(base.name):
+            plan = _Plan(await self._records(base))
+            for name in documents:
+                absolute = str(Path(name).absolute())
+                matches = [
+                    record
+                    for record in plan.existing
+                    if name == record.document_id
+                    or absolute == record.source_path
+                    or (Path(record.source_path).is_relative_to(absolute) and absolute != "/")
+                    or (record.external_id and name == record.external_id)
+                ]
+                if not matches:
+                    raise NotFound(f"“{base.name}” has no document “{name}”.", way_out="See: rag-studio documents KB.")
+                plan.removed.extend(record for record in matches if record not in plan.removed)
+            job = await self._stores.thread.run(self._stores.catalog.create_job, base.id, list(documents), {})
+            tracker = ProgressTracker(job, base.id, None)
+            return await self._job(job, tracker, self._run(job, base, plan, IngestOptions(), tracker, "removal"))
+
+    async def rebuild(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
+        """Chunk and embed every document anew with the present settings, from the stored texts."""
+        base = await self._stores.knowledge_base(kb)
+        with await self._stores.store(base.id).lock_for_writing(base.name):
+            return await self._rebuild(base, progress)
+
+    # ------------------------------------------------------------ jobs
+
+    async def _job(self, job: str, tracker: ProgressTracker, work: object) -> IngestReport:
+        finish = self._stores.catalog.finish_job
+        try:
+            report: IngestReport = await work  # type: ignore[misc]
+        except asyncio.CancelledError:
+            tracker.stage(IngestStage.CANCELLED)
+            await self._stores.thread.run(finish, job, "cancelled")
+            raise
+        except StudioError as error:
+            tracker.stage(IngestStage.FAILED)
+            await self._stores.thread.run(finish, job, "failed", error=error.full_message)
+            raise
+        await self._stores.thread.run(finish, job, "done", generation=report.generation)
+        tracker.stage(IngestStage.DONE)
+        return report
+
+    async def _ingest(
+        self, job: str, kb: KnowledgeBase, found: Scan, options: IngestOptions, tracker: ProgressTracker
+    ) -> IngestReport:
+        tracker.stage(IngestStage.SCANNING)
+        plan = await self._plan(kb, found, options, tracker)
+        return await self._run(job, kb, plan, options, tracker, "ingest")
+
+    async def _plan(self, kb: KnowledgeBase, found: Scan, options: IngestOptions, tracker: ProgressTracker) -> _Plan:
+        plan = _Plan(await self._records(kb), failures=list(found.failures))
+        by_path: dict[str, list[DocumentRecord]] = defaultdict(list)
+        for record in plan.existing:
+            by_path[record.source_path].append(record)
+        tracker.expect(file.path for file in found.files)
+        for file in found.files:
+            old = by_path.pop(str(file.path), [])
+            named = not any(file.path.is_relative_to(folder) for folder in found.folders)
+            await self._plan_file(plan, file, old, named=named, tracker=tracker)
+        for path, records in by_path.items():
+            if found.covers(Path(path), options):
+                plan.removed.extend(records)
+        return plan
+
+    async def _plan_file(
+        self, plan: _Plan, file: ScannedFile, old: list[DocumentRecord], *, named: bool, tracker: ProgressTracker
+    ) -> None:
+        if old and old[0].size_bytes == file.size_bytes:
+            failed = old[0].status is DocumentStatus.FAILED
+            same = old[0].mtime_ns == file.mtime_ns
+            if failed and same and not named:
+                plan.failures.append(FileFailure(str(file.path), old[0].error, old[0].reason))
+                tracker.file(file.path, FileState.FAILED, error=old[0].error, reason=old[0].reason)
+                return
+            if not failed and not same and await _hash_or_none(file.path) == old[0].sha256:
+                plan.touched.extend(replace(record, mtime_ns=file.mtime_ns) for record in old)
+                same = True
+            if not failed and same:
+                plan.unchanged += len(old)
+                tracker.file(file.path, FileState.UNCHANGED, pages=old[0].pages.total)
+                return
+        plan.sources.append(
+            Source(
+                file.path, file_kind(file.path), file.size_bytes, file.mtime_ns, old,
+                sha256=lambda: asyncio.to_thread(sha256_of, file.path),
+                documents=lambda: self._parser.parse(file.path),
+            )
+        )  # fmt: skip
+
+    async def _records(self, kb: KnowledgeBase) -> list[DocumentRecord]:
+        if kb.active_generation is None:
+            return []
+        async with self._stores.store(kb.id).reading() as snapshot:
+            return await snapshot.tables.documents()
+
+    # ------------------------------------------------------------ building
+
+    async def _run(
+        self, job: str, kb: KnowledgeBase, plan: _Plan, options: IngestOptions, tracker: ProgressTracker, note: str
+    ) -> IngestReport:
+        started = time.monotonic()
+        if not plan.sources and not plan.removed:
+            outcome = Outcome(unchanged=plan.unchanged, failures=plan.failures)
+            return _report(job, kb, None, False, outcome, started)
+        store = self._stores.store(kb.id)
+        tracker.stage(IngestStage.INDEXING)
+        embedder = await self._embedders.embedder(kb.settings.model)
+        build = await store.begin(kb, embedder.model.identity, note=note)
+        try:
+            outcome = await self._fill(build, embedder, kb, store, plan, options, tracker)
+            outcome.unchanged += plan.unchanged
+            outcome.failures = plan.failures + outcome.failures
+            if not outcome.changed and kb.active_generation is not None:
+                await build.abandon("nothing changed")
+                await self._stores.thread.run(self._stores.catalog.forget_generation, kb.id, build.generation.number)
+                return _report(job, kb, None, False, outcome, started)
+            generation = await self._seal(store, build, kb, options.promote, tracker)
+        except BaseException as error:
+            await build.abandon(str(error) or type(error).__name__)
+            raise
+        for record in plan.removed:
+            tracker.file(record.source_path, FileState.REMOVED)
+        return _report(job, kb, generation.number, options.promote, outcome, started)
+
+    async def _fill(
+        self, build: Build, embedder: Embedder, kb: KnowledgeBase, store: GenerationStore, plan: _Plan,
+        options: IngestOptions, tracker: ProgressTracker,
+    ) -> Outcome:  # fmt: skip
+        rewritten = {str(source.path) for source in plan.sources}
+        rewritten |= {record.source_path for record in (*plan.removed, *plan.touched)}
+        by_record = {(record.document_id, record.source_path) for record in plan.removed}
+        survivors = [
+            record
+            for record in plan.existing
+            if record.source_path in {item.source_path for item in plan.removed}
+            and (record.document_id, record.source_path) not in by_record
+        ] if plan.removed else []  # fmt: skip
+        await build.tables.delete_paths(rewritten)
+        for record in (*plan.touched, *survivors):
+            await build.add_record(record)
+        gone = rewritten - {record.source_path for record in plan.touched}
+        indexed = [record for record in plan.existing if record.status is DocumentStatus.INDEXED]
+        untouched = Counter(record.document_id for record in indexed if record.source_path not in gone)
+        untouched.update(record.document_id for record in survivors)
+        copies: dict[tuple[str, str], list[DocumentRecord]] = defaultdict(list)
+        first_path: dict[tuple[str, str], str] = {}
+        for record in indexed:
+            key = (record.sha256, record.kind)
+            if first_path.setdefault(key, record.source_path) == record.source_path:
+                copies[key].append(record)
+
+        async def embeddings_of(document_ids: Sequence[str]) -> Mapping[str, Vectors]:
+            async with store.reading() as snapshot:
+                same_model = snapshot.generation.model == build.generation.model
+                return await snapshot.tables.embeddings_of(document_ids) if same_model else {}
+
+        pipeline = Pipeline(
+            build, embedder, kb.settings, store.paths.texts, tracker,
+            known={record.document_id: record.chunks for record in indexed},
+            copies=copies, untouched=untouched, embeddings_of=embeddings_of,
+        )  # fmt: skip
+        return await pipeline.run(plan.sources, plan.removed, options.jobs)
+
+    async def _seal(
+        self, store: GenerationStore, build: Build, kb: KnowledgeBase, promote: bool, tracker: ProgressTracker
+    ) -> Generation:
+        tracker.stage(IngestStage.SEALING)
+        generation = await store.seal(build)
+        if promote:
+            tracker.stage(IngestStage.PROMOTING)
+            generation = await self._stores.thread.run(self._stores.catalog.promote, kb.id, generation.number)
+        return generation
+
+    # ------------------------------------------------------------ rebuilding
+
+    async def _match_settings(self, kb: KnowledgeBase, progress: ProgressSink | None) -> None:
+        """A changed model or chunk size means every vector is stale: rebuild before adding to them."""
+        if kb.active_generation is None:
+            return
+        active = await self._stores.thread.run(self._stores.catalog.generation, kb.id, kb.active_generation)
+        if active.settings != kb.settings:
+            await self._rebuild(kb, progress)
+
+    async def _rebuild(self, kb: KnowledgeBase, progress: ProgressSink | None) -> IngestReport:
+        if kb.active_generation is None:
+            raise NotFound(
+                f"“{kb.name}” is empty: there is nothing to rebuild.", way_out="Ingest some documents first."
+            )
+        job = await self._stores.thread.run(self._stores.catalog.create_job, kb.id, [], {"rebuild": True})
+        tracker = ProgressTracker(job, kb.id, progress)
+        return await self._job(job, tracker, self._rebuilt(job, kb, tracker))
+
+    async def _rebuilt(self, job: str, kb: KnowledgeBase, tracker: ProgressTracker) -> IngestReport:
+        started = time.monotonic()
+        store = self._stores.store(kb.id)
+        records = await self._records(kb)
+        by_path: dict[str, list[DocumentRecord]] = defaultdict(list)
+        for record in records:
+            by_path[record.source_path].append(record)
+        tracker.expect(by_path)
+        tracker.stage(IngestStage.INDEXING)
+        embedder = await self._embedders.embedder(kb.settings.model)
+        build = await store.begin(kb, embedder.model.identity, note="rebuild", from_scratch=True)
+        try:
+            sources = []
+            for path, items in by_path.items():
+                if items[0].status is DocumentStatus.FAILED:
+                    await build.add_record(items[0])
+                    tracker.file(path, FileState.FAILED, error=items[0].error, reason=items[0].reason)
+                else:
+                    sources.append(_stored_source(store, Path(path), items))
+
+            async def nothing(_: Sequence[str]) -> Mapping[str, Vectors]:
+                return {}
+
+            pipeline = Pipeline(
+                build, embedder, kb.settings, store.paths.texts, tracker,
+                known={}, copies={}, untouched=Counter(), embeddings_of=nothing,
+            )  # fmt: skip
+            outcome = await pipeline.run(sources, (), 1)
+            generation = await self._seal(store, build, kb, True, tracker)
+        except BaseException as error:
+            await build.abandon(str(error) or type(error).__name__)
+            raise
+        return _report(job, kb, generation.number, True, outcome, started)
+
+
+def _stored_source(store: GenerationStore, path: Path, records: list[DocumentRecord]) -> Source:
+    """A source whose documents come from the stored texts instead of the file."""
+    first = records[0]
+    key = text_key(first.sha256, first.kind)
+
+    async def sha256() -> str:
+        return first.sha256
+
+    async def documents() -> AsyncIterator[ParsedDocument]:
+        for record in records:
+            try:
+                stored = await asyncio.to_thread(read_text, store.paths.texts, key, record.row)
+            except StudioError as error:
+                raise DocumentFault(
+                    FailureCode.VANISHED, "The stored text of this document is gone.", way_out="Ingest it again."
+                ) from error
+            yield ParsedDocument(
+                text=stored.text, spans=stored.spans,
+                segments=await asyncio.to_thread(segment, stored.text, stored.spans), kind=record.kind,
+                title=record.title, author=record.author, licence=record.licence, external_id=record.external_id,
+                row=record.row, pages=record.pages,
+            )  # fmt: skip
+
+    return Source(
+        path, first.kind, first.size_bytes, first.mtime_ns, records, sha256=sha256, documents=documents,
+        store_texts=False,
+    )  # fmt: skip
+
+
+async def _hash_or_none(path: Path) -> str | None:
+    try:
+        return await asyncio.to_thread(sha256_of, path)
+    except OSError:
+        return None  # it is read again, and reported, as a changed file
+
+
+def _report(
+    job: str, kb: KnowledgeBase, generation: int | None, promoted: bool, outcome: Outcome, started: float
+) -> IngestReport:
+    seconds = time.monotonic() - started
+    return IngestReport(
+        job_id=job, kb_id=kb.id, generation=generation, promoted=promoted and generation is not None,
+        added=outcome.added, updated=outcome.updated, unchanged=outcome.unchanged, removed=outcome.removed,
+        failed=tuple(sorted(outcome.failures, key=lambda item: item.path)), chunks_added=outcome.chunks_added,
+        embedded=outcome.embedded, reused=outcome.reused, seconds=seconds,
+        chunks_per_second=outcome.chunks_added / seconds if seconds else 0.0,
+    )  # fmt: skip

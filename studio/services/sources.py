@@ -1,0 +1,108 @@
+"""The files of a job, the records made of them, and what became of them all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from studio.documents.kinds import TABULAR_KINDS, document_id
+from studio.domain import DocumentRecord, DocumentStatus, FileFailure, PageCounts, ParsedDocument
+from studio.errors import DocumentFault, FailureCode, storage_fault
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """A file of the job. `documents` yields what is in it; `old` is what the parent generation has of it."""
+
+    path: Path
+    kind: str
+    size_bytes: int
+    mtime_ns: int
+    old: Sequence[DocumentRecord]
+    sha256: Callable[[], Awaitable[str]]
+    documents: Callable[[], AsyncIterator[ParsedDocument]]
+    store_texts: bool = True
+    fault: DocumentFault | None = None
+    records: list[DocumentRecord] = field(default_factory=list)
+    records_written: bool = False
+    emitted: dict[str, str] = field(default_factory=dict)
+    """Row key → document id of every document found so far."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the pipeline did, in documents and chunks."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    chunks_added: int = 0
+    embedded: int = 0
+    reused: int = 0
+    failures: list[FileFailure] = field(default_factory=list)
+    new_failures: int = 0
+
+    @property
+    def changed(self) -> bool:
+        """False when a generation made of this would equal its parent."""
+        return bool(self.added or self.updated or self.removed or self.new_failures)
+
+
+def identity_of(parsed: ParsedDocument, sha256: str, kind: str) -> tuple[str, str]:
+    """(document id, key of the document within its file)."""
+    if kind in TABULAR_KINDS:
+        key = parsed.external_id or str(parsed.row)
+        return document_id(text_hash(parsed.text), kind, key), key
+    return document_id(sha256, kind), ""
+
+
+def key_of(record: DocumentRecord) -> str:
+    """The key of a record within its file: see `identity_of`."""
+    return (record.external_id or str(record.row)) if record.kind in TABULAR_KINDS else ""
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of a text's UTF-8 form."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def indexed_record(source: Source, parsed: ParsedDocument, identity: str, sha256: str) -> DocumentRecord:
+    """The row of a document that is indexed; its chunk count is filled in later."""
+    return DocumentRecord(
+        document_id=identity, source_path=str(source.path), sha256=sha256, size_bytes=source.size_bytes,
+        mtime_ns=source.mtime_ns, kind=source.kind, title=parsed.title, author=parsed.author, licence=parsed.licence,
+        external_id=parsed.external_id, row=parsed.row, pages=parsed.pages, chunks=0,
+        status=DocumentStatus.INDEXED, error="", reason="",
+    )  # fmt: skip
+
+
+def moved_record(record: DocumentRecord, source: Source) -> DocumentRecord:
+    """The row of a file whose content is indexed under another path."""
+    return replace(
+        record, source_path=str(source.path), size_bytes=source.size_bytes, mtime_ns=source.mtime_ns,
+        title=source.path.stem if record.title == Path(record.source_path).stem else record.title,
+    )  # fmt: skip
+
+
+def failed_record(source: Source, fault: DocumentFault) -> DocumentRecord:
+    """The row of a file that could not be indexed."""
+    path = str(source.path)
+    return DocumentRecord(
+        document_id=document_id(path, "failed"), source_path=path, sha256="", size_bytes=source.size_bytes,
+        mtime_ns=source.mtime_ns, kind=source.kind, title=source.path.name, author="", licence="", external_id="",
+        row=0, pages=PageCounts(), chunks=0, status=DocumentStatus.FAILED, error=fault.code, reason=fault.full_message,
+    )  # fmt: skip
+
+
+def file_fault(error: OSError) -> DocumentFault:
+    """What an error while reading a file means for that file; raises StorageFault when the fault is ours."""
+    if isinstance(error, FileNotFoundError):
+        return DocumentFault(FailureCode.VANISHED, "The file went away while it was being read.")
+    if isinstance(error, PermissionError):
+        return DocumentFault(FailureCode.NO_PERMISSION, "You have no permission to read this file.")
+    if error.filename is None:
+        raise storage_fault(error, "storing extracted text") from error
+    return DocumentFault(FailureCode.CORRUPT, f"The file cannot be read: {error.strerror or error}.")

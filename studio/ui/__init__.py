@@ -1,0 +1,1 @@
+"""Widgets: they read view-models, call their methods, and know no service."""

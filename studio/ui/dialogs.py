@@ -1,0 +1,96 @@
+"""Dialogs that ask one thing. They open without blocking: the answer comes as a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLineEdit, QMessageBox, QPushButton, QWidget
+
+from studio.ui.widgets import column, label
+
+SHORTCUTS = (
+    ("Ctrl+K, Ctrl+L", "Go to the search box"),
+    ("Up, Down", "Move through the results"),
+    ("Enter", "Open the source of the result"),
+    ("Ctrl+C", "Copy the citation"),
+    ("Ctrl+Shift+C", "Copy passage and citation as Markdown"),
+    ("Alt+Left, Alt+Right", "Previous, next page of the preview"),
+    ("Ctrl++, Ctrl+-", "Zoom the preview"),
+    ("Ctrl+O", "Open the source in its own program"),
+    ("Ctrl+1, Ctrl+2, Ctrl+3", "Search, Ingest, Generations"),
+    ("Ctrl+N", "New knowledge base"),
+    ("F2", "Rename the knowledge base"),
+    ("Ctrl+,", "Settings"),
+    ("Esc", "Clear the search"),
+    ("F1", "This list"),
+    ("Ctrl+Q", "Quit"),
+)
+
+
+def _dialog(parent: QWidget, title: str) -> QDialog:
+    dialog = QDialog(parent)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.setWindowTitle(title)
+    dialog.setModal(True)
+    return dialog
+
+
+def ask_name(
+    parent: QWidget, title: str, explanation: str, name: str, action: str, accepted: Callable[[str], None]
+) -> QDialog:
+    """Ask for a name; `accepted` is called with it, unless the person thinks better of it."""
+    dialog = _dialog(parent, title)
+    field = QLineEdit(name)
+    field.setAccessibleName("Name")
+    field.setPlaceholderText("Name")
+    field.setMaxLength(120)
+    field.selectAll()
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+    confirm_button = QPushButton(action)
+    confirm_button.setObjectName("primary")
+    confirm_button.setDefault(True)
+    buttons.addButton(confirm_button, QDialogButtonBox.ButtonRole.AcceptRole)
+    confirm_button.setEnabled(bool(name.strip()))
+    field.textChanged.connect(lambda text: confirm_button.setEnabled(bool(text.strip())))
+    buttons.accepted.connect(dialog.accept)
+    buttons.rejected.connect(dialog.reject)
+    dialog.accepted.connect(lambda: accepted(field.text().strip()))
+    items = [label(title, "h2"), *([label(explanation, "body")] if explanation else []), field, 6, buttons]
+    dialog.setLayout(column(*items, margins=(22, 20, 22, 18), spacing=12))
+    dialog.setMinimumWidth(420)
+    dialog.open()
+    field.setFocus()
+    return dialog
+
+
+def confirm(parent: QWidget, question: str, cost: str, action: str, accepted: Callable[[], None]) -> QMessageBox:
+    """Ask before something that cannot be undone; Cancel is the default."""
+    box = QMessageBox(parent)
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.setWindowTitle("RAG Studio")
+    box.setTextFormat(Qt.TextFormat.PlainText)
+    box.setText(question)
+    box.setInformativeText(cost)
+    yes = box.addButton(action, QMessageBox.ButtonRole.DestructiveRole)
+    box.addButton(QMessageBox.StandardButton.Cancel)
+    box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+    yes.clicked.connect(accepted)
+    box.open()
+    return box
+
+
+def show_shortcuts(parent: QWidget) -> QDialog:
+    """The keys the window knows."""
+    dialog = _dialog(parent, "Keyboard shortcuts")
+    grid = QGridLayout()
+    grid.setHorizontalSpacing(24)
+    grid.setVerticalSpacing(8)
+    for line, (keys, meaning) in enumerate(SHORTCUTS):
+        grid.addWidget(label(keys, "kbd"), line, 0, Qt.AlignmentFlag.AlignLeft)
+        grid.addWidget(label(meaning, "body"), line, 1)
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+    buttons.rejected.connect(dialog.reject)
+    dialog.setLayout(column(label("Keyboard shortcuts", "h2"), grid, 6, buttons, margins=(22, 20, 22, 18), spacing=12))
+    dialog.open()
+    return dialog

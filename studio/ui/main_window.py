@@ -1,0 +1,215 @@
+"""The window: sidebar, panes, preview, status bar, and the keys that work everywhere in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QByteArray, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QShowEvent
+from PySide6.QtWidgets import QMainWindow, QPlainTextEdit, QSplitter, QStackedWidget, QWidget
+
+from studio.ui.dialogs import show_shortcuts
+from studio.ui.generations_pane import GenerationsPane
+from studio.ui.ingest_pane import IngestPane, accept_files, dropped_paths
+from studio.ui.preview import PreviewPane
+from studio.ui.search_pane import SearchPane
+from studio.ui.settings_dialog import SettingsDialog
+from studio.ui.sidebar import Sidebar
+from studio.ui.status_bar import StatusBar
+from studio.ui.theme import Theme, ThemeChoice
+from studio.ui.toast import Toast
+from studio.ui.welcome import WelcomePane
+from studio.ui.widgets import column, row
+from studio.viewmodels.workspace import Workspace
+
+SEARCH, INGEST, GENERATIONS = range(3)
+_WELCOME = 3
+
+
+class MainWindow(QMainWindow):
+    """Puts the panes together over one workspace."""
+
+    closing = Signal()
+    """The person closes the window; whoever runs the program ends it."""
+    painted = Signal()
+    """The window is on screen for the first time."""
+
+    def __init__(self, workspace: Workspace, theme: Theme) -> None:
+        super().__init__()
+        self.setWindowTitle("RAG Studio")
+        self.setAcceptDrops(True)
+        self.resize(1440, 900)
+        self._workspace = workspace
+        self._theme = theme
+        self._shown = False
+        self._pane = SEARCH
+        self.sidebar = Sidebar(workspace.library, theme)
+        self.preview = PreviewPane(workspace.preview, theme)
+        self.search = SearchPane(workspace.search, workspace.library, workspace.preview, theme)
+        self.ingest = IngestPane(workspace.ingest, theme)
+        self.generations = GenerationsPane(workspace.generations, theme)
+        self.welcome = WelcomePane(theme)
+        self.status = StatusBar(workspace.status)
+        self._stack = QStackedWidget()
+        for pane in (self.search, self.ingest, self.generations, self.welcome):
+            self._stack.addWidget(pane)
+        self._splitter = QSplitter()
+        self._splitter.addWidget(self._stack)
+        self._splitter.addWidget(self.preview)
+        self._splitter.setChildrenCollapsible(False)
+        self._splitter.setHandleWidth(1)
+        self._splitter.setSizes([690, 502])
+        self._splitter.setStretchFactor(0, 1)
+        body = QWidget()
+        body.setObjectName("center")
+        top = row(self.sidebar, self._splitter, spacing=0)
+        top.setStretch(1, 1)
+        body.setLayout(column(top, self.status, spacing=0))
+        self.setCentralWidget(body)
+        self.toast = Toast(theme, body)
+        self._connect()
+        self._add_shortcuts()
+        self._restore_geometry()
+        self.show_pane(SEARCH)
+
+    def _connect(self) -> None:
+        workspace = self._workspace
+        workspace.failed.connect(self.toast.warn)
+        workspace.library.loaded.connect(self._show_right_page)
+        workspace.library.changed.connect(self._show_right_page)
+        self.sidebar.pane_chosen.connect(self.show_pane)
+        self.sidebar.settings_wanted.connect(self.open_settings)
+        self.sidebar.theme_toggled.connect(self._toggle_theme)
+        self.search.open_wanted.connect(self.preview.open_external)
+        self.search.copy_wanted.connect(self.preview.copy_citation)
+        self.search.copy_context_wanted.connect(self.preview.copy_context)
+        self.preview.copied.connect(self.toast.inform)
+        self.preview.failed.connect(self.toast.warn)
+        self.ingest.copied.connect(self.toast.inform)
+        self.status.generations_wanted.connect(lambda: self.show_pane(GENERATIONS))
+        self.welcome.drop.chosen.connect(self.take_files)
+        self.welcome.sample_wanted.connect(self.load_sample)
+
+    def _add_shortcuts(self) -> None:
+        actions: tuple[tuple[tuple[str, ...], Callable[[], object]], ...] = (
+            (("Ctrl+K", "Ctrl+L"), self._focus_search),
+            (("Ctrl+1",), lambda: self.show_pane(SEARCH)),
+            (("Ctrl+2",), lambda: self.show_pane(INGEST)),
+            (("Ctrl+3",), lambda: self.show_pane(GENERATIONS)),
+            (("Esc",), self._escape),
+            (("Ctrl+C",), self._copy),
+            (("Ctrl+Shift+C",), self.preview.copy_context),
+            (("Ctrl+O",), self.preview.open_external),
+            (("Alt+Left",), lambda: self.preview.step(-1)),
+            (("Alt+Right",), lambda: self.preview.step(1)),
+            (("Ctrl++", "Ctrl+="), lambda: self.preview.magnify(1)),
+            (("Ctrl+-",), lambda: self.preview.magnify(-1)),
+            (("Ctrl+N",), self.sidebar.create),
+            (("F2",), self.sidebar.rename),
+            (("Ctrl+,",), self.open_settings),
+            (("F1",), lambda: show_shortcuts(self)),
+            (("Ctrl+Q",), self.close),
+        )
+        for keys, call in actions:
+            action = QAction(self)
+            action.setShortcuts([QKeySequence(key) for key in keys])
+            action.triggered.connect(call)
+            self.addAction(action)
+
+    # ------------------------------------------------------------ panes
+
+    @property
+    def pane(self) -> int:
+        """The pane that is shown: SEARCH, INGEST or GENERATIONS."""
+        return self._pane
+
+    def show_pane(self, pane: int) -> None:
+        """Switch to a pane and give it the keyboard."""
+        self._pane = pane
+        self.sidebar.set_pane(pane)
+        self._show_right_page()
+        focus = (self.search.box.edit, self.ingest.queue, self.generations.list)[pane]
+        focus.setFocus()
+
+    def _show_right_page(self) -> None:
+        library = self._workspace.library
+        empty = library.is_loaded and not library.knowledge_bases
+        page = _WELCOME if empty and self._pane == SEARCH else self._pane
+        self._stack.setCurrentIndex(page)
+        self.preview.setVisible(page == SEARCH)
+
+    def open_settings(self) -> None:
+        """Show the settings."""
+        SettingsDialog(self._workspace.settings, self._theme, self).open()
+
+    def take_files(self, paths: list[object]) -> None:
+        """Index files that were dropped anywhere on the window."""
+        self.show_pane(INGEST)
+        self._workspace.ingest.add(paths)  # type: ignore[arg-type]
+
+    def load_sample(self) -> None:
+        """Make the sample knowledge base and show how it comes along."""
+        self.show_pane(INGEST)
+        self._workspace.ingest.ensure_sample()
+
+    def _toggle_theme(self) -> None:
+        choice = ThemeChoice.LIGHT if self._theme.dark else ThemeChoice.DARK
+        self._theme.apply(choice)
+        self._workspace.settings.set("theme", choice)
+
+    def _focus_search(self) -> None:
+        self.show_pane(SEARCH)
+        self.search.focus_query()
+
+    def _escape(self) -> None:
+        if self.toast.isVisible():
+            self.toast.hide()
+        elif self._pane == SEARCH:
+            self.search.clear()
+        else:
+            self.show_pane(SEARCH)
+
+    def _copy(self) -> None:
+        # Text that is selected somewhere wins over the citation.
+        edit = self.search.box.edit
+        if edit.hasFocus() and edit.hasSelectedText():
+            edit.copy()
+            return
+        view = self.focusWidget()
+        if isinstance(view, QPlainTextEdit) and view.textCursor().hasSelection():
+            view.copy()
+            return
+        self.preview.copy_citation()
+
+    # ------------------------------------------------------------ events
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        accept_files(event)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        if accept_files(event):
+            self.take_files(list(dropped_paths(event)))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._shown:
+            self._shown = True
+            QTimer.singleShot(0, self.painted.emit)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self._workspace.settings.set("window_geometry", bytes(self.saveGeometry().toBase64().data()).decode("ascii"))
+        # The program ends in order: it hides the window itself once it has begun to.
+        event.ignore()
+        self.closing.emit()
+
+    def bring_to_front(self) -> None:
+        """Another start of the program asks for this window."""
+        self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
+    def _restore_geometry(self) -> None:
+        saved = self._workspace.settings.get("window_geometry")
+        if saved:
+            self.restoreGeometry(QByteArray.fromBase64(saved.encode("ascii", "replace")))

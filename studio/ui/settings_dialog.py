@@ -1,0 +1,79 @@
+"""The settings a person changes in the window."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QGridLayout, QWidget
+
+from studio.ui.theme import Theme, ThemeChoice
+from studio.ui.widgets import button, column, label, row
+from studio.viewmodels.text import size
+from studio.viewmodels.workspace import SettingsViewModel
+
+_THEMES = (
+    (ThemeChoice.SYSTEM, "Same as the system"),
+    (ThemeChoice.LIGHT, "Light"),
+    (ThemeChoice.DARK, "Dark"),
+)
+
+
+class SettingsDialog(QDialog):
+    """Theme, embedding models, data folder. Choices take effect at once."""
+
+    def __init__(self, model: SettingsViewModel, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(self.tr("Settings"))
+        self.setModal(True)
+        self.setMinimumWidth(520)
+        self._model = model
+        self._theme = theme
+        self.themes = QComboBox()
+        self.themes.setAccessibleName(self.tr("Theme"))
+        for choice, name in _THEMES:
+            self.themes.addItem(name, choice)
+        self.themes.setCurrentIndex([choice for choice, _ in _THEMES].index(theme.choice))
+        self.themes.activated.connect(self._theme_chosen)
+        self._models = label("", "body")
+        self._models.setWordWrap(True)
+        folder = label(str(model.data_dir), "body")
+        folder.setWordWrap(True)
+        folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        open_folder = button(self.tr("Open"))
+        open_folder.setAccessibleName(self.tr("Open the data folder"))
+        open_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(model.data_dir))))
+        folder_row = row(folder, open_folder)
+        folder_row.setStretch(0, 1)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(20)
+        grid.setVerticalSpacing(14)
+        grid.setColumnStretch(1, 1)
+        top = Qt.AlignmentFlag.AlignTop
+        grid.addWidget(label(self.tr("Theme"), "title"), 0, 0)
+        grid.addWidget(self.themes, 0, 1)
+        grid.addWidget(label(self.tr("Embedding models"), "title"), 1, 0, top)
+        grid.addWidget(self._models, 1, 1)
+        grid.addWidget(label(self.tr("Data folder"), "title"), 2, 0, top)
+        grid.addLayout(folder_row, 2, 1)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.reject)
+        self.setLayout(
+            column(label(self.tr("Settings"), "h2"), grid, 8, buttons, margins=(22, 20, 22, 18), spacing=14)
+        )
+        model.models_changed.connect(self._show_models)
+        self._show_models()
+        model.read_models()
+
+    def _theme_chosen(self, row_chosen: int) -> None:
+        choice = _THEMES[row_chosen][0]
+        self._theme.apply(choice)
+        self._model.set("theme", choice)
+
+    def _show_models(self) -> None:
+        lines = []
+        for info in self._model.models:
+            default = " (default)" if info.name == self._model.default_model else ""
+            state = f"{info.dimension} dimensions, {size(info.size_bytes)}" if info.installed else "not installed"
+            lines.append(f"{info.name}{default}: {state}")
+        self._models.setText("\n".join(lines) or f"{self._model.default_model} (default)")

@@ -1,0 +1,149 @@
+"""The sidebar: the panes, the knowledge bases, settings and theme."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PySide6.QtCore import QPoint, QSize, Qt, Signal
+from PySide6.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QWidget
+
+from studio.domain import KnowledgeBase
+from studio.ui.delegates import SourceDelegate
+from studio.ui.dialogs import ask_name, confirm
+from studio.ui.theme import Theme
+from studio.ui.widgets import ItemList, button, column, label, panel, row, tool_button
+from studio.viewmodels.base import ITEM_ROLE
+from studio.viewmodels.library import LibraryViewModel
+from studio.viewmodels.text import count, size
+
+PANES = (("search", "Search"), ("file-up", "Ingest"), ("layers", "Generations"))
+
+
+class Sidebar(QWidget):
+    """Chooses the pane and the knowledge base."""
+
+    pane_chosen = Signal(int)
+    settings_wanted = Signal()
+    theme_toggled = Signal()
+
+    def __init__(self, library: LibraryViewModel, theme: Theme) -> None:
+        super().__init__()
+        self.setFixedWidth(248)
+        self._library = library
+        self._theme = theme
+        self._brand = QLabel()
+        self._panes = QButtonGroup(self)
+        navigation: list[QPushButton] = []
+        for number, (_, name) in enumerate(PANES):
+            entry = button(f"  {name}", "nav")
+            entry.setAccessibleName(name)
+            entry.setToolTip(f"{name} (Ctrl+{number + 1})")
+            entry.setCheckable(True)
+            entry.setIconSize(QSize(18, 18))
+            entry.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            entry.clicked.connect(partial(self.pane_chosen.emit, number))
+            self._panes.addButton(entry, number)
+            navigation.append(entry)
+        self.list = ItemList(library.sources, SourceDelegate(theme, self), self.tr("Knowledge bases"))
+        self._add = tool_button(self.tr("New knowledge base"))
+        self._settings = tool_button(self.tr("Settings"), "Ctrl+,")
+        self._toggle = tool_button(self.tr("Switch between light and dark"))
+        brand = row(self._brand, label("RAG Studio", "brand"), None, margins=(18, 16, 12, 10), spacing=9)
+        heading = row(label(self.tr("KNOWLEDGE BASES"), "section"), None, self._add, margins=(18, 0, 10, 0))
+        foot = row(self._settings, self._toggle, None, margins=(12, 4, 12, 10), spacing=2)
+        panes = column(*navigation, margins=(8, 0, 8, 0), spacing=2)
+        body = column(brand, panes, 14, heading, self.list, foot, spacing=2)
+        self.setLayout(column(panel("sidebar", body), spacing=0))
+
+        self.list.selectionModel().currentChanged.connect(self._row_chosen)
+        self.list.customContextMenuRequested.connect(self._open_menu)
+        self._add.clicked.connect(self.create)
+        self._settings.clicked.connect(self.settings_wanted)
+        self._toggle.clicked.connect(self.theme_toggled)
+        library.changed.connect(self._show_selection)
+        library.selection_changed.connect(self._show_selection)
+        theme.changed.connect(self._retint)
+        self._retint()
+        self._show_selection()
+
+    def set_pane(self, number: int) -> None:
+        """Mark a pane as the one that is shown."""
+        self._panes.button(number).setChecked(True)
+
+    def _retint(self) -> None:
+        ratio = self.devicePixelRatioF()
+        self._brand.setPixmap(self._theme.pixmap("book-open", "accent", 20, ratio))
+        for number, (icon, _) in enumerate(PANES):
+            self._panes.button(number).setIcon(self._theme.icon(icon, "muted", checked="accent", size=18))
+        self._add.setIcon(self._theme.icon("plus"))
+        self._settings.setIcon(self._theme.icon("settings"))
+        self._toggle.setIcon(self._theme.icon("sun" if self._theme.dark else "moon"))
+
+    def _show_selection(self) -> None:
+        if self.list.current_row() != self._library.selected_row:
+            self.list.set_current_row(self._library.selected_row)
+
+    def _row_chosen(self) -> None:
+        source = self.list.currentIndex().data(ITEM_ROLE)
+        if source is not None:
+            self._library.select(source.kb.id if source.kb is not None else None)
+
+    # ------------------------------------------------------------ gestures
+
+    def create(self) -> None:
+        """Ask for a name and create a knowledge base."""
+        ask_name(
+            self,
+            self.tr("New knowledge base"),
+            self.tr("A knowledge base holds the documents you search together."),
+            "",
+            self.tr("Create"),
+            self._library.create,
+        )
+
+    def rename(self) -> None:
+        """Ask for another name for the selected knowledge base."""
+        kb = self._library.selected
+        if kb is not None:
+            ask_name(
+                self,
+                self.tr("Rename knowledge base"),
+                "",
+                kb.name,
+                self.tr("Rename"),
+                partial(self._library.rename, kb.id),
+            )
+
+    def delete(self) -> None:
+        """Ask whether the selected knowledge base may go, saying what that costs."""
+        kb = self._library.selected
+        if kb is not None:
+            confirm(
+                self,
+                self.tr("Delete “{0}”?").format(kb.name),
+                delete_cost(kb),
+                self.tr("Delete"),
+                partial(self._library.delete, kb.id),
+            )
+
+    def _open_menu(self, where: QPoint) -> None:
+        index = self.list.indexAt(where)
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction(self.tr("New knowledge base…"), self.create)
+        source = index.data(ITEM_ROLE) if index.isValid() else None
+        if source is not None and source.kb is not None:
+            self.list.setCurrentIndex(index)
+            menu.addSeparator()
+            menu.addAction(self.tr("Rename…\tF2"), self.rename)
+            menu.addAction(self.tr("Delete…"), self.delete)
+        menu.popup(self.list.viewport().mapToGlobal(where))
+
+
+def delete_cost(kb: KnowledgeBase) -> str:
+    """What deleting a knowledge base means, in words."""
+    held = f"{count(kb.documents, 'document')}, {count(kb.chunks, 'passage')} and {size(kb.size_bytes)} of index"
+    return (
+        f"{held} are removed, with all its generations. This cannot be undone; indexing the files again takes the "
+        "time it took before. The files themselves stay where they are."
+    )

@@ -1,0 +1,77 @@
+"""The bar at the bottom: generation, activity, saved state, memory."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QProgressBar, QSizePolicy, QWidget
+
+from studio.ui.widgets import button, label, row, set_flag
+from studio.viewmodels.status import StatusViewModel
+
+
+def gauge(name: str, width: int) -> QProgressBar:
+    """A thin bar that assistive technology reads as a percentage."""
+    bar = QProgressBar()
+    bar.setAccessibleName(name)
+    bar.setRange(0, 100)
+    bar.setTextVisible(False)
+    bar.setFixedSize(width, 4)
+    return bar
+
+
+class StatusBar(QFrame):
+    """Says in a few words how things stand."""
+
+    generations_wanted = Signal()
+    ingest_wanted = Signal()
+
+    def __init__(self, model: StatusViewModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("statusbar")
+        self.setFixedHeight(34)
+        self._model = model
+        self._generation = button("", "genchip")
+        self._generation.setToolTip(self.tr("Show the generations"))
+        self._generation.clicked.connect(self.generations_wanted)
+        self._activity = label("")
+        self._progress = gauge(self.tr("Ingest progress"), 60)
+        self._saved = label("")
+        self._memory_text = label("")
+        self._memory = gauge(self.tr("Memory use"), 60)
+        for text in (self._activity, self._saved, self._memory_text):
+            text.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
+        self.setLayout(
+            row(
+                self._generation,
+                row(self._activity, self._progress, spacing=8),
+                None,
+                self._saved,
+                row(self._memory_text, self._memory, spacing=8),
+                margins=(12, 0, 16, 0),
+                spacing=16,
+            )
+        )
+        model.changed.connect(self._show)
+        model.memory_changed.connect(self._show_memory)
+        self._show()
+        self._show_memory()
+
+    def _show(self) -> None:
+        model = self._model
+        self._generation.setText(("●  " if model.is_live else "") + model.generation)
+        self._generation.setAccessibleName(model.generation)
+        set_flag(self._generation, "calm", "false" if model.is_live else "true")
+        self._activity.setText(model.activity)
+        self._progress.setVisible(bool(model.activity))
+        self._progress.setValue(round(model.fraction * 100))
+        self._progress.setAccessibleDescription(model.activity)
+        self._saved.setText(model.saved)
+
+    def _show_memory(self) -> None:
+        model = self._model
+        self._memory_text.setText(model.memory_text)
+        self._memory.setVisible(bool(model.memory_text))
+        self._memory.setValue(round(model.memory_fraction * 100))
+        self._memory.setAccessibleDescription(model.memory_text)
+        for widget in (self._memory_text, self._memory):
+            widget.setToolTip(model.memory_tip)

@@ -1,0 +1,89 @@
+"""A message that comes up over the window and goes by itself."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer
+from PySide6.QtGui import QAccessible, QAccessibleEvent
+from PySide6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QLabel, QWidget
+
+from studio.ui.theme import Theme
+from studio.ui.widgets import column, label, row, tool_button
+
+_INFO_MS = 2500
+_ERROR_MS = 12_000
+
+
+class Toast(QFrame):
+    """One message at a time, above the status bar; an error stays longer and can be put away."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("toast")
+        self._theme = theme
+        self._is_error = False
+        self._icon = QLabel()
+        self._text = label("", "toasttext")
+        self._text.setWordWrap(True)
+        self._way_out = label("")
+        self._way_out.setWordWrap(True)
+        self._dismiss = tool_button(self.tr("Dismiss"))
+        self._dismiss.clicked.connect(self.hide)
+        content = row(
+            self._icon, column(self._text, self._way_out, spacing=2), self._dismiss, margins=(14, 10, 8, 10), spacing=10
+        )
+        content.setStretch(1, 1)
+        content.setAlignment(self._icon, Qt.AlignmentFlag.AlignTop)
+        content.setAlignment(self._dismiss, Qt.AlignmentFlag.AlignTop)
+        self.setLayout(content)
+        shadow = QGraphicsDropShadowEffect(self, blurRadius=28, offset=4)
+        self.setGraphicsEffect(shadow)
+        self._timer = QTimer(self, singleShot=True)
+        self._timer.timeout.connect(self.hide)
+        theme.changed.connect(self._retint)
+        parent.installEventFilter(self)
+        self.hide()
+
+    @property
+    def message(self) -> str:
+        """What is said now, "" when nothing is."""
+        return self._text.text() if self.isVisible() else ""
+
+    def inform(self, text: str) -> None:
+        """Say that something was done."""
+        self._say(text, "", is_error=False)
+
+    def warn(self, text: str, way_out: str = "") -> None:
+        """Say what went wrong and what can be done."""
+        self._say(text, way_out, is_error=True)
+
+    def _say(self, text: str, way_out: str, *, is_error: bool) -> None:
+        self._is_error = is_error
+        self._text.setText(text)
+        self._way_out.setText(way_out)
+        self._way_out.setVisible(bool(way_out))
+        self._dismiss.setVisible(is_error)
+        self.setAccessibleName(f"{text} {way_out}".strip())
+        self._retint()
+        self.show()
+        self._place()
+        self.raise_()
+        self._timer.start(_ERROR_MS if is_error else _INFO_MS)
+        QAccessible.updateAccessibility(QAccessibleEvent(self, QAccessible.Event.Alert))
+
+    def _retint(self) -> None:
+        name, token = ("circle-alert", "bad") if self._is_error else ("circle-check", "good")
+        self._icon.setPixmap(self._theme.pixmap(name, token, 18, self.devicePixelRatioF()))
+        self._dismiss.setIcon(self._theme.icon("x"))
+
+    def _place(self) -> None:
+        parent = self.parentWidget()
+        width = min(560 if self._is_error else 320, parent.width() - 40)
+        self.setFixedWidth(width)
+        height = max(self.sizeHint().height(), self.layout().heightForWidth(width))
+        self.resize(width, height)
+        self.move((parent.width() - width) // 2, parent.height() - height - 50)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize and self.isVisible():
+            self._place()
+        return False

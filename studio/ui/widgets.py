@@ -1,0 +1,242 @@
+"""Small widgets and layout helpers the panes share."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence, QPainter, QPaintEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QBoxLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QLineEdit,
+    QListView,
+    QPlainTextEdit,
+    QPushButton,
+    QSizePolicy,
+    QStyledItemDelegate,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.ui.theme import Theme
+
+Item = QWidget | QLayout | int | None
+Margins = tuple[int, int, int, int]
+_Box = TypeVar("_Box", bound=QBoxLayout)
+
+
+def row(*items: Item, margins: Margins = (0, 0, 0, 0), spacing: int = 8) -> QHBoxLayout:
+    """A horizontal layout; None stretches, a number is a gap in pixels."""
+    return _fill(QHBoxLayout(), items, margins, spacing)
+
+
+def column(*items: Item, margins: Margins = (0, 0, 0, 0), spacing: int = 8) -> QVBoxLayout:
+    """A vertical layout; None stretches, a number is a gap in pixels."""
+    return _fill(QVBoxLayout(), items, margins, spacing)
+
+
+def _fill(layout: _Box, items: tuple[Item, ...], margins: Margins, spacing: int) -> _Box:
+    layout.setContentsMargins(*margins)
+    layout.setSpacing(spacing)
+    for item in items:
+        if item is None:
+            layout.addStretch()
+        elif isinstance(item, int):
+            layout.addSpacing(item)
+        elif isinstance(item, QWidget):
+            layout.addWidget(item)
+            if item.objectName() in ("kbd", "genchip"):
+                layout.setAlignment(item, Qt.AlignmentFlag.AlignVCenter)  # else its background fills the row
+        else:
+            layout.addLayout(item)
+    return layout
+
+
+def panel(style: str, layout: QLayout) -> QWidget:
+    """A plain widget with a background from the style sheet."""
+    widget = QWidget()
+    widget.setObjectName(style)
+    widget.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+    widget.setLayout(layout)
+    return widget
+
+
+def label(text: str, style: str = "muted") -> QLabel:
+    """A label in one of the styles of the style sheet; never takes its text for markup."""
+    widget = QLabel(text)
+    widget.setObjectName(style)
+    widget.setTextFormat(Qt.TextFormat.PlainText)
+    return widget
+
+
+def button(text: str, style: str = "ghost") -> QPushButton:
+    """A push button in one of the styles of the style sheet, reachable with Tab."""
+    widget = QPushButton(text)
+    widget.setObjectName(style)
+    widget.setCursor(Qt.CursorShape.PointingHandCursor)
+    return widget
+
+
+def tool_button(name: str, shortcut: str = "") -> QToolButton:
+    """An icon-only button whose name is both tool tip and accessible name."""
+    widget = QToolButton()
+    widget.setToolTip(f"{name} ({shortcut})" if shortcut else name)
+    widget.setAccessibleName(name)
+    widget.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return widget
+
+
+def set_flag(widget: QWidget, name: str, value: object) -> None:
+    """Set a property the style sheet looks at, and have it look again."""
+    if widget.property(name) != value:
+        widget.setProperty(name, value)
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
+
+
+class ElidedLabel(QLabel):
+    """One line that gives way: the end is cut off, the whole text is the tool tip."""
+
+    def __init__(self, style: str) -> None:
+        super().__init__()
+        self.setObjectName(style)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    def setText(self, text: str) -> None:
+        super().setText(text)
+        self.setToolTip(text)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(40, super().minimumSizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter, text)
+
+
+class WindowKeys(QObject):
+    """Leaves keys of the window to the window that a text field would take for itself.
+
+    A field claims Copy also when nothing is selected, and Ctrl+K (delete to the end of the line on X11).
+    """
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
+            if isinstance(watched, QLineEdit):
+                selected = watched.hasSelectedText()
+            else:
+                selected = isinstance(watched, QPlainTextEdit) and watched.textCursor().hasSelection()
+            copies_nothing = event.matches(QKeySequence.StandardKey.Copy) and not selected
+            control = event.modifiers() == Qt.KeyboardModifier.ControlModifier
+            if copies_nothing or (control and event.key() in (Qt.Key.Key_K, Qt.Key.Key_L)):
+                event.ignore()
+                return True
+        return False
+
+
+class ItemList(QListView):
+    """A list of painted rows. Enter activates the current row."""
+
+    def __init__(self, model: QAbstractItemModel, delegate: QStyledItemDelegate, name: str) -> None:
+        super().__init__()
+        self.setModel(model)
+        self.setItemDelegate(delegate)
+        self.setAccessibleName(name)
+        self.setUniformItemSizes(True)
+        self.setMouseTracking(True)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.verticalScrollBar().setSingleStep(24)
+
+    def current_row(self) -> int:
+        """The current row, -1 for none."""
+        return self.currentIndex().row()
+
+    def set_current_row(self, row: int) -> None:
+        """Make a row current; -1 for none."""
+        self.setCurrentIndex(self.model().index(row, 0))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
+            self.activated.emit(self.currentIndex())
+            return
+        super().keyPressEvent(event)
+
+
+class SearchBox(QFrame):
+    """The query field. Up, Down, Enter and Escape act on the results while typing goes on."""
+
+    moved = Signal(int)
+    opened = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.setObjectName("searchbox")
+        self.setFixedHeight(46)
+        self._theme = theme
+        self._icon = QLabel()
+        self.edit = QLineEdit()
+        self.edit.setAccessibleName(self.tr("Search query"))
+        self.edit.setFrame(False)
+        self.edit.installEventFilter(self)
+        self.edit.installEventFilter(WindowKeys(self))
+        self.setLayout(row(self._icon, self.edit, label("Ctrl K", "kbd"), margins=(14, 0, 12, 0), spacing=10))
+        self.setFocusProxy(self.edit)
+        theme.changed.connect(self._retint)
+        self._retint()
+
+    def _retint(self) -> None:
+        self._icon.setPixmap(self._theme.pixmap("search", "muted", 18, self.devicePixelRatioF()))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
+            set_flag(self, "focused", event.type() == QEvent.Type.FocusIn)
+        elif isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_PageUp: -4, Qt.Key.Key_PageDown: 4}
+            if event.key() in steps:
+                self.moved.emit(steps[Qt.Key(event.key())])
+                return True
+            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+                self.opened.emit()
+                return True
+        return super().eventFilter(watched, event)
+
+
+class Banner(QFrame):
+    """A line that says what is not as it should be, until it is."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.setObjectName("banner")
+        self._theme = theme
+        self._icon = QLabel()
+        self._text = label("", "bannertext")
+        self._text.setWordWrap(True)
+        self.setLayout(row(self._icon, self._text, margins=(12, 7, 12, 7), spacing=8))
+        layout = self.layout()
+        assert isinstance(layout, QBoxLayout)
+        layout.setStretch(1, 1)
+        theme.changed.connect(self._retint)
+        self._retint()
+        self.hide()
+
+    def show_text(self, text: str) -> None:
+        """Say this, or hide when there is nothing to say."""
+        self._text.setText(text)
+        self.setAccessibleName(text)
+        self.setVisible(bool(text))
+
+    def _retint(self) -> None:
+        self._icon.setPixmap(self._theme.pixmap("triangle-alert", "warn", 16, self.devicePixelRatioF()))

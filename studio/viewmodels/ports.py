@@ -1,0 +1,148 @@
+"""What the view-models ask of the services: the part of their interface the window uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from studio.domain import (
+    DocumentRecord,
+    Generation,
+    IngestOptions,
+    IngestReport,
+    KbSettings,
+    KnowledgeBase,
+    ModelInfo,
+    ProgressSink,
+    SearchRequest,
+    SearchResponse,
+    StoredText,
+)
+
+
+class Library(Protocol):
+    """Knowledge bases."""
+
+    async def list(self) -> list[KnowledgeBase]: ...
+
+    async def create(self, name: str, settings: KbSettings | None = None) -> KnowledgeBase: ...
+
+    async def rename(self, name_or_id: str, new_name: str) -> KnowledgeBase: ...
+
+    async def delete(self, name_or_id: str) -> None: ...
+
+    async def documents(self, name_or_id: str, generation: int | None = None) -> Sequence[DocumentRecord]: ...
+
+    async def stamp(self) -> int: ...
+
+
+class Ingest(Protocol):
+    """Building generations from files."""
+
+    async def ingest(
+        self,
+        kb: str,
+        paths: Sequence[Path],
+        options: IngestOptions = ...,
+        progress: ProgressSink | None = None,
+    ) -> IngestReport: ...
+
+    async def rebuild(self, kb: str, progress: ProgressSink | None = None) -> IngestReport: ...
+
+
+class Search(Protocol):
+    """Answering queries."""
+
+    async def search(self, request: SearchRequest) -> SearchResponse: ...
+
+    async def document_text(self, kb: str, generation: int, document_id: str) -> StoredText: ...
+
+    async def warm_up(self) -> None: ...
+
+
+class Maintenance(Protocol):
+    """Generations after they were built."""
+
+    async def generations(self, kb: str) -> list[Generation]: ...
+
+    async def promote(self, kb: str, number: int) -> Generation: ...
+
+    async def rollback(self, kb: str, number: int | None = None) -> Generation: ...
+
+
+class Models(Protocol):
+    """Embedding models."""
+
+    async def list(self) -> list[ModelInfo]: ...
+
+
+class MemoryReading(Protocol):
+    """What the program holds now."""
+
+    @property
+    def used_bytes(self) -> int: ...
+
+    @property
+    def budget_bytes(self) -> int: ...
+
+    @property
+    def parts(self) -> Mapping[str, int]: ...
+
+
+class Memory(Protocol):
+    """The memory budget."""
+
+    def snapshot(self) -> MemoryReading: ...
+
+
+class Settings(Protocol):
+    """The settings file."""
+
+    def get(self, key: str) -> object: ...
+
+    def set(self, key: str, value: str) -> None: ...
+
+
+class Paths(Protocol):
+    """Where things lie on disk."""
+
+    @property
+    def root(self) -> Path: ...
+
+
+class Sample(Protocol):
+    """The sample knowledge base."""
+
+    async def ensure(self, progress: ProgressSink | None = None) -> KnowledgeBase: ...
+
+
+class StudioServices(Protocol):
+    """Everything the window works with, as the composition root builds it."""
+
+    @property
+    def paths(self) -> Paths: ...
+
+    @property
+    def config(self) -> Settings: ...
+
+    @property
+    def library(self) -> Library: ...
+
+    @property
+    def ingest(self) -> Ingest: ...
+
+    @property
+    def search(self) -> Search: ...
+
+    @property
+    def maintenance(self) -> Maintenance: ...
+
+    @property
+    def models(self) -> Models: ...
+
+    @property
+    def memory(self) -> Memory: ...
+
+    @property
+    def sample(self) -> Sample: ...

@@ -1,0 +1,107 @@
+"""The status bar: the active generation, what runs, what is saved, how much memory is in use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.concurrency import Executor
+from studio.viewmodels.base import ViewModel
+from studio.viewmodels.generations import GenerationsViewModel
+from studio.viewmodels.ingest import IngestViewModel
+from studio.viewmodels.library import LibraryViewModel
+from studio.viewmodels.ports import Memory
+from studio.viewmodels.text import count, memory, size
+
+_MEMORY_INTERVAL_S = 2.0
+
+
+class StatusViewModel(ViewModel):
+    """Puts the state of the program into a few words."""
+
+    changed = Signal()
+    """A text changed."""
+    memory_changed = Signal()
+    """A new reading of the memory is there."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        sources: LibraryViewModel,
+        generations: GenerationsViewModel,
+        ingest: IngestViewModel,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._memory = memory
+        self._sources = sources
+        self._generations = generations
+        self._ingest = ingest
+        self._thread = Executor("studio-memory")
+        self.memory_text = ""
+        self.memory_fraction = 0.0
+        self.memory_parts: Mapping[str, int] = {}
+        for signal in (sources.changed, sources.selection_changed, generations.changed, ingest.changed):
+            signal.connect(self.changed)
+
+    @property
+    def generation(self) -> str:
+        """`Generation 42 · bge-small · 384 d`."""
+        kb = self._sources.selected
+        if kb is None:
+            bases = self._sources.knowledge_bases
+            return f"All sources · {count(len(bases), 'knowledge base')}" if bases else "No knowledge base yet"
+        active = self._generations.active
+        if kb.active_generation is None:
+            return f"{kb.name} · nothing indexed yet"
+        if active is None or active.number != kb.active_generation:
+            return f"Generation {kb.active_generation}"
+        parts = [f"Generation {active.number}"]
+        parts += [active.model.name, f"{active.model.dimension} d"] if active.model else ["keyword search only"]
+        return " · ".join(parts)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the chip names a generation that answers searches."""
+        kb = self._sources.selected
+        return kb is not None and kb.active_generation is not None
+
+    @property
+    def activity(self) -> str:
+        """What runs, "" when nothing does."""
+        return self._ingest.status
+
+    @property
+    def fraction(self) -> float:
+        """How far what runs has come, 0..1."""
+        return self._ingest.fraction
+
+    @property
+    def saved(self) -> str:
+        """Whether everything is on disk."""
+        return "Indexing…" if self._ingest.running else "All changes saved"
+
+    @property
+    def memory_tip(self) -> str:
+        """What holds the memory, line by line."""
+        lines = [f"{name}: {size(held)}" for name, held in sorted(self.memory_parts.items(), key=lambda part: -part[1])]
+        return "\n".join(["Memory in use, of the budget", *lines])
+
+    def start(self) -> None:
+        """Keep reading the memory."""
+        self.launch("memory", self._watch())
+
+    async def close(self) -> None:
+        await super().close()
+        await asyncio.to_thread(self._thread.close)
+
+    async def _watch(self) -> None:
+        while True:
+            reading = await self._thread.run(self._memory.snapshot)
+            self.memory_text = memory(reading.used_bytes, reading.budget_bytes)
+            self.memory_fraction = min(1.0, reading.used_bytes / max(1, reading.budget_bytes))
+            self.memory_parts = dict(reading.parts)
+            self.memory_changed.emit()
+            await asyncio.sleep(_MEMORY_INTERVAL_S)

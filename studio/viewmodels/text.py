@@ -1,0 +1,103 @@
+"""Numbers, times, and citations in words."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from studio.documents.citations import CitationStyle, format_citation
+from studio.domain import SearchResult
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """`1 passage`, `12,408 passages`."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def short_count(number: int) -> str:
+    """`4,112`, `12.4k`, `1.2M`: fits a narrow column."""
+    if number < 10_000:
+        return f"{number:,}"
+    if number < 1_000_000:
+        return f"{number / 1000:.1f}k"
+    return f"{number / 1_000_000:.1f}M"
+
+
+def size(size_bytes: int) -> str:
+    """`264 B`, `1.2 MB`; decimal units."""
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
+    value = float(size_bytes)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 1000:
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def memory(used_bytes: int, budget_bytes: int) -> str:
+    """`1.24 of 4.0 GB`."""
+    return f"{used_bytes / 1e9:.2f} of {budget_bytes / 1e9:.1f} GB"
+
+
+def remaining(seconds: float) -> str:
+    """`about 2 min left`."""
+    if seconds < 60:
+        return f"about {max(1, round(seconds))} s left"
+    if seconds < 3600:
+        return f"about {round(seconds / 60)} min left"
+    return f"about {seconds / 3600:.1f} h left"
+
+
+def duration(seconds: float) -> str:
+    """`0.3 s`, `41 s`, `2 min 5 s`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def moment(ms: int, now_ms: int | None = None) -> str:
+    """`today 14:20`, `12 Nov`, `3 Nov 2024`, in local time."""
+    then = time.localtime(ms / 1000)
+    now = time.localtime(now_ms / 1000 if now_ms is not None else None)
+    if then[:3] == now[:3]:
+        return f"today {then.tm_hour:02}:{then.tm_min:02}"
+    day = f"{then.tm_mday} {_MONTHS[then.tm_mon - 1]}"
+    return day if then.tm_year == now.tm_year else f"{day} {then.tm_year}"
+
+
+def document_title(result: SearchResult) -> str:
+    """The document's own title, or its file name."""
+    return result.citation.title or Path(result.citation.source_path).name or result.document_id
+
+
+def where(result: SearchResult) -> str:
+    """`p. 2, 1 Introduction`: page and anchor as far as they are known."""
+    citation = result.citation
+    parts = [f"p. {citation.page_number}" if citation.page_number is not None else "", citation.anchor]
+    return ", ".join(part for part in parts if part)
+
+
+def citation(result: SearchResult) -> str:
+    """One line a person can paste into a text: title, place, file, licence, version."""
+    return format_citation(result.citation)
+
+
+def context_markdown(result: SearchResult) -> str:
+    """The passage as a Markdown quotation followed by its citation, for pasting into a prompt or a note."""
+    quoted = "\n".join(f"> {line}".rstrip() for line in result.content.strip().splitlines())
+    return f"{quoted}\n>\n> — {format_citation(result.citation, CitationStyle.MARKDOWN)}\n"
+
+
+def utf16_range(text: str, start: int, end: int) -> tuple[int, int]:
+    """Code-point range of `text` as (start, length) in UTF-16 units, which Qt's text classes count in."""
+    before = _utf16_length(text[:start])
+    return before, _utf16_length(text[start:end])
+
+
+def _utf16_length(text: str) -> int:
+    return len(text) + sum(1 for character in text if character > "\uffff") if not text.isascii() else len(text)

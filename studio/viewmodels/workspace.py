@@ -1,0 +1,105 @@
+"""All view-models of a window, wired to each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.domain import ModelInfo
+from studio.errors import StudioError
+from studio.viewmodels.base import ViewModel
+from studio.viewmodels.generations import GenerationsViewModel
+from studio.viewmodels.ingest import IngestViewModel
+from studio.viewmodels.library import LibraryViewModel
+from studio.viewmodels.ports import StudioServices
+from studio.viewmodels.preview import PreviewViewModel
+from studio.viewmodels.search import SearchViewModel
+from studio.viewmodels.status import StatusViewModel
+
+
+class SettingsViewModel(ViewModel):
+    """The settings the window shows."""
+
+    models_changed = Signal()
+    """The list of embedding models was read."""
+
+    def __init__(self, services: StudioServices, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self.models: tuple[ModelInfo, ...] = ()
+
+    @property
+    def data_dir(self) -> Path:
+        """Where everything is kept."""
+        return self._services.paths.root
+
+    @property
+    def default_model(self) -> str:
+        """Name of the model new knowledge bases use."""
+        return self.get("model")
+
+    def get(self, key: str) -> str:
+        """A setting as text."""
+        return str(self._services.config.get(key))
+
+    def set(self, key: str, value: str) -> None:
+        """Save a setting; a settings file that cannot be written is reported, the window goes on."""
+        try:
+            self._services.config.set(key, value)
+        except StudioError as error:
+            self.report(error)
+
+    def read_models(self) -> None:
+        """Read the list of models."""
+        self.launch("models", self._read_models())
+
+    async def _read_models(self) -> None:
+        self.models = tuple(await self._services.models.list())
+        self.models_changed.emit()
+
+
+class Workspace(QObject):
+    """Builds the view-models over the services and closes them in order."""
+
+    failed = Signal(str, str)
+    """(message, way out) of a failure in any of them."""
+
+    def __init__(self, services: StudioServices, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self.library = LibraryViewModel(services.library, self)
+        self.search = SearchViewModel(services.search, services.library, self.library, self)
+        self.preview = PreviewViewModel(services.search, self)
+        self.ingest = IngestViewModel(services.ingest, services.library, services.sample, self.library, self)
+        self.generations = GenerationsViewModel(services.maintenance, self.library, self.ingest, self)
+        self.status = StatusViewModel(services.memory, self.library, self.generations, self.ingest, self)
+        self.settings = SettingsViewModel(services, self)
+        # Closed in this order: readers of others first, the list of knowledge bases last.
+        self._models: tuple[ViewModel, ...] = (
+            self.status,
+            self.preview,
+            self.search,
+            self.generations,
+            self.ingest,
+            self.settings,
+            self.library,
+        )
+        for model in self._models:
+            model.failed.connect(self.failed)
+        self.ingest.finished.connect(self.search.refresh)
+        self.generations.promoted.connect(self.search.refresh)
+
+    def start(self) -> None:
+        """Begin to read and watch. Call it once the window is on screen."""
+        self.library.start()
+        self.status.start()
+
+    def warm_up(self) -> None:
+        """Load what the first search needs, so that it does not have to wait."""
+        self.search.launch("warm up", self._services.search.warm_up())
+
+    async def close(self) -> None:
+        """Cancel what runs and wait for it, one view-model after the other."""
+        for model in self._models:
+            await model.close()

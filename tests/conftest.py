@@ -1,0 +1,62 @@
+"""Fixtures every folder of tests shares."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from conftest_models import default_model, model_paths
+
+from studio.bootstrap import Services, open_services
+from studio.domain import ModelInfo
+from studio.paths import HOME_VARIABLE
+
+__all__ = ["default_model", "model_paths"]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, default_model: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data directory that holds the default model, also named by the environment."""
+    root = tmp_path / "data"
+    models = root / "models"
+    models.mkdir(parents=True)
+    assert default_model.path is not None
+    for file in (default_model.path, default_model.path.with_suffix(".json")):
+        try:
+            os.link(file, models / file.name)
+        except OSError:
+            shutil.copy2(file, models / file.name)
+    monkeypatch.setenv(HOME_VARIABLE, str(root))
+    return root
+
+
+@pytest_asyncio.fixture
+async def services(data_dir: Path) -> AsyncIterator[Services]:
+    """The real services over an empty data directory."""
+    async with open_services(data_dir) as opened:
+        yield opened
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder for documents."""
+    path = tmp_path / "documents"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def write(folder: Path) -> Callable[[str, str], Path]:
+    """Write a document below `folder`."""
+
+    def _write(name: str, text: str) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        return path
+
+    return _write

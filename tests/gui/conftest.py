@@ -1,0 +1,65 @@
+"""Tests of the window: no display needed, and nothing may be left behind."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QCoreApplication, QEvent
+from PySide6.QtWidgets import QApplication
+
+from studio.paths import resources_dir
+from studio.ui.theme import Theme, ThemeChoice
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+
+from conftest_models import default_model, model_paths  # noqa: E402, F401
+
+
+_FOR_EVER = ("LanceDBBackgroundEventLoop",)  # one for the process, started by importing lancedb
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A warning by Qt fails its test, but for one the offscreen platform always gives."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.qt_log_level_fail("WARNING"))
+            item.add_marker(pytest.mark.qt_log_ignore("propagateSizeHints", extend=True))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(qapp: QApplication) -> Iterator[None]:
+    """Windows and threads that outlive a test fail it. (`on_qt_loop` looks after tasks.)"""
+    qapp.setQuitOnLastWindowClosed(False)
+    before = set(threading.enumerate())
+    yield
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    windows = [widget for widget in qapp.topLevelWidgets() if widget.isVisible()]
+    for widget in windows:
+        widget.close()
+    # A worker thread that was told to end may need a moment to do so.
+    new = [thread for thread in threading.enumerate() if thread not in before and thread.name not in _FOR_EVER]
+    left = [thread for thread in new if not _ends(thread)]
+    assert not windows, f"windows left open: {windows}"
+    assert not left, f"threads left running: {left}"
+
+
+def _ends(thread: threading.Thread) -> bool:
+    thread.join(timeout=10)
+    return not thread.is_alive()
+
+
+@pytest.fixture
+def theme(qapp: QApplication) -> Iterator[Theme]:
+    """The real theme, light."""
+    theme = Theme(qapp, resources_dir())
+    theme.apply(ThemeChoice.LIGHT)
+    yield theme
+    theme.deleteLater()

@@ -1,0 +1,240 @@
+"""Stand-ins for the services, for what real ones cannot be made to do on demand: wait, fail, overtake."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from studio.domain import (
+    Citation,
+    DocumentRecord,
+    Explanation,
+    Generation,
+    GenerationState,
+    IngestOptions,
+    IngestReport,
+    KbSettings,
+    KnowledgeBase,
+    ModelIdentity,
+    ModelInfo,
+    ProgressSink,
+    SearchRequest,
+    SearchResponse,
+    SearchResult,
+    Span,
+    StoredText,
+)
+from studio.errors import Conflict, NotFound
+from studio.memory import MemorySnapshot
+
+
+def result(number: int = 1, **changes: Any) -> SearchResult:
+    """A search result with plausible contents."""
+    base = SearchResult(
+        chunk_id=f"chunk-{number}",
+        document_id=f"document-{number}",
+        kb_id="kb1",
+        kb_name="Compilers",
+        generation=1,
+        score=0.9 - number / 100,
+        content=f"Passage number {number} about nested loops.",
+        snippet=f"Passage number {number} about nested loops.",
+        highlights=((24, 30),),
+        metadata={},
+        citation=Citation(f"Title {number}", f"/nowhere/file{number}.md", "", "", "1 Introduction", None, 0, 39),
+        explanation=Explanation("minmax", 0.5, 1, 0.8, 1.0, 1, 12.0, 1.0, ("nested",)),
+    )
+    return replace(base, **changes)
+
+
+def generation(number: int, state: GenerationState, **changes: Any) -> Generation:
+    """A generation of the fake knowledge base."""
+    base = Generation(
+        kb_id="kb1", number=number, state=state, parent=None, settings=KbSettings(),
+        model=ModelIdentity("all-MiniLM-L6-v2", "0" * 64, 384, "mean"), chunks_table="chunks", chunks_version=1,
+        documents_version=1, documents=3, chunks=40, size_bytes=12_000, created_ms=1_700_000_000_000,
+        promoted_ms=1_700_000_000_000, note="", error="",
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def report(kb_id: str = "kb1", **changes: Any) -> IngestReport:
+    """A job that added one file."""
+    base = IngestReport("job", kb_id, 1, True, 1, 0, 0, 0, (), 3, 3, 0, 0.5, 6.0)
+    return replace(base, **changes)
+
+
+class FakeLibrary:
+    """Knowledge bases in memory."""
+
+    def __init__(self) -> None:
+        self.bases: list[KnowledgeBase] = []
+        self.records: list[DocumentRecord] = []
+        self.changes = 0
+
+    def add(self, name: str, *, active: int | None = 1, chunks: int = 40) -> KnowledgeBase:
+        kb = KnowledgeBase(f"kb{len(self.bases) + 1}", name, KbSettings(), active, 3, chunks, 12_000, 0)
+        self.bases.append(kb)
+        self.changes += 1
+        return kb
+
+    async def list(self) -> list[KnowledgeBase]:
+        return list(self.bases)
+
+    async def create(self, name: str, settings: KbSettings | None = None) -> KnowledgeBase:
+        if any(kb.name == name for kb in self.bases):
+            raise Conflict(f"There is a knowledge base “{name}” already.", way_out="Choose another name.")
+        return self.add(name, active=None, chunks=0)
+
+    async def rename(self, name_or_id: str, new_name: str) -> KnowledgeBase:
+        row = self._row(name_or_id)
+        self.bases[row] = replace(self.bases[row], name=new_name)
+        self.changes += 1
+        return self.bases[row]
+
+    async def delete(self, name_or_id: str) -> None:
+        del self.bases[self._row(name_or_id)]
+        self.changes += 1
+
+    async def documents(self, name_or_id: str, generation: int | None = None) -> Sequence[DocumentRecord]:
+        return self.records
+
+    async def stamp(self) -> int:
+        return self.changes
+
+    def _row(self, name_or_id: str) -> int:
+        for row, kb in enumerate(self.bases):
+            if name_or_id in (kb.id, kb.name):
+                return row
+        raise NotFound(f"There is no knowledge base “{name_or_id}”.")
+
+
+class FakeSearch:
+    """Answers at once, or when the test says so: `gates` holds an event for a query."""
+
+    def __init__(self) -> None:
+        self.asked: list[SearchRequest] = []
+        self.cancelled: list[str] = []
+        self.gates: dict[str, asyncio.Event] = {}
+        self.answers: Callable[[SearchRequest], list[SearchResult]] = lambda request: [result(1), result(2)]
+        self.total: int | None = None
+        self.degraded: str | None = None
+        self.error: Exception | None = None
+        self.text: StoredText | Exception = StoredText("Passage number 1 about nested loops.", (Span(0, 36),))
+
+    async def search(self, request: SearchRequest) -> SearchResponse:
+        self.asked.append(request)
+        if self.error is not None:
+            raise self.error
+        if request.query in self.gates:
+            try:
+                await self.gates[request.query].wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(request.query)
+                raise
+        found = self.answers(request)
+        total = len(found) if self.total is None else self.total
+        return SearchResponse(request.query, request.mode, self.degraded, {"kb1": 1}, 31.4, {}, total, tuple(found))
+
+    async def document_text(self, kb: str, generation: int, document_id: str) -> StoredText:
+        if isinstance(self.text, Exception):
+            raise self.text
+        return self.text
+
+    async def warm_up(self) -> None:
+        return None
+
+
+@dataclass
+class FakeIngest:
+    """Runs the script a test gives for a job."""
+
+    script: Callable[[str, Sequence[Path], ProgressSink], Any] | None = None
+    asked: list[tuple[str, tuple[Path, ...]]] = field(default_factory=list)
+
+    async def ingest(
+        self,
+        kb: str,
+        paths: Sequence[Path],
+        options: IngestOptions = IngestOptions(),  # noqa: B008
+        progress: ProgressSink | None = None,
+    ) -> IngestReport:
+        self.asked.append((kb, tuple(paths)))
+        assert progress is not None
+        if self.script is None:
+            return report(kb)
+        outcome: IngestReport = await self.script(kb, paths, progress)
+        return outcome
+
+    async def rebuild(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
+        return await self.ingest(kb, (), IngestOptions(), progress)
+
+
+class FakeMaintenance:
+    """Generations in memory."""
+
+    def __init__(self) -> None:
+        self.items: list[Generation] = []
+        self.error: Exception | None = None
+        self.asked: list[tuple[str, int | None]] = []
+
+    async def generations(self, kb: str) -> list[Generation]:
+        return list(self.items)
+
+    async def promote(self, kb: str, number: int) -> Generation:
+        self.asked.append(("promote", number))
+        return self._activate(number)
+
+    async def rollback(self, kb: str, number: int | None = None) -> Generation:
+        self.asked.append(("rollback", number))
+        older = [item.number for item in self.items if item.state is GenerationState.ARCHIVED]
+        return self._activate(number if number is not None else max(older))
+
+    def _activate(self, number: int) -> Generation:
+        if self.error is not None:
+            raise self.error
+        states = {True: GenerationState.ACTIVE, False: GenerationState.ARCHIVED}
+        self.items = [replace(item, state=states[item.number == number]) for item in self.items]
+        return next(item for item in self.items if item.number == number)
+
+
+class FakeConfig:
+    """Settings in memory."""
+
+    def __init__(self) -> None:
+        self.values = {"theme": "light", "window_geometry": "", "model": "all-MiniLM-L6-v2"}
+
+    def get(self, key: str) -> object:
+        return self.values[key]
+
+    def set(self, key: str, value: str) -> None:
+        self.values[key] = value
+
+
+class FakeModels:
+    """One model."""
+
+    async def list(self) -> list[ModelInfo]:
+        return [ModelInfo("all-MiniLM-L6-v2", "0" * 64, 384, 256, "mean", 45_000_000, "Apache-2.0", True, None)]
+
+
+class FakeServices:
+    """Everything a workspace asks for."""
+
+    def __init__(self) -> None:
+        self.paths = SimpleNamespace(root=Path("/data"))
+        self.config = FakeConfig()
+        self.library = FakeLibrary()
+        self.ingest = FakeIngest()
+        self.search = FakeSearch()
+        self.maintenance = FakeMaintenance()
+        self.models = FakeModels()
+        self.memory = SimpleNamespace(snapshot=lambda: MemorySnapshot(1_240_000_000, 4_000_000_000, {"application": 1}))
+        self.sample = SimpleNamespace(ensure=self._ensure_sample)
+
+    async def _ensure_sample(self, progress: ProgressSink | None = None) -> KnowledgeBase:
+        return self.library.add("Sample library")

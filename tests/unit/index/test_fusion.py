@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from studio.domain import Candidate, Fusion
+from studio.index.fusion import RRF_K, fuse, single
+
+
+def candidates(**scores: float) -> list[Candidate]:
+    return [Candidate(name, score) for name, score in scores.items()]
+
+
+def test_minmax_is_the_weighted_mean_of_normalised_scores() -> None:
+    fused = fuse(candidates(a=0.9, b=0.5, c=0.1), candidates(b=30.0, d=20.0, a=10.0), weight=0.5, method=Fusion.MINMAX)
+    scores = {item.chunk_id: item.score for item in fused}
+    assert scores == pytest.approx({"b": 0.5 * 0.5 + 0.5 * 1.0, "a": 0.5, "d": 0.25, "c": 0.0})
+    assert [item.chunk_id for item in fused] == ["b", "a", "d", "c"]
+
+
+def test_the_weight_is_the_vector_sides_share() -> None:
+    vector, keyword = candidates(a=1.0, b=0.0), candidates(b=9.0, a=1.0)
+    assert fuse(vector, keyword, weight=1.0, method=Fusion.MINMAX)[0].chunk_id == "a"
+    assert fuse(vector, keyword, weight=0.0, method=Fusion.MINMAX)[0].chunk_id == "b"
+
+
+def test_rrf_uses_ranks_only() -> None:
+    fused = fuse(candidates(a=1000.0, b=1.0), candidates(b=3.0), weight=0.5, method=Fusion.RRF)
+    scores = {item.chunk_id: item.score for item in fused}
+    assert scores["a"] == pytest.approx(0.5 / (RRF_K + 1))
+    assert scores["b"] == pytest.approx(0.5 / (RRF_K + 2) + 0.5 / (RRF_K + 1))
+
+
+def test_explanations_tell_both_sides() -> None:
+    both, only = fuse(candidates(a=0.8, b=0.2), candidates(a=7.0), weight=0.3, method=Fusion.MINMAX)
+    told = both.explanation
+    assert (told.vector_rank, told.vector_score, told.vector_normalised) == (1, 0.8, 1.0)
+    assert (told.keyword_rank, told.keyword_score, told.keyword_normalised) == (1, 7.0, 1.0)
+    assert (told.weight, told.fusion) == (0.3, "minmax")
+    assert only.explanation.keyword_rank is None
+    assert only.explanation.keyword_score is None
+
+
+def test_equal_scores_are_all_best_and_ordered_by_id() -> None:
+    fused = fuse(candidates(b=0.5, a=0.5), [], weight=0.5, method=Fusion.MINMAX)
+    assert [(item.chunk_id, item.score) for item in fused] == [("a", 0.5), ("b", 0.5)]
+
+
+def test_one_side_alone_keeps_its_raw_scores() -> None:
+    vector = single(candidates(a=0.9, b=0.4), vector=True)
+    keyword = single(candidates(a=12.5), vector=False)
+    assert [item.score for item in vector] == [0.9, 0.4]
+    assert vector[1].explanation.vector_rank == 2
+    assert keyword[0].score == 12.5
+    assert keyword[0].explanation.vector_rank is None
+
+
+def test_nothing_fuses_to_nothing() -> None:
+    assert fuse([], [], weight=0.5, method=Fusion.MINMAX) == []
+    assert single([], vector=True) == []

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy import DIMENSION, MODEL, Bench, chunk_of, record_of, vector_of
+
+from studio.domain import GenerationState, Metric, ModelIdentity
+from studio.errors import Busy, InvariantViolated, NotFound, StorageFault
+from studio.index.gc import collect, plan
+from studio.index.locks import try_lock
+from studio.index.vectors import sql_text
+
+
+async def states(bench: Bench) -> dict[int, str]:
+    items = await bench.stores.thread.run(bench.stores.catalog.generations, bench.kb.id)
+    return {item.number: item.state.value for item in items}
+
+
+async def gc(bench: Bench, keep: int = 0, *, dry_run: bool = False):
+    bench.store.release()
+    return await collect(bench.store, bench.stores.catalog, bench.stores.thread, keep_archived=keep, dry_run=dry_run)
+
+
+async def test_a_generation_is_searchable_on_both_sides_after_promotion(bench: Bench) -> None:
+    generation = await bench.built({"d1": ["alpha beta", "gamma"], "d2": ["delta's quote"]})
+    assert (generation.state, generation.chunks, generation.documents) == (GenerationState.READY, 3, 2)
+    with pytest.raises(NotFound, match="empty"):
+        async with bench.store.reading():
+            pass
+    await bench.promote(generation)
+    async with bench.store.reading() as snapshot:
+        hits = await snapshot.tables.nearest(vector_of("gamma"), metric=Metric.COSINE, limit=3)
+        assert hits[0].score == pytest.approx(1.0, abs=1e-5)
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        found = await snapshot.tables.chunks([hits[0].chunk_id])
+        assert found[hits[0].chunk_id] == chunk_of("d1", "gamma", 1000)
+        (hit,) = snapshot.lexical.search("quote", limit=3)
+        assert hit.chunk_id == chunk_of("d2", "delta's quote").chunk_id
+        assert [record.document_id for record in await snapshot.tables.documents()] == ["d1", "d2"]
+
+
+async def test_metrics_agree_on_unit_vectors(bench: Bench) -> None:
+    await bench.promote(await bench.built({"d": [f"text {n}" for n in range(20)]}))
+    async with bench.store.reading() as snapshot:
+        query = vector_of("text 7")
+        results = [await snapshot.tables.nearest(query, metric=metric, limit=5) for metric in Metric]
+    first, *others = [[(hit.chunk_id, pytest.approx(hit.score, abs=1e-4)) for hit in hits] for hits in results]
+    assert all([hit[0] for hit in other] == [hit[0] for hit in first] for other in others)
+    assert all(other == first for other in others)
+
+
+async def test_vector_search_can_be_limited_to_documents(bench: Bench) -> None:
+    await bench.promote(await bench.built({"d1": ["one", "two"], "d'2": ["three"]}))
+    async with bench.store.reading() as snapshot:
+        hits = await snapshot.tables.nearest(vector_of("one"), metric=Metric.COSINE, limit=5, document_ids=["d'2"])
+        assert [hit.chunk_id for hit in hits] == [chunk_of("d'2", "three").chunk_id]
+        assert await snapshot.tables.nearest(vector_of("one"), metric=Metric.COSINE, limit=5, document_ids=[]) == []
+
+
+async def test_a_reader_stays_on_its_generation_while_others_are_promoted(bench: Bench) -> None:
+    await bench.promote(await bench.built({"d1": ["old"]}))
+    async with bench.store.reading() as snapshot:
+        await bench.promote(await bench.built({"d2": ["new"]}, delete=["d1"]))
+        assert {content for _, _, content in await snapshot.tables.contents()} == {"old"}
+        assert [hit.chunk_id for hit in snapshot.lexical.search("old", limit=1)]
+        assert await bench.contents() == {"new"}
+
+
+async def test_an_abandoned_build_leaves_no_trace(bench: Bench) -> None:
+    await bench.promote(await bench.built({"d1": ["kept"]}))
+    build = await bench.begin()
+    await bench.add(build, "d2", ["half done"])
+    await build.flush()
+    await build.delete_documents(["d1"])
+    await build.abandon("stopped by the test")
+    assert await bench.contents() == {"kept"}
+    generation = await bench.built({"d3": ["third"]})
+    assert generation.parent == 1
+    await bench.promote(generation)
+    assert await bench.contents() == {"kept", "third"}
+    assert await states(bench) == {1: "archived", 2: "failed", 3: "active"}
+
+
+async def test_a_build_after_a_rollback_continues_from_the_active_generation(bench: Bench) -> None:
+    first = await bench.promote(await bench.built({"d1": ["one"]}))
+    await bench.promote(await bench.built({"d2": ["two"]}))
+    await bench.promote(first)
+    assert await bench.contents() == {"one"}
+    await bench.promote(await bench.built({"d3": ["three"]}))
+    assert await bench.contents() == {"one", "three"}
+    assert await bench.contents(2) == {"one", "two"}
+
+
+async def test_an_interrupted_build_is_discarded_by_the_next_one(bench: Bench) -> None:
+    await bench.promote(await bench.built({"d1": ["kept"]}))
+    build = await bench.begin()
+    await bench.add(build, "d2", ["lost"])
+    await build.flush()
+    build.lexical.abandon()  # as if the process had died: the catalog still says "building"
+    await bench.promote(await bench.built({"d3": ["next"]}))
+    assert await states(bench) == {1: "archived", 2: "failed", 3: "active"}
+    assert await bench.contents() == {"kept", "next"}
+
+
+async def test_halves_that_differ_are_never_made_ready(bench: Bench) -> None:
+    build = await bench.begin()
+    await bench.add(build, "d1", ["one", "two"])
+    await build.flush()
+    build.lexical.add([chunk_of("d9", "stray")])
+    with pytest.raises(InvariantViolated, match="2 vectors but 3 keyword"):
+        await bench.store.seal(build)
+    assert await states(bench) == {1: "building"}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
+async def test_bad_vectors_are_refused_before_they_are_written(bench: Bench, bad: float) -> None:
+    build = await bench.begin()
+    await build.add_chunks([chunk_of("d", "text")], np.full((1, DIMENSION), bad, np.float32))
+    with pytest.raises(InvariantViolated, match="not finite or has no length"):
+        await build.flush()
+    await build.abandon("bad vector")
+
+
+async def test_wrong_dimension_is_refused(bench: Bench) -> None:
+    build = await bench.begin()
+    await build.add_chunks([chunk_of("d", "text")], np.ones((1, DIMENSION + 1), np.float32))
+    with pytest.raises(InvariantViolated, match="shape"):
+        await build.flush()
+    await build.abandon("bad shape")
+
+
+async def test_models_never_share_a_table(bench: Bench) -> None:
+    first = await bench.promote(await bench.built({"d1": ["one"]}))
+    other = ModelIdentity("other", "b" * 64, 4, "cls")
+    build = await bench.begin(other, from_scratch=True)
+    await build.add_chunks([chunk_of("d1", "one")], np.ones((1, 4), np.float32))
+    await build.add_record(record_of("d1", "/docs/d1.txt"))
+    second = await bench.promote(await bench.store.seal(build))
+    assert (first.chunks_table, second.chunks_table) == ("chunks", "chunks_bbbbbbbb")
+    assert await bench.contents() == {"one"}
+    await bench.promote(first)
+    async with bench.store.reading() as snapshot:
+        assert snapshot.generation.model == MODEL
+        assert await snapshot.tables.nearest(vector_of("one"), metric=Metric.COSINE, limit=1)
+
+
+async def test_one_writer_at_a_time_also_across_processes(bench: Bench) -> None:
+    with await bench.store.lock_for_writing("Bench"):
+        with pytest.raises(Busy, match="Bench"):
+            await bench.store.lock_for_writing("Bench")
+        code = (
+            "import sys, pathlib; from studio.index.locks import try_lock;"
+            "sys.exit(0 if try_lock(pathlib.Path(sys.argv[1]), shared=False) is None else 1)"
+        )
+        path = str(bench.store.paths.writer_lock)
+        assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == 0
+    (await bench.store.lock_for_writing("Bench")).release()
+
+
+async def test_gc_keeps_what_the_policy_says_and_drops_the_rest(bench: Bench) -> None:
+    for n in range(5):
+        await bench.promote(await bench.built({f"d{n}": [f"text {n}"]}))
+    dry = await gc(bench, keep=2, dry_run=True)
+    assert dry.deleted == ["Bench/2", "Bench/1"]
+    assert len(await states(bench)) == 5
+    report = await gc(bench, keep=2)
+    assert (report.deleted, report.errors) == (dry.deleted, [])
+    assert report.freed_bytes > 0
+    assert await states(bench) == {3: "archived", 4: "archived", 5: "active"}
+    assert sorted(path.name for path in bench.store.paths.lexical.iterdir()) == ["g3", "g4", "g5"]
+    assert await bench.contents() == {f"text {n}" for n in range(5)}
+    assert await bench.contents(3) == {f"text {n}" for n in range(3)}
+
+
+async def test_gc_never_takes_a_leased_generation(bench: Bench) -> None:
+    await bench.promote(await bench.built({"d1": ["old"]}))
+    async with bench.store.reading() as snapshot:
+        await bench.promote(await bench.built({"d2": ["new"]}))
+        report = await gc(bench)
+        assert report.deleted == []
+        assert any(kept.generation == 1 and "reader" in kept.why for kept in report.kept)
+        assert await snapshot.tables.chunks([chunk_of("d1", "old").chunk_id])
+    assert (await gc(bench)).deleted == ["Bench/1"]
+
+
+async def test_gc_drops_abandoned_builds_and_texts_nothing_refers_to(bench: Bench) -> None:
+    generation = await bench.promote(await bench.built({"d1": ["one"]}))
+    needed = bench.store.paths.texts / f"{'s' * 64}.text"
+    stray = bench.store.paths.texts / "f00.text"
+    needed.write_bytes(b"x")
+    stray.write_bytes(b"y")
+    build = await bench.begin()
+    await build.abandon("given up")
+    report = await gc(bench, keep=3)
+    assert report.deleted == ["Bench/2"]
+    assert needed.exists()
+    assert not stray.exists()
+    assert await states(bench) == {generation.number: "active"}
+
+
+async def test_deleted_chunks_leave_the_disk(bench: Bench) -> None:
+    await bench.promote(await bench.built({"d1": [f"payload {n} " + "x" * 2000 for n in range(200)]}))
+    await bench.promote(await bench.built({"d2": ["small"]}, delete=["d1"]))
+    before = sum(file.stat().st_size for file in bench.store.paths.root.rglob("*") if file.is_file())
+    await gc(bench)
+    after = sum(file.stat().st_size for file in bench.store.paths.root.rglob("*") if file.is_file())
+    assert await bench.contents() == {"small"}
+    assert after < before / 4
+
+
+async def test_many_small_generations_stay_few_files(bench: Bench) -> None:
+    for n in range(9):
+        await bench.promote(await bench.built({f"d{n}": [f"text number {n}"]}))
+        await gc(bench, keep=1)
+    assert await bench.contents() == {f"text number {n}" for n in range(9)}
+    assert sum(1 for file in bench.store.paths.root.rglob("*") if file.is_file()) < 150
+
+
+async def test_a_missing_lexical_directory_is_a_clear_fault(bench: Bench) -> None:
+    generation = await bench.promote(await bench.built({"d1": ["one"]}))
+    shutil.rmtree(bench.store.paths.lexical_generation(generation.number))
+    with pytest.raises(StorageFault, match="keyword index"):
+        async with bench.store.reading():
+            pass
+    with try_lock(bench.store.paths.lease(generation.number), shared=False) as free:
+        assert free is not None
+
+
+async def test_concurrent_readers_share_one_open_generation(bench: Bench) -> None:
+    await bench.promote(await bench.built({"d1": ["one"]}))
+
+    async def read() -> int:
+        async with bench.store.reading() as snapshot:
+            await asyncio.sleep(0)
+            return id(snapshot)
+
+    await read()
+    assert len({*await asyncio.gather(*(read() for _ in range(8)))}) == 1
+
+
+def test_sql_literals_cannot_be_broken_out_of() -> None:
+    assert sql_text("a' OR '1'='1") == "'a'' OR ''1''=''1'"
+
+
+async def test_hostile_ids_stay_data(bench: Bench, tmp_path: Path) -> None:
+    name = "x' OR 1=1 --"
+    await bench.promote(await bench.built({name: ["one"], "d2": ["two"]}))
+    async with bench.store.reading() as snapshot:
+        assert [record.document_id for record in await snapshot.tables.documents([name])] == [name]
+    await bench.promote(await bench.built({}, delete=[name]))
+    assert await bench.contents() == {"two"}
+
+
+def test_the_policy_counts_archived_generations_only(bench: Bench) -> None:
+    assert plan([], 3) == ([], [])

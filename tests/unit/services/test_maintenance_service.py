@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from studio.bootstrap import Services
+from studio.domain import GenerationState, KbSettings, SearchMode, SearchRequest
+from studio.errors import Conflict, ModelFault, NotFound
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+async def kb(services: Services, folder: Path, write: Write) -> str:
+    base = await services.library.create("Care")
+    for n in range(3):
+        write(f"{n}.txt", f"Document number {n} about subject {n}.")
+        await services.ingest.ingest(base.id, [folder])
+    return base.id
+
+
+def wrong(checks) -> dict[str, str]:
+    return {check.name: check.detail for check in checks if not check.ok}
+
+
+async def test_rolling_back_and_forward(services: Services, kb: str) -> None:
+    assert (await services.maintenance.rollback(kb)).number == 2
+    assert (await services.library.get(kb)).documents == 2
+    assert (await services.maintenance.rollback(kb)).number == 1
+    with pytest.raises(Conflict, match="no older"):
+        await services.maintenance.rollback(kb)
+    assert (await services.maintenance.rollback(kb, 3)).number == 3
+    assert (await services.library.get(kb)).documents == 3
+
+
+async def test_collection_follows_the_setting(services: Services, kb: str) -> None:
+    services.config.set("keep_generations", "1")
+    report = await services.maintenance.collect(kb, dry_run=True)
+    assert report.deleted == ["Care/1"]
+    assert (await services.maintenance.collect()).deleted == ["Care/1"]
+    numbers = [item.number for item in await services.maintenance.generations(kb)]
+    assert numbers == [3, 2]
+    assert wrong(await services.maintenance.doctor()) == {}
+
+
+async def test_doctor_is_content_with_a_sound_store(services: Services, kb: str) -> None:
+    checks = await services.maintenance.doctor()
+    assert wrong(checks) == {}
+    assert sum("both indexes" in check.name for check in checks) == 3
+
+
+async def test_doctor_sees_and_mends_a_lost_keyword_index(services: Services, kb: str) -> None:
+    store = services.library._stores.store(kb)
+    store.release()
+    shutil.rmtree(store.paths.lexical_generation(3))
+    assert any("Care" in name for name in wrong(await services.maintenance.doctor()))
+    assert wrong(await services.maintenance.doctor(repair=True)) == {}
+    response = await services.search.search(SearchRequest((kb,), "number", SearchMode.KEYWORD))
+    assert len(response.results) == 3
+
+
+async def test_doctor_sees_missing_texts_and_orphans(services: Services, kb: str) -> None:
+    store = services.library._stores.store(kb)
+    next(store.paths.texts.iterdir()).unlink()
+    orphan = services.paths.kb("0123456789ab").root
+    orphan.mkdir()
+    found = wrong(await services.maintenance.doctor())
+    assert any("texts" in name for name in found)
+    assert "no orphaned files" in found
+    await services.maintenance.doctor(repair=True)
+    assert not orphan.exists()
+    assert store.paths.root.exists()
+
+
+async def test_doctor_names_a_missing_model(services: Services) -> None:
+    await services.library.create("Odd", KbSettings(model="no-such-model"))
+    (check,) = [check for check in await services.maintenance.doctor() if check.name == "models"]
+    assert not check.ok
+    assert "no-such-model" in check.detail
+
+
+async def test_models_in_use_stay(services: Services, kb: str) -> None:
+    with pytest.raises(Conflict, match="Care"):
+        await services.models.remove("all-MiniLM-L6-v2")
+    with pytest.raises(ModelFault):
+        await services.models.use(kb, "no-such-model")
+    assert (await services.models.use(kb, "all-MiniLM-L6-v2")).settings.model == "all-MiniLM-L6-v2"
+    assert any(model.installed for model in await services.models.list())
+
+
+async def test_deleting_a_knowledge_base_frees_its_files(services: Services, kb: str) -> None:
+    root = services.paths.kb(kb).root
+    assert root.is_dir()
+    await services.library.delete(kb)
+    assert not root.exists()
+    with pytest.raises(NotFound):
+        await services.library.get(kb)
+
+
+async def test_renaming_keeps_the_contents(services: Services, kb: str) -> None:
+    before = await services.library.stamp()
+    assert (await services.library.rename(kb, "Other name")).documents == 3
+    assert await services.library.stamp() != before
+    assert [base.name for base in await services.library.list()] == ["Other name"]
+
+
+async def test_states_are_told(services: Services, kb: str) -> None:
+    states = [item.state for item in await services.maintenance.generations(kb)]
+    assert states == [GenerationState.ACTIVE, GenerationState.ARCHIVED, GenerationState.ARCHIVED]
+
+
+async def test_the_sample_is_made_once(services: Services) -> None:
+    kb = await services.sample.ensure()
+    assert kb.documents > 10
+    assert (await services.sample.ensure()) == kb
+    response = await services.search.search(SearchRequest((kb.id,), "how are nested loops traced"))
+    assert "trace" in response.results[0].content
+    assert response.results[0].citation.page_number is not None
