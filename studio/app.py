@@ -131,9 +131,7 @@ def _application(argv: list[str]) -> QApplication:
     if isinstance(existing, QApplication):
         application = existing
     else:
-        QGuiApplication.setHighDpiScaleFactorRoundingPolicy(
-            Qt.HighDpiScaleFactorRoundingPolicy.PassThrough
-        )
+        QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
         qInstallMessageHandler(_qt_message)
         application = QApplication(argv)
     application.setApplicationName("rag-studio")
@@ -167,5 +165,3 @@ def _say_cannot_start(text: str) -> None:
     if QGuiApplication.platformName() != "offscreen":
         box = QMessageBox(QMessageBox.Icon.Critical, "RAG Studio", text)
         box.exec()
-
-

@@ -8,6 +8,7 @@ cancels what is left when it is closed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import sys
@@ -88,6 +89,25 @@ class Executor:
     def close(self) -> None:
         """Wait for the running call, drop those that wait."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+async def run_to_end(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a blocking function in a thread; a cancellation is delivered only after the call has ended.
+
+    `asyncio.to_thread` lets a cancelled caller go on while its thread still writes, so that the clean-up that
+    follows would race with it.
+    """
+    call = functools.partial(function, *args, **kwargs)
+    future = asyncio.get_running_loop().run_in_executor(None, call)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with contextlib.suppress(asyncio.CancelledError):  # a second cancellation changes nothing
+                await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()  # seen: the cancellation is what the caller hears of
+        raise
 
 
 def keep_gui_responsive() -> None:

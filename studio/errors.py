@@ -119,6 +119,11 @@ def storage_fault(error: OSError, doing: str, path: Path | str | None = None) ->
             f"The disk is full while {doing}{at}.",
             way_out="Free some space and try again; what was indexed before is intact.",
         )
+    if error.errno == errno.EFBIG:
+        return StorageFault(
+            f"A file would grow beyond what is allowed here while {doing}{at}.",
+            way_out="Raise the limit (ulimit -f, or the file system's) or choose another --data-dir.",
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
         return StorageFault(f"No permission while {doing}{at}.", way_out="Check the folder's permissions.")
     if error.errno == errno.EROFS:

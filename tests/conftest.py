@@ -17,6 +17,8 @@ from studio.paths import HOME_VARIABLE
 
 __all__ = ["default_model", "model_paths"]
 
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before anything imports Qt
+
 
 @pytest.fixture
 def data_dir(tmp_path: Path, default_model: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -32,7 +32,7 @@ SENTENCE_SHARE = 0.60
 
 _BOUNDARY = re.compile(
     r"""\n\s*\n                                  # blank line
-      | [.!?…؟।۔]+["'”’»)\]]*\s+                 # end of sentence, then space
+      | (?<![.!?…؟।۔])[.!?…؟।۔]++["'”’»)\]]*+\s+  # end of sentence, then space; a run is looked at once
       | [。！？｡．]+["'”’」』）】]*\s*              # the same where no space follows
       | \n""",
     re.VERBOSE,

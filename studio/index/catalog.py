@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sqlite3
 import time
 import uuid
@@ -29,6 +30,7 @@ from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault, Stud
 from studio.index.migrations import migrate
 
 MAX_NAME_LENGTH = 120
+_FULL_BELOW_BYTES = 1 << 20
 
 _KB = (
     "SELECT kb.id, kb.name, kb.settings, kb.active, kb.created_ms,"
@@ -296,7 +298,8 @@ class Catalog:
 
 def _fault(error: sqlite3.Error, path: Path) -> StorageFault:
     text = str(error)
-    if "full" in text:
+    # A full file system also shows as an I/O error: the write-ahead log's index is a memory-mapped file.
+    if "full" in text or ("I/O" in text and shutil.disk_usage(path.parent).free < _FULL_BELOW_BYTES):
         return StorageFault(
             f"The disk is full: {path} cannot be written.",
             way_out="Free some space and try again; what was indexed before is intact.",

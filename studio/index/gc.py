@@ -85,7 +85,7 @@ async def collect(
 async def _collect_one(
     store: GenerationStore, catalog: Catalog, thread: Executor, number: int, report: GcReport, *, dry_run: bool
 ) -> bool:
-    lock = await asyncio.to_thread(try_lock, store.paths.lease(number), shared=False)
+    lock = try_lock(store.paths.lease(number), shared=False)
     if lock is None:
         report.kept.append(Kept(number, "a reader is using it"))
         return False
@@ -110,7 +110,7 @@ async def _sweep(store: GenerationStore, catalog: Catalog, thread: Executor, rep
 
     Needs the writer lock: a build in progress owns files that nothing refers to yet.
     """
-    lock = await asyncio.to_thread(try_lock, store.paths.writer_lock, shared=False)
+    lock = try_lock(store.paths.writer_lock, shared=False)
     if lock is None:
         return
     with lock:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studio.concurrency import Executor
+from studio.concurrency import Executor, run_to_end
 from studio.domain import (
     Chunk,
     DocumentRecord,
@@ -128,7 +128,8 @@ class GenerationStore:
     async def _lease(self, number: int, *, follow_active: bool) -> tuple[Generation, FileLock]:
         while True:
             await self._thread.run(self._catalog.generation, self.kb_id, number)  # no lock file for what never was
-            lease = await asyncio.to_thread(try_lock, self.paths.lease(number), shared=True)
+            # Not in a thread: a lock taken there while this task is cancelled would belong to nobody.
+            lease = try_lock(self.paths.lease(number), shared=True)
             try:
                 generation = await self._thread.run(self._catalog.generation, self.kb_id, number)
                 if lease is not None and generation.state in _READABLE:
@@ -162,7 +163,7 @@ class GenerationStore:
 
     async def lock_for_writing(self, name: str) -> FileLock:
         """The one writer's lock. Raises Busy when another process or job holds it."""
-        lock = await asyncio.to_thread(try_lock, self.paths.writer_lock, shared=False)
+        lock = try_lock(self.paths.writer_lock, shared=False)
         if lock is None:
             raise Busy(
                 f"“{name}” is being changed by another job or program.", way_out="Wait for it to finish and try again."
@@ -213,7 +214,7 @@ class GenerationStore:
         number = build.generation.number
         merge = number % MERGE_EVERY == 0
         await build.flush()
-        await asyncio.to_thread(build.lexical.seal)
+        await run_to_end(build.lexical.seal)
         chunks_version, documents_version, chunks, documents = await build.tables.seal(tag_of(number), merge=merge)
         build.tables.close()
         directory = self.paths.lexical_generation(number)
@@ -277,7 +278,7 @@ class Build:
         """Delete the chunks of documents that no path refers to any more."""
         if document_ids:
             await self.tables.delete_chunks(document_ids)
-            await asyncio.to_thread(self.lexical.delete, document_ids)
+            await run_to_end(self.lexical.delete, document_ids)
 
     async def add_chunks(self, chunks: Sequence[Chunk], vectors: Vectors) -> None:
         """Add chunks with their embeddings, shape (len(chunks), dimension); written some thousand at a time."""
@@ -300,7 +301,7 @@ class Build:
     async def abandon(self, error: str) -> None:
         """Give the build up; the active generation is untouched."""
         self.tables.close()
-        await asyncio.to_thread(self.lexical.abandon)
+        await run_to_end(self.lexical.abandon)
         await self._store.discard(self.generation.number, error)
 
     async def _flush_chunks(self) -> None:
@@ -308,7 +309,7 @@ class Build:
             chunks, vectors = self._chunks, np.stack(self._vectors)
             self._chunks, self._vectors = [], []
             await self.tables.append_chunks(self._store.kb_id, chunks, vectors)
-            await asyncio.to_thread(self.lexical.add, chunks)
+            await run_to_end(self.lexical.add, chunks)
 
     async def _flush_records(self) -> None:
         if self._records:

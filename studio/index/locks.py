@@ -39,7 +39,7 @@ class FileLock:
 def try_lock(path: Path, *, shared: bool) -> FileLock | None:
     """Lock `path` (created when missing) without waiting; None when somebody else's lock is in the way.
 
-    Raises StorageFault when the file cannot be opened.
+    Takes some microseconds, so it may be called on the event loop. Raises StorageFault when the file cannot be opened.
     """
     flags = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
     try:

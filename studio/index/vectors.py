@@ -140,7 +140,7 @@ class VectorDatabase:
                     freed += await asyncio.to_thread(_tree_bytes, self._path / f"{name}.lance")
                     await db.drop_table(name)
                     continue
-                dataset = await (await db.open_table(name)).to_lance()
+                dataset = await _dataset(await db.open_table(name))
                 stats = await asyncio.to_thread(
                     dataset.cleanup_old_versions,
                     older_than=timedelta(0),
@@ -305,6 +305,7 @@ class TableReader:
 
 async def load_library() -> Any:
     """Import lancedb in a thread (seconds at first use). Returns the module."""
+    await asyncio.to_thread(importlib.import_module, "lancedb.index")
     return await asyncio.to_thread(importlib.import_module, "lancedb")
 
 
@@ -344,10 +345,17 @@ async def _index_scalars(table: Any, columns: Sequence[str]) -> None:
             await table.create_index(column, config=lancedb.index.BTree())
 
 
+async def _dataset(table: Any) -> Any:
+    """The table's head as a pylance dataset. `AsyncTable.to_lance` opens it on the calling thread (32 ms)."""
+    uri = await table.uri()
+    lance = await asyncio.to_thread(importlib.import_module, "lance")
+    return await asyncio.to_thread(lance.dataset, uri)
+
+
 async def _maintain(table: Any, *, merge: bool) -> None:
     # AsyncTable.optimize() would also prune, and raises once a tagged version is older than a week.
-    dataset = await table.to_lance()
-    fragments = len(dataset.get_fragments())
+    dataset = await _dataset(table)
+    fragments = len(await asyncio.to_thread(dataset.get_fragments))
     if fragments > _FRAGMENTS_BEFORE_COMPACTION or (merge and fragments > 1):
         await asyncio.to_thread(
             dataset.optimize.compact_files,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from studio.documents.chunker import segment
 from studio.documents.kinds import file_kind
-from studio.documents.texts import read_text
+from studio.documents.texts import has_texts, read_text
 from studio.domain import (
     DocumentParser,
     DocumentRecord,
@@ -175,19 +175,20 @@ class IngestService:
     async def _plan_file(
         self, plan: _Plan, file: ScannedFile, old: list[DocumentRecord], *, named: bool, tracker: ProgressTracker
     ) -> None:
-        if old and old[0].size_bytes == file.size_bytes:
-            failed = old[0].status is DocumentStatus.FAILED
+        indexed = [record for record in old if record.status is DocumentStatus.INDEXED]
+        failed = next((record for record in old if record.status is DocumentStatus.FAILED), None)
+        if old and old[0].size_bytes == file.size_bytes and not (failed and named):
             same = old[0].mtime_ns == file.mtime_ns
-            if failed and same and not named:
-                plan.failures.append(FileFailure(str(file.path), old[0].error, old[0].reason))
-                tracker.file(file.path, FileState.FAILED, error=old[0].error, reason=old[0].reason)
-                return
-            if not failed and not same and await _hash_or_none(file.path) == old[0].sha256:
+            if not same and indexed and await _hash_or_none(file.path) == indexed[0].sha256:
                 plan.touched.extend(replace(record, mtime_ns=file.mtime_ns) for record in old)
                 same = True
-            if not failed and same:
-                plan.unchanged += len(old)
-                tracker.file(file.path, FileState.UNCHANGED, pages=old[0].pages.total)
+            if same:
+                plan.unchanged += len(indexed)
+                if failed is None:
+                    tracker.file(file.path, FileState.UNCHANGED, pages=old[0].pages.total)
+                else:
+                    plan.failures.append(FileFailure(str(file.path), failed.error, failed.reason))
+                    tracker.file(file.path, FileState.FAILED, error=failed.error, reason=failed.reason)
                 return
         plan.sources.append(
             Source(
@@ -314,11 +315,13 @@ class IngestService:
         try:
             sources = []
             for path, items in by_path.items():
-                if items[0].status is DocumentStatus.FAILED:
-                    await build.add_record(items[0])
-                    tracker.file(path, FileState.FAILED, error=items[0].error, reason=items[0].reason)
-                else:
-                    sources.append(_stored_source(store, Path(path), items))
+                for item in items:
+                    if item.status is DocumentStatus.FAILED:
+                        await build.add_record(item)
+                        tracker.file(path, FileState.FAILED, error=item.error, reason=item.reason)
+                if any(item.status is DocumentStatus.INDEXED for item in items):
+                    indexed = [item for item in items if item.status is DocumentStatus.INDEXED]
+                    sources.append(self._stored_source(store, Path(path), indexed))
 
             async def nothing(_: Sequence[str]) -> Mapping[str, Vectors]:
                 return {}
@@ -334,34 +337,38 @@ class IngestService:
             raise
         return _report(job, kb, generation.number, True, outcome, started)
 
+    def _stored_source(self, store: GenerationStore, path: Path, records: list[DocumentRecord]) -> Source:
+        """A source whose documents come from the stored texts; from the file itself where those are gone."""
+        first = records[0]
+        key = text_key(first.sha256, first.kind)
 
-def _stored_source(store: GenerationStore, path: Path, records: list[DocumentRecord]) -> Source:
-    """A source whose documents come from the stored texts instead of the file."""
-    first = records[0]
-    key = text_key(first.sha256, first.kind)
+        async def sha256() -> str:
+            return first.sha256
 
-    async def sha256() -> str:
-        return first.sha256
-
-    async def documents() -> AsyncIterator[ParsedDocument]:
-        for record in records:
-            try:
+        async def documents() -> AsyncIterator[ParsedDocument]:
+            if not await asyncio.to_thread(has_texts, store.paths.texts, key):
+                if await _hash_or_none(path) != first.sha256:
+                    raise DocumentFault(
+                        FailureCode.VANISHED,
+                        "The stored text of this document is gone, and its file is gone or was changed.",
+                        way_out="Ingest it again.",
+                    )
+                async for parsed in self._parser.parse(path):
+                    yield parsed
+                return
+            for record in records:
                 stored = await asyncio.to_thread(read_text, store.paths.texts, key, record.row)
-            except StudioError as error:
-                raise DocumentFault(
-                    FailureCode.VANISHED, "The stored text of this document is gone.", way_out="Ingest it again."
-                ) from error
-            yield ParsedDocument(
-                text=stored.text, spans=stored.spans,
-                segments=await asyncio.to_thread(segment, stored.text, stored.spans), kind=record.kind,
-                title=record.title, author=record.author, licence=record.licence, external_id=record.external_id,
-                row=record.row, pages=record.pages,
-            )  # fmt: skip
+                segments = await asyncio.to_thread(segment, stored.text, stored.spans)
+                yield ParsedDocument(
+                    text=stored.text, spans=stored.spans, segments=segments, kind=record.kind,
+                    title=record.title, author=record.author, licence=record.licence,
+                    external_id=record.external_id, row=record.row, pages=record.pages,
+                )  # fmt: skip
 
-    return Source(
-        path, first.kind, first.size_bytes, first.mtime_ns, records, sha256=sha256, documents=documents,
-        store_texts=False,
-    )  # fmt: skip
+        return Source(
+            path, first.kind, first.size_bytes, first.mtime_ns, records, sha256=sha256, documents=documents,
+            store_texts=False,
+        )  # fmt: skip
 
 
 async def _hash_or_none(path: Path) -> str | None:

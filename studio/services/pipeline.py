@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from studio.concurrency import run_to_end
 from studio.documents.chunker import make_chunks, pack, split_oversized
 from studio.documents.kinds import TABULAR_KINDS, document_id
 from studio.documents.texts import TextStoreWriter
@@ -78,6 +79,8 @@ class _Piece:
     """Chunks on their way. `record` comes with the last piece of a document, `end` with a file's last."""
 
     source: Source
+    identity: str = ""
+    row_key: str = ""
     chunks: Sequence[Chunk] = ()
     reuse: Mapping[str, Vectors] = field(default_factory=dict)
     record: DocumentRecord | None = None
@@ -118,6 +121,7 @@ class Pipeline:
         self._pieces: asyncio.Queue[_Piece | None] = asyncio.Queue(PIECES_QUEUED)
         self._batches: asyncio.Queue[tuple[list[_Piece], asyncio.Task[tuple[Vectors, int]]] | None] = asyncio.Queue(1)
         self._maybe_dead: set[str] = set()
+        self._broken: dict[str, DocumentFault] = {}
         self._failures_in_a_row = 0
         self.outcome = Outcome()
 
@@ -154,41 +158,49 @@ class Pipeline:
         sha256 = await source.sha256()
         if copies := self._copies.get((sha256, source.kind)):
             for record in copies:
-                await self._emit(source, moved_record(record, source), (), {})
+                await self._emit(source, moved_record(record, source), (), {}, key_of(record))
             return
         old_ids = [record.document_id for record in source.old if record.status is DocumentStatus.INDEXED]
-        reuse: Mapping[str, Vectors] | None = None
         writer = TextStoreWriter(self._texts, text_key(sha256, source.kind)) if source.store_texts else None
         try:
-            async with aclosing(source.documents()) as documents:  # type: ignore[type-var]
-                async for parsed in documents:
-                    identity, row_key = identity_of(parsed, sha256, source.kind)
-                    if row_key in source.emitted and source.kind in TABULAR_KINDS:
-                        row_key = f"{row_key}#{parsed.row}"
-                        identity = document_id(text_hash(parsed.text), source.kind, row_key)
-                    if writer is not None:
-                        await asyncio.to_thread(writer.add, parsed.row, parsed)
-                    record = indexed_record(source, parsed, identity, sha256)
-                    if identity in self._known:
-                        record = replace(record, chunks=self._known[identity])
-                        await self._emit(source, record, (), {}, row_key)
-                        continue
-                    if reuse is None:
-                        reuse = await self._embeddings_of(old_ids) if old_ids else {}
-                    ranges = await self._ranges(parsed)
-                    chunks = await asyncio.to_thread(make_chunks, identity, parsed, ranges)
-                    if not chunks:
-                        continue
-                    self._known[identity] = len(chunks)
-                    await self._emit(source, replace(record, chunks=len(chunks)), chunks, reuse, row_key)
+            try:
+                await self._documents(source, sha256, writer, old_ids)
+            except DocumentFault as fault:
+                if fault.code is not FailureCode.CORRUPT or source.kind not in TABULAR_KINDS or not source.emitted:
+                    raise
+                source.partial = fault
             if not source.emitted:
                 raise DocumentFault(FailureCode.NO_TEXT, "There is no text in this file.")
             if writer is not None:
-                await asyncio.to_thread(writer.commit)
+                await run_to_end(writer.commit)
                 writer = None
         finally:
             if writer is not None:
-                await asyncio.to_thread(writer.abandon)
+                await run_to_end(writer.abandon)
+
+    async def _documents(
+        self, source: Source, sha256: str, writer: TextStoreWriter | None, old_ids: Sequence[str]
+    ) -> None:
+        reuse: Mapping[str, Vectors] | None = None
+        async with aclosing(source.documents()) as documents:  # type: ignore[type-var]
+            async for parsed in documents:
+                identity, row_key = identity_of(parsed, sha256, source.kind)
+                if row_key in source.emitted and source.kind in TABULAR_KINDS:
+                    row_key = f"{row_key}#{parsed.row}"  # an id used twice
+                    identity = document_id(text_hash(parsed.text), source.kind, row_key)
+                if writer is not None:
+                    await run_to_end(writer.add, parsed.row, parsed)
+                record = indexed_record(source, parsed, identity, sha256)
+                if identity in self._known:
+                    await self._emit(source, replace(record, chunks=self._known[identity]), (), {}, row_key)
+                    continue
+                if reuse is None:
+                    reuse = await self._embeddings_of(old_ids) if old_ids else {}
+                ranges = await self._ranges(parsed)
+                chunks = await asyncio.to_thread(make_chunks, identity, parsed, ranges)
+                if chunks:
+                    self._known[identity] = len(chunks)
+                    await self._emit(source, replace(record, chunks=len(chunks)), chunks, reuse, row_key)
 
     async def _ranges(self, parsed: ParsedDocument) -> list[tuple[int, int]]:
         units = list(parsed.segments)
@@ -216,9 +228,9 @@ class Pipeline:
         record: DocumentRecord,
         chunks: Sequence[Chunk],
         reuse: Mapping[str, Vectors],
-        row_key: str | None = None,
+        row_key: str,
     ) -> None:
-        source.emitted[row_key if row_key is not None else key_of(record)] = record.document_id
+        source.emitted[row_key] = record.document_id
         self._tracker.file(
             source.path, FileState.EMBEDDING, chunks_total=record.chunks, pages=record.pages.total,
             chunks_done=0 if chunks else record.chunks,
@@ -227,7 +239,7 @@ class Pipeline:
         for start in starts:
             last = start + CHUNKS_PER_PIECE >= len(chunks)
             part = chunks[start : start + CHUNKS_PER_PIECE]
-            await self._pieces.put(_Piece(source, part, reuse, record if last else None))
+            await self._pieces.put(_Piece(source, record.document_id, row_key, part, reuse, record if last else None))
 
     # ------------------------------------------------------------ embedding
 
@@ -289,7 +301,7 @@ class Pipeline:
                     if self._failures_in_a_row >= FAILURES_BEFORE_GIVING_UP:
                         raise
                     code = FailureCode.CRASHED if isinstance(error, WorkerDied) else FailureCode.BAD_VECTOR
-                    piece.source.fault = DocumentFault(code, error.full_message)
+                    self._broken[piece.identity] = DocumentFault(code, error.full_message)
                     vectors, embedded = np.empty((0, 0), np.float32), 0
                     piece.chunks = ()
                 await self._write_pieces([piece], vectors, embedded)
@@ -301,20 +313,34 @@ class Pipeline:
         at = 0
         for piece in batch:
             count = len(piece.chunks)
-            if count:
+            if piece.identity in self._broken:
+                at += count
+                self._drop(piece)
+            elif count:
                 await self._build.add_chunks(piece.chunks, vectors[at : at + count])
                 at += count
                 self._tracker.file(piece.source.path, FileState.EMBEDDING, chunks_done=count)
                 self.outcome.chunks_added += count
                 self.outcome.reused += sum(chunk.content_hash in piece.reuse for chunk in piece.chunks)
-            if piece.record is not None:
+            if piece.record is not None and piece.identity not in self._broken:
                 await self._hold(piece.source, piece.record)
             if piece.end:
                 await self._end(piece.source)
 
+    def _drop(self, piece: _Piece) -> None:
+        """A document without vectors: a row fails alone, anything else is the whole file."""
+        source, fault = piece.source, self._broken[piece.identity]
+        self._maybe_dead.add(piece.identity)
+        if source.kind in TABULAR_KINDS:
+            source.partial = fault
+            source.emitted.pop(piece.row_key, None)
+        else:
+            source.fault = fault
+
     async def _hold(self, source: Source, record: DocumentRecord) -> None:
         """Keep a file's records until it is complete; a very long file's go to the table on the way."""
         self._references[record.document_id] += 1
+        source.counted.append(record.document_id)
         source.records.append(record)
         if len(source.records) >= RECORDS_HELD_PER_FILE:
             source.records_written = True
@@ -341,18 +367,18 @@ class Pipeline:
             else:
                 self.outcome.updated += 1
         self.outcome.removed += len(old)
-        self._tracker.file(source.path, FileState.INDEXED)
+        if source.partial is None:
+            self._tracker.file(source.path, FileState.INDEXED)
+        else:
+            self._report(source, source.partial)
+            await self._build.add_record(failed_record(source, source.partial))
 
     async def _fail(self, source: Source, fault: DocumentFault, old: Sequence[DocumentRecord]) -> None:
-        for record in source.records:
-            self._references[record.document_id] -= 1
+        self._references.subtract(source.counted)
         source.records = []
         self._maybe_dead.update(source.emitted.values())
-        for identity in source.emitted.values():
-            self._known.pop(identity, None)
-        self.outcome.failures.append(FileFailure(str(source.path), fault.code, fault.full_message))
-        self._tracker.file(source.path, FileState.FAILED, error=fault.code, reason=fault.full_message)
-        if old and fault.code in _KEEP_OLD_ON:
+        self._report(source, fault)
+        if old and fault.code in _KEEP_OLD_ON and source.store_texts:
             for record in old:
                 self._references[record.document_id] += 1
                 await self._build.add_record(record)
@@ -360,6 +386,10 @@ class Pipeline:
             source.fault = None
             return
         self.outcome.removed += len(old)
+
+    def _report(self, source: Source, fault: DocumentFault) -> None:
+        self.outcome.failures.append(FileFailure(str(source.path), fault.code, fault.full_message))
+        self._tracker.file(source.path, FileState.FAILED, error=fault.code, reason=fault.full_message)
         same = any(item.status is DocumentStatus.FAILED and item.error == fault.code for item in source.old)
         self.outcome.new_failures += not same
 

@@ -25,8 +25,13 @@ class Source:
     documents: Callable[[], AsyncIterator[ParsedDocument]]
     store_texts: bool = True
     fault: DocumentFault | None = None
+    """Why the file as a whole cannot be indexed."""
+    partial: DocumentFault | None = None
+    """Why some rows of a tabular file are missing; the others are indexed."""
     records: list[DocumentRecord] = field(default_factory=list)
     records_written: bool = False
+    counted: list[str] = field(default_factory=list)
+    """Document ids of every record held or written so far."""
     emitted: dict[str, str] = field(default_factory=dict)
     """Row key → document id of every document found so far."""
 

@@ -132,9 +132,7 @@ class RowDelegate(QStyledItemDelegate):
     def rule(self, painter: QPainter, rect: QRectF) -> None:
         """The line below a row."""
         painter.setPen(self.theme.color("border"))
-        painter.drawLine(
-            QPointF(rect.left() + 46, rect.bottom() - 0.5), QPointF(rect.right() - 8, rect.bottom() - 0.5)
-        )
+        painter.drawLine(QPointF(rect.left() + 46, rect.bottom() - 0.5), QPointF(rect.right() - 8, rect.bottom() - 0.5))
 
 
 class SourceDelegate(RowDelegate):
@@ -182,9 +180,7 @@ class QueueDelegate(RowDelegate):
         if item.tone in _TONE_BADGES:
             ink, ground = _TONE_BADGES[item.tone]
             middle = rect.center().y()
-            self.chip(
-                painter, rect.right() - 12, middle, item.badge, ink, ground=ground, height=22, from_right=True
-            )
+            self.chip(painter, rect.right() - 12, middle, item.badge, ink, ground=ground, height=22, from_right=True)
         else:
             self._bar(painter, rect, item.fraction)
         self.rule(painter, rect)

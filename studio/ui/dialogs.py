@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLineEdit, QMessageBox, QPushButton, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLineEdit, QPushButton, QWidget
 
 from studio.ui.widgets import column, label
 
@@ -64,20 +64,24 @@ def ask_name(
     return dialog
 
 
-def confirm(parent: QWidget, question: str, cost: str, action: str, accepted: Callable[[], None]) -> QMessageBox:
-    """Ask before something that cannot be undone; Cancel is the default."""
-    box = QMessageBox(parent)
-    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    box.setWindowTitle("RAG Studio")
-    box.setTextFormat(Qt.TextFormat.PlainText)
-    box.setText(question)
-    box.setInformativeText(cost)
-    yes = box.addButton(action, QMessageBox.ButtonRole.DestructiveRole)
-    box.addButton(QMessageBox.StandardButton.Cancel)
-    box.setDefaultButton(QMessageBox.StandardButton.Cancel)
-    yes.clicked.connect(accepted)
-    box.open()
-    return box
+def confirm(parent: QWidget, question: str, cost: str, action: str, accepted: Callable[[], None]) -> QDialog:
+    """Ask before something costly or final, saying what it costs; Cancel is the default."""
+    dialog = _dialog(parent, "RAG Studio")
+    text = label(cost, "body")
+    text.setWordWrap(True)
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+    buttons.addButton(action, QDialogButtonBox.ButtonRole.AcceptRole).setAutoDefault(False)
+    cancel = buttons.button(QDialogButtonBox.StandardButton.Cancel)
+    cancel.setDefault(True)
+    buttons.accepted.connect(dialog.accept)
+    buttons.rejected.connect(dialog.reject)
+    dialog.accepted.connect(accepted)
+    dialog.setAccessibleDescription(cost)
+    dialog.setLayout(column(label(question, "h2"), text, 6, buttons, margins=(22, 20, 22, 18), spacing=12))
+    dialog.setFixedWidth(460)
+    dialog.open()
+    cancel.setFocus()
+    return dialog
 
 
 def show_shortcuts(parent: QWidget) -> QDialog:

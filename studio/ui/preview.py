@@ -124,9 +124,7 @@ class PreviewPane(QWidget):
         self._smaller.clicked.connect(lambda: self.magnify(-1))
         self._larger.clicked.connect(lambda: self.magnify(1))
         self._external.clicked.connect(self.open_external)
-        head_row = row(
-            column(self._title, self._place, spacing=1), *self._buttons(), margins=(16, 8, 10, 8), spacing=2
-        )
+        head_row = row(column(self._title, self._place, spacing=1), *self._buttons(), margins=(16, 8, 10, 8), spacing=2)
         head_row.setStretch(0, 1)
         self._head = panel("previewhead", head_row)
         self._head.setFixedHeight(56)
@@ -145,13 +143,9 @@ class PreviewPane(QWidget):
         self._context = button(self.tr("Use as context"), "primary")
         self._context.setToolTip(self.tr("Copy the passage with its citation as Markdown (Ctrl+Shift+C)"))
         self._context.clicked.connect(self.copy_context)
-        self._foot = panel(
-            "previewfoot", row(self._match, None, self._copy, self._context, margins=(16, 10, 12, 10))
-        )
+        self._foot = panel("previewfoot", row(self._match, None, self._copy, self._context, margins=(16, 10, 12, 10)))
         self._note_row = column(self._note, margins=(12, 10, 12, 10))
-        body = panel(
-            "preview", column(self._head, self._note_row, self._stack, self._foot, spacing=0)
-        )
+        body = panel("preview", column(self._head, self._note_row, self._stack, self._foot, spacing=0))
         layout = body.layout()
         assert isinstance(layout, QBoxLayout)
         layout.setStretch(2, 1)

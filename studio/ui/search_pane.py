@@ -115,9 +115,7 @@ class SearchPane(QWidget):
 
     def _show_current(self) -> None:
         current = self._model.results.index(self._model.current_row)
-        self.results.selectionModel().setCurrentIndex(
-            current, QItemSelectionModel.SelectionFlag.ClearAndSelect
-        )
+        self.results.selectionModel().setCurrentIndex(current, QItemSelectionModel.SelectionFlag.ClearAndSelect)
         self._preview.show(self._model.current)
 
     def _current_changed(self) -> None:

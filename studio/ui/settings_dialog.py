@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QGridLayout, QWidget
+from PySide6.QtWidgets import QButtonGroup, QDialog, QDialogButtonBox, QFrame, QGridLayout, QPushButton, QWidget
 
 from studio.ui.theme import Theme, ThemeChoice
 from studio.ui.widgets import button, column, label, row
@@ -12,7 +12,7 @@ from studio.viewmodels.text import size
 from studio.viewmodels.workspace import SettingsViewModel
 
 _THEMES = (
-    (ThemeChoice.SYSTEM, "Same as the system"),
+    (ThemeChoice.SYSTEM, "System"),
     (ThemeChoice.LIGHT, "Light"),
     (ThemeChoice.DARK, "Dark"),
 )
@@ -29,12 +29,22 @@ class SettingsDialog(QDialog):
         self.setMinimumWidth(520)
         self._model = model
         self._theme = theme
-        self.themes = QComboBox()
-        self.themes.setAccessibleName(self.tr("Theme"))
-        for choice, name in _THEMES:
-            self.themes.addItem(name, choice)
-        self.themes.setCurrentIndex([choice for choice, _ in _THEMES].index(theme.choice))
-        self.themes.activated.connect(self._theme_chosen)
+        self.themes = QButtonGroup(self)
+        segments: list[QPushButton] = []
+        for number, (choice, name) in enumerate(_THEMES):
+            segment = QPushButton(name)
+            segment.setCheckable(True)
+            segment.setAutoDefault(False)
+            segment.setChecked(choice is theme.choice)
+            segment.setAccessibleName(f"{name} theme")
+            self.themes.addButton(segment, number)
+            segments.append(segment)
+        self.themes.idClicked.connect(self._theme_chosen)
+        segmented = QFrame()
+        segmented.setObjectName("segmented")
+        segmented.setAccessibleName(self.tr("Theme"))
+        segmented.setFixedHeight(36)
+        segmented.setLayout(row(*segments, margins=(3, 3, 3, 3), spacing=2))
         self._models = label("", "body")
         self._models.setWordWrap(True)
         folder = label(str(model.data_dir), "body")
@@ -51,22 +61,21 @@ class SettingsDialog(QDialog):
         grid.setColumnStretch(1, 1)
         top = Qt.AlignmentFlag.AlignTop
         grid.addWidget(label(self.tr("Theme"), "title"), 0, 0)
-        grid.addWidget(self.themes, 0, 1)
+        grid.addLayout(row(segmented, None), 0, 1)
         grid.addWidget(label(self.tr("Embedding models"), "title"), 1, 0, top)
         grid.addWidget(self._models, 1, 1)
         grid.addWidget(label(self.tr("Data folder"), "title"), 2, 0, top)
         grid.addLayout(folder_row, 2, 1)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        open_folder.setAutoDefault(False)
         buttons.rejected.connect(self.reject)
-        self.setLayout(
-            column(label(self.tr("Settings"), "h2"), grid, 8, buttons, margins=(22, 20, 22, 18), spacing=14)
-        )
+        self.setLayout(column(label(self.tr("Settings"), "h2"), grid, 8, buttons, margins=(22, 20, 22, 18), spacing=14))
         model.models_changed.connect(self._show_models)
         self._show_models()
         model.read_models()
 
-    def _theme_chosen(self, row_chosen: int) -> None:
-        choice = _THEMES[row_chosen][0]
+    def _theme_chosen(self, number: int) -> None:
+        choice = _THEMES[number][0]
         self._theme.apply(choice)
         self._model.set("theme", choice)
 

@@ -120,9 +120,7 @@ class Theme(QObject):
             pixmap.fill(Qt.GlobalColor.transparent)
             pixmap.setDevicePixelRatio(ratio)
             painter = QPainter(pixmap)
-            QSvgRenderer(QByteArray(self._tinted(name, self._tokens[token]))).render(
-                painter, QRectF(0, 0, size, size)
-            )
+            QSvgRenderer(QByteArray(self._tinted(name, self._tokens[token]))).render(painter, QRectF(0, 0, size, size))
             painter.end()
             self._pixmaps[key] = pixmap
         return pixmap

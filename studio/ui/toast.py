@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QAccessible, QAccessibleEvent
-from PySide6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QLabel, QWidget
+from PySide6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QLabel, QSizePolicy, QWidget
 
 from studio.ui.theme import Theme
 from studio.ui.widgets import column, label, row, tool_button
@@ -37,6 +37,8 @@ class Toast(QFrame):
         self.setLayout(content)
         shadow = QGraphicsDropShadowEffect(self, blurRadius=28, offset=4)
         self.setGraphicsEffect(shadow)
+        for text in (self._text, self._way_out):
+            text.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
         self._timer = QTimer(self, singleShot=True)
         self._timer.timeout.connect(self.hide)
         theme.changed.connect(self._retint)
@@ -79,7 +81,7 @@ class Toast(QFrame):
         parent = self.parentWidget()
         width = min(560 if self._is_error else 320, parent.width() - 40)
         self.setFixedWidth(width)
-        height = max(self.sizeHint().height(), self.layout().heightForWidth(width))
+        height = self.layout().heightForWidth(width)
         self.resize(width, height)
         self.move((parent.width() - width) // 2, parent.height() - height - 50)
 

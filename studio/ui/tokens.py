@@ -65,7 +65,7 @@ QPushButton#primary { background: @accent; color: @onaccent; border: 1px solid @
 QPushButton#primary:hover { background: @accenthover; border-color: @accenthover; }
 QPushButton#primary:focus { border: 1px solid @text; }
 QPushButton#primary:disabled { background: @sel; color: @muted; border-color: @sel; }
-QPushButton#ghost, QDialogButtonBox QPushButton, QMessageBox QPushButton { background: @card;
+QPushButton#ghost, QDialogButtonBox QPushButton { background: @card;
     border: 1px solid @border2; border-radius: 7px; padding: 6px 12px; color: @text2; font-weight: 500; }
 QPushButton#ghost:hover, QDialogButtonBox QPushButton:hover, QToolButton:hover { background: @hover; }
 QPushButton#ghost:disabled { color: @border2; border-color: @border; }
@@ -95,14 +95,12 @@ QPushButton#genchip:focus { border: 1px solid @accent; }
 #banner[kind="bad"] QLabel { color: @bad; }
 #toast { background: @card; border: 1px solid @border2; border-radius: 10px; }
 #toast QLabel { font-size: 13px; color: @text; }
+#toast QLabel#muted { font-size: 12px; color: @muted; }
 QPlainTextEdit#text { background: @card; color: @text; border: 0; padding: 10px 16px;
     selection-background-color: @accent; selection-color: @onaccent; }
-QDialog QLineEdit, QComboBox { background: @card; border: 1px solid @border2; border-radius: 7px; padding: 5px 9px;
+QDialog QLineEdit { background: @card; border: 1px solid @border2; border-radius: 7px; padding: 5px 9px;
     selection-background-color: @accent; selection-color: @onaccent; }
-QDialog QLineEdit:focus, QComboBox:focus { border: 1px solid @accent; }
-QComboBox::drop-down { border: 0; width: 20px; }
-QComboBox QAbstractItemView { background: @card; border: 1px solid @border2; selection-background-color: @soft;
-    selection-color: @softtext; }
+QDialog QLineEdit:focus { border: 1px solid @accent; }
 QMenu { background: @card; border: 1px solid @border2; border-radius: 8px; padding: 4px; }
 QMenu::item { padding: 6px 22px 6px 12px; border-radius: 5px; color: @text; }
 QMenu::item:selected { background: @soft; color: @softtext; }

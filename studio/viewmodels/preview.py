@@ -162,9 +162,7 @@ class PreviewViewModel(ViewModel):
                 return
         stored = self._text[1]
         citation = result.citation
-        sections, current = await self._threads.run(
-            text_sections, stored, citation.char_start, citation.char_end
-        )
+        sections, current = await self._threads.run(text_sections, stored, citation.char_start, citation.char_end)
         self._show_text(result, sections, current, note)
 
     def _show_text(self, result: SearchResult, sections: tuple[TextSection, ...], current: int, note: str) -> None:

@@ -86,9 +86,7 @@ class QueueModel(ItemListModel[QueueRow]):
 
     def add_failure(self, kb_id: str, failure: FileFailure) -> None:
         """Make sure a failure has its row, also one that happened before the file was queued."""
-        row = QueueRow(
-            failure.path, kb_id, self._name(failure.path), failure.reason, Tone.BAD, badge(failure.error)
-        )
+        row = QueueRow(failure.path, kb_id, self._name(failure.path), failure.reason, Tone.BAD, badge(failure.error))
         if failure.path in self._rows:
             self.set_row(self._rows[failure.path], row)
         else:

@@ -22,7 +22,6 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from conftest_models import default_model, model_paths  # noqa: E402, F401
 
-
 _FOR_EVER = ("LanceDBBackgroundEventLoop",)  # one for the process, started by importing lancedb
 
 

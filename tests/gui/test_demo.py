@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -31,7 +32,8 @@ async def test_screenshots_without_a_display(tmp_path: Path, model_paths: DataPa
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-    ran = subprocess.run(
+    ran = await asyncio.to_thread(
+        subprocess.run,
         [sys.executable, "-c", PROGRAM, str(data_dir), str(tmp_path / "shots")],
         env=environment,
         cwd=tmp_path,

@@ -31,7 +31,7 @@ async def test_a_deadline_is_never_seen_too_early() -> None:
     for delay in (0.001, 0.013, 0.05):
         deadline = loop.time() + delay
         reached: asyncio.Future[float] = loop.create_future()
-        handle = loop.call_at(deadline, lambda: reached.set_result(loop.time()))
+        handle = loop.call_at(deadline, lambda reached=reached: reached.set_result(loop.time()))
         assert handle.when() == deadline
         assert await reached >= deadline
 

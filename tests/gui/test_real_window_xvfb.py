@@ -56,8 +56,9 @@ class Screen:
         self._shots = 0
         xdotool = needed("xdotool")
         reading, writing = os.pipe()
+        size = f"{SCREEN[0]}x{SCREEN[1]}x24"
         server = subprocess.Popen(
-            [needed("Xvfb"), "-displayfd", str(writing), "-screen", "0", f"{SCREEN[0]}x{SCREEN[1]}x24", "-nolisten", "tcp"],
+            [needed("Xvfb"), "-displayfd", str(writing), "-nolisten", "tcp", "-screen", "0", size],
             pass_fds=(writing,),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

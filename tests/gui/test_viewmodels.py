@@ -233,7 +233,8 @@ async def test_files_show_how_far_they_are_and_why_they_failed() -> None:
         )
         seen.set()
         await go_on.wait()
-        sink(progress(IngestStage.DONE, FileProgress("/papers/sub/b.pdf", FileState.INDEXED, 400, 400), done=4, total=4))
+        last = FileProgress("/papers/sub/b.pdf", FileState.INDEXED, 400, 400)
+        sink(progress(IngestStage.DONE, last, done=4, total=4))
         return report(failed=(FileFailure("/papers/c.pdf", "encrypted", "A password is needed."),), added=3)
 
     services.ingest.script = script

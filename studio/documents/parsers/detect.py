@@ -62,7 +62,8 @@ _BINARY_MAGIC = (
     (b"OggS", "an audio or video file"),
 )
 _HTML = re.compile(
-    r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE | re.DOTALL
+    r"\s*+(?:<\?xml[^>]*+>\s*+)?(?:<!--(?:(?!-->).)*+-->\s*+)*+<(?:!doctype\s+html|html|head|body)[\s>]",
+    re.IGNORECASE | re.DOTALL,
 )
 _TEXT_KINDS = frozenset({"text", "html", "markdown", "jsonl", "csv", "tsv", "json", "ipynb", "eml", "mbox"})
 _HTML_MAY_REPLACE = frozenset({"text"})

@@ -115,6 +115,11 @@ def _page_text(pdf: pypdfium2.PdfDocument, index: int) -> str:
             text_page.close()
     finally:
         page.close()
+    return normalised(text)
+
+
+def normalised(text: str) -> str:
+    """Text of a page as pdfium gives it, with `\\n` line ends and words joined that a line end had cut."""
     return clean(_LINE_END_HYPHEN.sub("", text)).strip()
 
 

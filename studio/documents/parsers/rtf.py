@@ -14,7 +14,7 @@ from studio.domain import ParsedDocument
 _CODE_PAGE = re.compile(r"\\ansicpg(\d+)")
 _INFO = re.compile(r"\{\\info\b(.{0,4000})", re.DOTALL)
 _FIELD = r"\{\\%s\s+([^{}]*)\}"
-_CELL_END = re.compile(r"[ \t]*\n\|")
+_CELL_END = re.compile(r"(?<![ \t])[ \t]*\n\|")
 _BLANK_LINES = re.compile(r"\n\s*\n+")
 
 

@@ -145,7 +145,7 @@ def test_chinese_is_cut_after_its_full_stops() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["x" * 200_000, "汉" * 200_000, "x," * 100_000])
+@pytest.mark.parametrize("text", ["x" * 200_000, "汉" * 200_000, "x," * 100_000, "." * 1_000_000])
 def test_text_without_a_space_is_still_split(text: str) -> None:
     units = segment(text)
     assert max(b - a for a, b in units) <= MAX_SEGMENT_CHARS

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import contextlib
-import mailbox
 import zipfile
-from email.message import EmailMessage
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
 import pytest
-from making import R, W, archive, docx, fault, paragraph, pdf, read, read_one, relations
+from making import R, W, archive, docx, fault, paragraph, pdf, read_one, relations
 
-from studio.documents.parsers import mail, package, sheets
+from studio.documents.parsers import package, sheets
+from studio.documents.parsers import pdf as pdf_parser
 from studio.errors import FailureCode
 
 # ------------------------------------------------------------------------------------------- PDF
@@ -48,6 +44,9 @@ def test_pdf_joins_words_cut_at_the_line_end(tmp_path: Path) -> None:
     path = tmp_path / "a.pdf"
     path.write_bytes(pdf([["a hyphen-", "ated word"]]))
     assert "hyphenated word" in read_one(path).text
+    # Builds of pdfium differ in what they leave of the line end.
+    for cut in ("\ufffe", "\x02", "\ufffe\r\n", "\x02\r\n", "\u00ad\n "):
+        assert pdf_parser.normalised(f"hyphen{cut}ated\r\nword ") == "hyphenated\nword"
 
 
 def test_pdf_faults(tmp_path: Path) -> None:
@@ -120,7 +119,8 @@ def test_word_headings_tables_lists_and_notes(tmp_path: Path) -> None:
     notes = f"<w:footnotes {W}><w:footnote>{paragraph('A note')}</w:footnote></w:footnotes>"
     parsed = read_one(docx(tmp_path / "a.docx", body, styles=STYLES, footnotes=notes))
     assert parsed.text == (
-        "Big Title\n\nBefore\n\nMethods\n\nSampling\n\none\ttwo\nthree-\n- item\na | b c\n\nbox\n\nResults\n\nend\n\nA note"
+        "Big Title\n\nBefore\n\nMethods\n\nSampling\n\none\ttwo\nthree-\n- item\na | b c\n\nbox\n\n"
+        "Results\n\nend\n\nA note"
     )
     assert [s.anchor for s in parsed.spans] == ["", "Methods", "Methods › Sampling", "Results", "Footnotes"]
     assert (parsed.title, parsed.author, parsed.created) == ("A Title", "Ann", "2024-05-06")
@@ -268,7 +268,8 @@ def xlsx(path: Path, rows: str) -> Path:
         {
             "[Content_Types].xml": "<Types/>",
             "_rels/.rels": relations([("r", "officeDocument", "xl/workbook.xml")]),
-            "xl/workbook.xml": f'<workbook {ns} {R}><sheets><sheet name="Data" sheetId="1" r:id="s"/></sheets></workbook>',
+            "xl/workbook.xml": f'<workbook {ns} {R}><sheets><sheet name="Data" sheetId="1" r:id="s"/></sheets>'
+            "</workbook>",
             "xl/_rels/workbook.xml.rels": relations([("s", "worksheet", "worksheets/sheet1.xml")]),
             "xl/worksheets/sheet1.xml": f"<worksheet {ns}><sheetData>{rows}</sheetData></worksheet>",
         },
@@ -313,7 +314,8 @@ def odf(path: Path, kind: str, body: str, **more: str) -> Path:
 
 def test_opendocument_text(tmp_path: Path) -> None:
     body = (
-        '<text:h text:outline-level="1">One</text:h><text:p>a<text:s text:c="2"/>b<text:tab/>c<text:line-break/>d\ne</text:p>'
+        '<text:h text:outline-level="1">One</text:h><text:p>a<text:s text:c="2"/>'
+        "b<text:tab/>c<text:line-break/>d\ne</text:p>"
         "<text:list><text:list-item><text:p>item</text:p></text:list-item></text:list>"
         "<table:table-row><table:table-cell><text:p>x</text:p></table:table-cell>"
         "<table:table-cell><text:p>y</text:p></table:table-cell></table:table-row>"
@@ -343,9 +345,11 @@ def book(path: Path, **more: str) -> Path:
         {
             "mimetype": "application/epub+zip",
             "META-INF/container.xml": '<c><rootfile full-path="OPS/book.opf"/></c>',
-            "OPS/book.opf": '<p xmlns:d="d"><d:title>The Book</d:title><d:creator>Ann</d:creator><d:rights>PD</d:rights>'
+            "OPS/book.opf": '<p xmlns:d="d"><d:title>The Book</d:title><d:creator>Ann</d:creator>'
+            "<d:rights>PD</d:rights>"
             '<item id="c2" href="b%20c.xhtml" media-type="application/xhtml+xml"/>'
-            '<item id="c1" href="a.xhtml" media-type="application/xhtml+xml"/><itemref idref="c1"/><itemref idref="c2"/></p>',
+            '<item id="c1" href="a.xhtml" media-type="application/xhtml+xml"/>'
+            '<itemref idref="c1"/><itemref idref="c2"/></p>',
             "OPS/a.xhtml": "<html><body><h1>One</h1><p>first</p></body></html>",
             "OPS/b c.xhtml": "<html><body><h1>Two</h1><p>second</p></body></html>",
             **{f"META-INF/{name}.xml": content for name, content in more.items()},
@@ -374,84 +378,3 @@ def test_rtf(tmp_path: Path) -> None:
     assert (parsed.text, parsed.title, parsed.author) == ("При\n\nZwei ä", "A Title", "Ann")
     path.write_bytes(rb"{\pard One\par}{\pard Two\par}")
     assert "Two" in read_one(path).text
-
-
-# ------------------------------------------------------------------------------ mail and data
-
-
-def message(subject: str, body: str, *, html: bool = False) -> EmailMessage:
-    made = EmailMessage()
-    made["From"], made["To"], made["Subject"] = "Ann <a@example.org>", "b@example.org", subject
-    made["Date"], made["Message-ID"] = "Mon, 06 May 2024 07:08:09 +0000", f"<{len(subject)}@x>"
-    made.set_content(body, subtype="html" if html else "plain")
-    return made
-
-
-def test_mail(tmp_path: Path) -> None:
-    made = message("Grüße", "Hallo,\nwie geht's?")
-    made.add_attachment(b"data", maintype="application", subtype="pdf", filename="plan.pdf")
-    path = tmp_path / "a.eml"
-    path.write_bytes(made.as_bytes())
-    parsed = read_one(path)
-    assert parsed.title == "Grüße"
-    assert parsed.created == "2024-05-06"
-    assert "Subject: Grüße\n\nHallo,\nwie geht's?\n\nAttachments: plan.pdf" in parsed.text
-    path.write_bytes(message("Web", "<p>see <b>this</b></p>", html=True).as_bytes())
-    assert read_one(path).text.endswith("see this")
-    path.write_bytes(b"X-Nothing: 1\n\n")
-    assert fault(path).code is FailureCode.NO_TEXT
-
-
-def test_mailbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.mbox"
-    with contextlib.closing(mailbox.mbox(path)) as box:
-        for subject in ("a", "bb", "ccc"):
-            box.add(message(subject, f"body of {subject}"))
-    found = read(path)
-    assert [(p.row, p.title, p.external_id) for p in found] == [
-        (0, "a", "1@x"),
-        (1, "bb", "2@x"),
-        (2, "ccc", "3@x"),
-    ]
-    (tmp_path / "b.mbox").write_bytes(b"From x\nA: 1\n\n")
-    assert fault(tmp_path / "b.mbox").code is FailureCode.NO_TEXT
-    monkeypatch.setattr(mail, "MAX_MESSAGE_BYTES", 50)
-    assert fault(path).code is FailureCode.TOO_LARGE
-
-
-def test_json_gives_every_value_a_line(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    path.write_text('{"title": "T1", "a": {"b": ["x", 1, null, true]}, "n": {}, "u": "\\u00fc\\nz"}')
-    parsed = read_one(path)
-    assert parsed.text == "title: T1\na:\nb: x\nb: 1\nb: true\nu: ü\nz"
-    assert parsed.title == "T1"
-    path.write_text('{"a": 1,\n oops}')
-    assert "line 2" in str(fault(path))
-
-
-def test_notebooks(tmp_path: Path) -> None:
-    path = tmp_path / "a.ipynb"
-    path.write_text(
-        '{"metadata": {}, "cells": [{"cell_type": "markdown", "source": ["# Head\\n", "prose"]},'
-        '{"cell_type": "code", "source": "x = 1", "outputs": [{"text": ["out"]}, {"data": {"text/plain": "1"}}, 3]}, 4],'
-        '"worksheets": [{"cells": [{"cell_type": "heading", "level": 2, "source": "Old"}]}]}'
-    )
-    parsed = read_one(path)
-    assert parsed.text == "Head\n\nprose\n\nx = 1\n\nout\n\n1\n\nOld"
-    assert [s.anchor for s in parsed.spans] == ["Head", "Head › Old"]
-    path.write_text("[]")
-    assert fault(path).code is FailureCode.CORRUPT
-    path.write_text("{}")
-    assert fault(path).code is FailureCode.NO_TEXT
-
-
-def test_parquet(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    table = pyarrow.table({"_id": ["a", "b", "c"], "text": ["one", None, "three"], "n": [1, 2, 3]})
-    pyarrow.parquet.write_table(table, path)
-    assert [(p.row, p.external_id, p.text) for p in read(path)] == [
-        (0, "a", "one"),
-        (2, "c", "three"),
-    ]
-    path.write_bytes(b"PAR1 and then nothing")
-    assert fault(path).code is FailureCode.CORRUPT

@@ -291,6 +291,13 @@ def test_deep_html_is_no_trouble_for_the_walker(tmp_path: Path) -> None:
     assert read_one(tmp_path / "a.html").text == "deep"
 
 
+def test_many_comments_before_something_else_do_not_stall_detection(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("<!---->" * 1000 + "no HTML")
+    assert read_one(tmp_path / "a.txt").kind == "text"
+    (tmp_path / "a.txt").write_text('<?xml version="1.0"?> <!-- a --> <!-- b -->\n<HTML><body>yes')
+    assert read_one(tmp_path / "a.txt").kind == "html"
+
+
 def test_html_without_text(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text("<html><body><script>x</script></body></html>")
     assert fault(tmp_path / "a.html").code is FailureCode.NO_TEXT

@@ -12,7 +12,6 @@ from studio.domain import (
     DocumentRecord,
     DocumentStatus,
     Generation,
-    KbSettings,
     KnowledgeBase,
     ModelIdentity,
     PageCounts,

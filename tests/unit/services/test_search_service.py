@@ -121,7 +121,7 @@ async def test_a_missing_model_degrades_to_keywords(data_dir: Path, services: Se
         base = await fresh.library.get(kb)
         await stores.thread.run(
             stores.catalog._db.execute, "UPDATE generation SET settings = replace(settings, 'all-MiniLM-L6-v2', 'gone')"
-        )  # noqa: E501
+        )
         for mode in (SearchMode.HYBRID, SearchMode.VECTOR):
             response = await fresh.search.search(SearchRequest((base.id,), "piano", mode))
             assert response.degraded is not None

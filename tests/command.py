@@ -1,0 +1,57 @@
+"""The program as its user runs it: a subprocess of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run of the program ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.out)
+
+
+class Program:
+    """Runs `rag-studio` on one data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        return [sys.executable, "-m", "studio", "--data-dir", str(self.data_dir), *map(str, arguments)]
+
+    def run(self, *arguments: str | Path, timeout_s: float = 300, **options: Any) -> Outcome:
+        done = subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout_s,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONUTF8": "1", "QT_QPA_PLATFORM": "offscreen"},
+            **options,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        assert "Traceback" not in done.stdout, done.stdout
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def ok(self, *arguments: str | Path) -> Any:
+        """Run with --json, expect success, return the document."""
+        outcome = self.run("--json", *arguments)
+        assert outcome.code == 0, outcome.err + outcome.out
+        return outcome.json

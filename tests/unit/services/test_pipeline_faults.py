@@ -1,0 +1,230 @@
+"""What happens to a job when embedding misbehaves. The embedder is a stand-in for the port; all else is real."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from studio.documents.parser_pool import ParserPool
+from studio.domain import DocumentStatus, Embedder, ModelInfo, ParsedDocument, Vectors
+from studio.errors import DocumentFault, FailureCode, ModelFault, WorkerDied
+from studio.index.stores import Stores
+from studio.paths import DataPaths
+from studio.services import pipeline
+from studio.services.ingest import IngestService
+from studio.services.library import LibraryService
+
+Write = Callable[[str, str], Path]
+MODEL = ModelInfo("toy", "c" * 64, 8, 64, "mean", 1, "none", True, None)
+
+
+class ToyEmbedder:
+    """Vectors from hashes. Texts with "poison" give no vector, with "kill" end the worker."""
+
+    def __init__(self) -> None:
+        self.model = MODEL
+        self.embedded: list[str] = []
+        self.dead = False
+
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+        await asyncio.sleep(0)
+        if self.dead or any("kill" in text for text in texts):
+            raise WorkerDied("The embedding process ended.")
+        if any("poison" in text for text in texts):
+            raise ModelFault("The model gave no usable vector.")
+        self.embedded.extend(texts)
+        rows = [np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)[:8] for text in texts]
+        return np.array(rows, np.float32).reshape(len(texts), 8) + 1.0
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    async def close(self) -> None:
+        pass
+
+
+class ToyProvider:
+    def __init__(self, embedder: ToyEmbedder) -> None:
+        self.toy = embedder
+
+    async def embedder(self, model: str) -> Embedder:
+        return self.toy
+
+    async def close(self) -> None:
+        pass
+
+
+class Bench:
+    def __init__(self, stores: Stores, library: LibraryService, ingest: IngestService, toy: ToyEmbedder) -> None:
+        self.stores, self.library, self.ingest, self.toy = stores, library, ingest, toy
+
+    async def statuses(self) -> dict[str, DocumentStatus]:
+        return {Path(item.source_path).name: item.status for item in await self.library.documents("Toy")}
+
+    async def sound(self) -> set[str]:
+        """Contents of the active generation, after checking that both indexes agree."""
+        kb = await self.library.get("Toy")
+        async with self.stores.store(kb.id).reading() as snapshot:
+            assert sorted(await snapshot.tables.chunk_ids()) == sorted(snapshot.lexical.chunk_ids())
+            records = await snapshot.tables.documents()
+            assert snapshot.generation.chunks == sum({item.document_id: item.chunks for item in records}.values())
+            return {content for _, _, content in await snapshot.tables.contents()}
+
+
+@pytest_asyncio.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    from studio.config import Config
+
+    stores = await Stores.open(DataPaths(tmp_path / "data"))
+    parser = ParserPool(1)
+    toy = ToyEmbedder()
+    library = LibraryService(stores, Config(stores.paths.config))
+    await library.create("Toy", replace(library.default_settings(), chunk_tokens=16, chunk_overlap=0))
+    yield Bench(stores, library, IngestService(stores, ToyProvider(toy), parser), toy)
+    await parser.close()
+    await stores.close()
+
+
+async def test_a_text_without_a_vector_fails_its_document_only(bench: Bench, folder: Path, write: Write) -> None:
+    for n in range(5):
+        write(f"{n}.txt", f"good text number {n}")
+    write("bad.txt", "this is poison for the model")
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert (report.added, [item.error for item in report.failed]) == (5, ["bad_vector"])
+    assert await bench.sound() == {f"good text number {n}" for n in range(5)}
+    assert (await bench.statuses())["bad.txt"] is DocumentStatus.FAILED
+
+
+async def test_a_long_document_that_fails_late_leaves_no_chunk(bench: Bench, folder: Path, write: Write) -> None:
+    write("good.txt", "good text")
+    lines = [f"Line {n} of a long document with some more words in it, enough for a chunk.\n\n" for n in range(300)]
+    lines[290] = "And here is the poison that no model can swallow, in a chunk of its own.\n\n"
+    write("long.txt", "".join(lines))
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert [Path(item.path).name for item in report.failed] == ["long.txt"]
+    assert await bench.sound() == {"good text"}
+
+
+async def test_a_row_that_fails_leaves_the_others(bench: Bench, folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(pipeline, "RECORDS_HELD_PER_FILE", 10)
+    rows = [f'{{"_id": "r{n}", "text": "row number {n}"}}\n' for n in range(60)]
+    rows[55] = '{"_id": "r55", "text": "row of poison"}\n'
+    rows.append("this line is not JSON\n")
+    table = folder / "rows.jsonl"
+    table.write_text("".join(rows))
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert report.added == 59
+    assert [Path(item.path).name for item in report.failed] == ["rows.jsonl"]
+    assert await bench.sound() == {f"row number {n}" for n in range(60) if n != 55}
+    again = await bench.ingest.ingest("Toy", [folder])
+    assert (again.generation, again.unchanged, len(again.failed)) == (None, 59, 1)
+    table.write_text("".join(rows[:55] + rows[56:-1]))
+    mended = await bench.ingest.ingest("Toy", [folder])
+    assert (mended.unchanged, mended.failed) == (59, ())
+    assert DocumentStatus.FAILED not in (await bench.statuses()).values()
+
+
+async def test_rows_written_before_a_crash_are_taken_back(bench: Bench, folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(pipeline, "RECORDS_HELD_PER_FILE", 10)
+    table = folder / "rows.jsonl"
+    table.write_text("".join(f'{{"_id": "r{n}", "text": "row number {n}"}}\n' for n in range(30)))
+    (folder / "other.jsonl").write_text('{"_id": "x", "text": "another file"}\n')
+    parse = bench.ingest._parser.parse
+
+    async def crash_at_the_end(path: Path) -> AsyncIterator[ParsedDocument]:
+        async for parsed in parse(path):
+            yield parsed
+        if path == table:
+            raise DocumentFault(FailureCode.CRASHED, "The process that read this file ended.")
+
+    monkeypatch.setattr(bench.ingest._parser, "parse", crash_at_the_end)
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert [Path(item.path).name for item in report.failed] == ["rows.jsonl"]
+    assert await bench.sound() == {"another file"}
+    assert await bench.statuses() == {"rows.jsonl": DocumentStatus.FAILED, "other.jsonl": DocumentStatus.INDEXED}
+
+
+async def test_a_worker_that_dies_for_good_fails_the_job_not_the_store(
+    bench: Bench, folder: Path, write: Write
+) -> None:
+    write("0.txt", "good text")
+    await bench.ingest.ingest("Toy", [folder])
+    for n in range(1, 8):
+        write(f"{n}.txt", f"more text {n}")
+    bench.toy.dead = True
+    with pytest.raises(WorkerDied, match="ended"):
+        await bench.ingest.ingest("Toy", [folder])
+    assert await bench.sound() == {"good text"}
+    bench.toy.dead = False
+    assert (await bench.ingest.ingest("Toy", [folder])).added == 7
+
+
+async def test_a_crash_on_a_changed_file_keeps_what_was_indexed(bench: Bench, folder: Path, write: Write) -> None:
+    write("a.txt", "the old text")
+    write("b.txt", "another text")
+    await bench.ingest.ingest("Toy", [folder])
+    write("a.txt", "this will kill the process")
+    write("b.txt", "another text, changed")
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert [(Path(item.path).name, item.error) for item in report.failed] == [("a.txt", "crashed")]
+    assert await bench.sound() == {"the old text", "another text, changed"}
+    write("a.txt", "harmless again")
+    assert (await bench.ingest.ingest("Toy", [folder])).updated == 1
+    assert await bench.sound() == {"harmless again", "another text, changed"}
+
+
+async def test_copies_in_one_job_are_embedded_once(bench: Bench, folder: Path, write: Write) -> None:
+    for n in range(4):
+        write(f"{n}.txt", "the very same text")
+    report = await bench.ingest.ingest(
+        "Toy",
+        [folder],
+    )
+    assert report.added == 4
+    assert bench.toy.embedded == ["the very same text"]
+    assert await bench.sound() == {"the very same text"}
+    (folder / "0.txt").unlink()
+    (folder / "1.txt").unlink()
+    await bench.ingest.ingest("Toy", [folder])
+    assert await bench.sound() == {"the very same text"}
+
+
+async def test_repeated_rows_keep_apart(bench: Bench, folder: Path) -> None:
+    (folder / "rows.jsonl").write_text('{"_id": "same", "text": "first"}\n{"_id": "same", "text": "second"}\n' * 2)
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert (report.added, report.failed) == (4, ())
+    assert await bench.sound() == {"first", "second"}
+    assert (await bench.ingest.ingest("Toy", [folder])).unchanged == 4
+
+
+async def test_removing_everything_leaves_an_empty_generation(bench: Bench, folder: Path, write: Write) -> None:
+    write("a.txt", "some text")
+    await bench.ingest.ingest("Toy", [folder])
+    (folder / "a.txt").unlink()
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert (report.removed, report.generation) == (1, 2)
+    assert await bench.sound() == set()
+
+
+async def test_a_rebuild_without_stored_texts_reads_the_file_or_fails_alone(
+    bench: Bench, folder: Path, write: Write
+) -> None:
+    write("gone.txt", "first text")
+    write("there.txt", "second text")
+    write("b.md", "third text")
+    await bench.ingest.ingest("Toy", [folder])
+    kb = await bench.library.get("Toy")
+    for stored in bench.stores.paths.kb(kb.id).texts.glob("*.text"):
+        stored.unlink()
+    (folder / "gone.txt").unlink()
+    report = await bench.ingest.rebuild("Toy")
+    assert report.generation == 2
+    assert {Path(item.path).name for item in report.failed} == {"gone.txt"}
+    assert await bench.sound() == {"second text", "third text"}
