@@ -91,6 +91,19 @@ class Executor:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+def first_error(group: BaseExceptionGroup[BaseException], prefer: type[BaseException] = BaseException) -> BaseException:
+    """The first plain exception of a group, one of type `prefer` before any other."""
+    leaves: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        error = pending.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        else:
+            leaves.append(error)
+    return next((leaf for leaf in leaves if isinstance(leaf, prefer)), leaves[0])
+
+
 async def run_to_end(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a blocking function in a thread; a cancellation is delivered only after the call has ended.
 

@@ -10,6 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_LIMITED = """
+import os, resource, sys
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -34,9 +41,13 @@ class Program:
     def command(self, *arguments: str | Path) -> list[str]:
         return [sys.executable, "-m", "studio", "--data-dir", str(self.data_dir), *map(str, arguments)]
 
-    def run(self, *arguments: str | Path, timeout_s: float = 300, **options: Any) -> Outcome:
+    def run(self, *arguments: str | Path, timeout_s: float = 300, file_limit_bytes: int | None = None) -> Outcome:
+        """Run it to the end. `file_limit_bytes` caps how long a file of it and its children may grow (POSIX)."""
+        command = self.command(*arguments)
+        if file_limit_bytes is not None:
+            command = [sys.executable, "-c", _LIMITED, str(file_limit_bytes), *command]
         done = subprocess.run(
-            self.command(*arguments),
+            command,
             capture_output=True,
             text=True,
             encoding="utf-8",
@@ -44,7 +55,6 @@ class Program:
             check=False,
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONUTF8": "1", "QT_QPA_PLATFORM": "offscreen"},
-            **options,
         )
         assert "Traceback" not in done.stderr, done.stderr
         assert "Traceback" not in done.stdout, done.stdout

@@ -7,7 +7,6 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from studio.bootstrap import Services, open_services
@@ -35,12 +34,16 @@ Options = argparse.Namespace
 Command = Callable[[Services, Options], Awaitable[int]]
 
 
-async def execute(options: Options, screenshots: Screenshots) -> int:
+def execute(options: Options, screenshots: Screenshots) -> int:
     """Run the command of `options`; returns the exit code."""
     if options.command == "config":
         return _config(options)
     if options.command == "demo":
-        return await _demo(options, screenshots)
+        return demo(options, screenshots)
+    return asyncio.run(_with_services(options))
+
+
+async def _with_services(options: Options) -> int:
     async with open_services(options.data_dir) as services:
         return await _COMMANDS[options.command](services, options)
 
@@ -55,9 +58,17 @@ def _say(options: Options, value: object, text: str) -> None:
 # ---------------------------------------------------------------- demo
 
 
-async def _demo(options: Options, screenshots: Screenshots) -> int:
+def demo(options: Options, screenshots: Screenshots) -> int:
+    """The main job without a display. Qt gets the main thread to itself once the services are closed."""
+    value, text = asyncio.run(_demo(options))
+    pictures = screenshots(options.data_dir, value["kb"], DEMO_QUERY, options.output.absolute())
+    value["screenshots"] = pictures
+    _say(options, value, "\n".join([text, "", "Screenshots:", *(f"  {path}" for path in pictures)]))
+    return DONE
+
+
+async def _demo(options: Options) -> tuple[dict[str, Any], str]:
     progress = ProgressLine()
-    output = options.output.absolute()
     async with open_services(options.data_dir) as services:
         default = services.library.default_settings().model
         if not any(model.name == default and model.installed for model in await services.models.list()):
@@ -65,29 +76,15 @@ async def _demo(options: Options, screenshots: Screenshots) -> int:
         kb = await services.sample.ensure(progress.ingest)
         progress.close()
         response = await services.search.search(SearchRequest((kb.id,), DEMO_QUERY, limit=5))
-    # The window opens the same data directory in a process of its own: Qt wants the main thread and its own loop.
-    pictures = await asyncio.to_thread(_in_subprocess, screenshots, options.data_dir, kb.name, output)
     value = {
         "kb": kb.name,
         "generation": kb.active_generation,
         "documents": kb.documents,
         "chunks": kb.chunks,
         "results": _response(response, explain=True)["results"],
-        "screenshots": pictures,
     }
-    lines = [f"{kb.name}: {kb.documents} documents, {kb.chunks} chunks, generation {kb.active_generation}", ""]
-    lines += [_results_text(response), "", "Screenshots:", *(f"  {path}" for path in pictures)]
-    _say(options, value, "\n".join(lines))
-    return DONE
-
-
-def _in_subprocess(screenshots: Screenshots, data_dir: Path | None, kb: str, output: Path) -> list[Path]:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(screenshots, data_dir, kb, DEMO_QUERY, output).result()
+    title = f"{kb.name}: {kb.documents} documents, {kb.chunks} chunks, generation {kb.active_generation}"
+    return value, f"{title}\n\n{_results_text(response)}"
 
 
 # ---------------------------------------------------------------- knowledge bases

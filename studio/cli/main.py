@@ -41,7 +41,7 @@ def run(arguments: Sequence[str], *, window: Window, screenshots: Screenshots) -
             return window(options.data_dir, options.sample)
         from studio.cli.commands import execute
 
-        return asyncio.run(execute(options, screenshots))
+        return execute(options, screenshots)
     except StudioError as error:
         print_error(error, as_json=as_json)
         return error.exit_code

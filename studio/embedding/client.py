@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from studio.concurrency import TaskOwner
+from studio.concurrency import TaskOwner, first_error
 from studio.domain import ModelInfo, Vectors
 from studio.embedding import protocol
 from studio.embedding.launch import start_worker
@@ -158,7 +158,7 @@ class EmbeddingClient:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._call(kind, part)) for part in parts]
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            raise first_error(errors) from None
         return [task.result() for task in tasks]
 
     async def _call(self, kind: Kind, texts: list[str]) -> bytes:
@@ -320,11 +320,3 @@ class EmbeddingClient:
             if self._pending and process is not None and time.monotonic() - self._last_sign_of_life > STALL_S:
                 log.error("the embedding worker of %s hangs and is ended", self._info.name)
                 await process.kill()
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first plain exception of a group."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

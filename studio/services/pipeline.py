@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from studio.concurrency import run_to_end
-from studio.documents.chunker import make_chunks, pack, split_oversized
+from studio.concurrency import first_error, run_to_end
+from studio.documents.chunker import make_chunks
 from studio.documents.kinds import TABULAR_KINDS, document_id
 from studio.documents.texts import TextStoreWriter
 from studio.domain import (
@@ -30,7 +30,6 @@ from studio.domain import (
     FileFailure,
     FileState,
     KbSettings,
-    ParsedDocument,
     Vectors,
 )
 from studio.errors import (
@@ -43,6 +42,7 @@ from studio.errors import (
 )
 from studio.index.gc import text_key
 from studio.index.generations import Build
+from studio.services.chunking import cut
 from studio.services.progress import ProgressTracker
 from studio.services.sources import (
     Outcome,
@@ -60,7 +60,6 @@ CHUNKS_PER_BATCH = 128
 CHUNKS_PER_PIECE = 64
 PIECES_QUEUED = 256
 RECORDS_HELD_PER_FILE = 2048
-SPECIAL_TOKENS = 2
 FAILURES_BEFORE_GIVING_UP = 3
 
 _KEEP_OLD_ON = frozenset(
@@ -117,7 +116,6 @@ class Pipeline:
         self._copies = copies
         self._references = untouched
         self._embeddings_of = embeddings_of
-        self._limit = max(8, min(settings.chunk_tokens, embedder.model.max_tokens - SPECIAL_TOKENS))
         self._pieces: asyncio.Queue[_Piece | None] = asyncio.Queue(PIECES_QUEUED)
         self._batches: asyncio.Queue[tuple[list[_Piece], asyncio.Task[tuple[Vectors, int]]] | None] = asyncio.Queue(1)
         self._maybe_dead: set[str] = set()
@@ -137,7 +135,7 @@ class Pipeline:
                         reading.create_task(self._read_all(waiting))
                 await self._pieces.put(None)
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            raise first_error(errors, prefer=StudioError) from None
         await self._finish(sources, removed)
         return self.outcome
 
@@ -196,31 +194,11 @@ class Pipeline:
                     continue
                 if reuse is None:
                     reuse = await self._embeddings_of(old_ids) if old_ids else {}
-                ranges = await self._ranges(parsed)
+                ranges = await cut(parsed, self._embedder, self._settings)
                 chunks = await asyncio.to_thread(make_chunks, identity, parsed, ranges)
                 if chunks:
                     self._known[identity] = len(chunks)
                     await self._emit(source, replace(record, chunks=len(chunks)), chunks, reuse, row_key)
-
-    async def _ranges(self, parsed: ParsedDocument) -> list[tuple[int, int]]:
-        units = list(parsed.segments)
-        counts = await self._embedder.count_tokens([parsed.text[a:b] for a, b in units])
-        while any(count > self._limit and b - a > 1 for count, (a, b) in zip(counts, units, strict=True)):
-            # Rare: a unit without spaces, or in a script the vocabulary spells byte by byte.
-            pieces: list[tuple[tuple[int, int], int | None]] = []
-            for unit, count in zip(units, counts, strict=True):
-                halves = split_oversized(parsed.text, unit) if count > self._limit else (unit,)
-                pieces.extend((half, count if len(halves) == 1 else None) for half in halves)
-            fresh = [unit for unit, count in pieces if count is None]
-            if not fresh:
-                break
-            recounted = iter(await self._embedder.count_tokens([parsed.text[a:b] for a, b in fresh]))
-            units = [unit for unit, _ in pieces]
-            counts = [next(recounted) if count is None else count for _, count in pieces]
-        overlap = min(self._settings.chunk_overlap, self._limit // 2)
-        return await asyncio.to_thread(
-            pack, parsed.text, parsed.spans, units, counts, limit=self._limit, overlap=overlap
-        )
 
     async def _emit(
         self,
@@ -405,16 +383,3 @@ class Pipeline:
         self.outcome.new_failures += sum(record.status is DocumentStatus.FAILED for record in removed)
         dead = [identity for identity in self._maybe_dead if self._references[identity] <= 0]
         await self._build.delete_documents(dead)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error a person should see: one of ours before anything else."""
-    leaves: list[BaseException] = []
-    pending: list[BaseException] = [group]
-    while pending:
-        error = pending.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        else:
-            leaves.append(error)
-    return next((leaf for leaf in leaves if isinstance(leaf, StudioError)), leaves[0])
