@@ -18,7 +18,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from studio.bootstrap import open_services
 from studio.concurrency import keep_gui_responsive
-from studio.errors import StudioError
+from studio.errors import StudioError, storage_fault
 from studio.paths import DataPaths, resources_dir
 from studio.ui.event_loop import StudioEventLoop
 from studio.ui.main_window import MainWindow
@@ -53,9 +53,10 @@ def run_gui(data_dir: Path | None, *, sample: bool = False) -> int:
         _say_cannot_start(error.full_message)
         return error.exit_code
     except OSError as error:
-        log.error("cannot start: %s", error)
-        _say_cannot_start(f"The data folder cannot be used: {error}. Choose another with --data-dir.")
-        return 1
+        fault = storage_fault(error, "opening the data directory")
+        log.error("cannot start: %s", fault.full_message)
+        _say_cannot_start(fault.full_message)
+        return fault.exit_code
     return 0
 
 

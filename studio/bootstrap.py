@@ -67,7 +67,8 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
             },
         )
         library = LibraryService(stores, config)
-        ingest = IngestService(stores, embedders, parser)
+        maintenance = MaintenanceService(stores, config, models)
+        ingest = IngestService(stores, embedders, parser, maintenance.collect_if_due)
         search = SearchService(stores, embedders)
         yield Services(
             paths=paths,
@@ -75,7 +76,7 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
             library=library,
             ingest=ingest,
             search=search,
-            maintenance=MaintenanceService(stores, config, models),
+            maintenance=maintenance,
             models=ModelService(stores, models, embedders),
             quality=QualityService(stores, search),
             sample=SampleService(library, ingest, resources_dir() / "samples"),

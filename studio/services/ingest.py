@@ -6,12 +6,11 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from studio.documents.chunker import segment
-from studio.documents.kinds import file_kind
 from studio.documents.texts import has_texts, read_text
 from studio.domain import (
     DocumentParser,
@@ -19,13 +18,13 @@ from studio.domain import (
     DocumentStatus,
     Embedder,
     EmbedderProvider,
-    FileFailure,
     FileState,
     Generation,
     IngestOptions,
     IngestReport,
     IngestStage,
     KnowledgeBase,
+    ModelIdentity,
     ParsedDocument,
     ProgressSink,
     Vectors,
@@ -35,36 +34,29 @@ from studio.index.gc import text_key
 from studio.index.generations import Build, GenerationStore
 from studio.index.stores import Stores
 from studio.services.pipeline import Pipeline
+from studio.services.plan import Plan, hash_or_none, plan_ingest
 from studio.services.progress import ProgressTracker
-from studio.services.scan import Scan, ScannedFile, scan, sha256_of
+from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome, Source
 
 log = logging.getLogger(__name__)
 
 DEFAULT_OPTIONS = IngestOptions()
 
-
-@dataclass(slots=True)
-class _Plan:
-    """What a job has to do, against the active generation."""
-
-    existing: list[DocumentRecord]
-    sources: list[Source] = field(default_factory=list)
-    touched: list[DocumentRecord] = field(default_factory=list)
-    """Same content, other file time: rows to rewrite when a generation is built anyway."""
-    removed: list[DocumentRecord] = field(default_factory=list)
-    failures: list[FileFailure] = field(default_factory=list)
-    """Files known to fail that did not change since."""
-    unchanged: int = 0
+AfterPromotion = Callable[[str], Awaitable[None]]
+"""Called with a knowledge base's id once a job has promoted a generation and let go of the writer lock."""
 
 
 class IngestService:
     """Builds generations from files. One job per knowledge base at a time, enforced across processes."""
 
-    def __init__(self, stores: Stores, embedders: EmbedderProvider, parser: DocumentParser) -> None:
+    def __init__(
+        self, stores: Stores, embedders: EmbedderProvider, parser: DocumentParser, after_promotion: AfterPromotion
+    ) -> None:
         self._stores = stores
         self._embedders = embedders
         self._parser = parser
+        self._after_promotion = after_promotion
 
     async def ingest(
         self,
@@ -90,7 +82,8 @@ class IngestService:
                 self._stores.catalog.create_job, base.id, arguments, {**asdict(options)}
             )
             tracker = ProgressTracker(job, base.id, progress)
-            return await self._job(job, tracker, self._ingest(job, base, found, options, tracker))
+            report = await self._job(job, tracker, self._ingest(job, base, found, options, tracker))
+        return await self._collected(report)
 
     async def resume(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
         """Run the latest job again that was accepted and never ended. Raises NotFound when there is none."""
@@ -108,7 +101,7 @@ class IngestService:
         """Remove documents by id or source path (a folder removes all below). Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            plan = _Plan(await self._records(base))
+            plan = Plan(await self._records(base))
             for name in documents:
                 absolute = str(Path(name).absolute())
                 matches = [
@@ -124,13 +117,20 @@ class IngestService:
                 plan.removed.extend(record for record in matches if record not in plan.removed)
             job = await self._stores.thread.run(self._stores.catalog.create_job, base.id, list(documents), {})
             tracker = ProgressTracker(job, base.id, None)
-            return await self._job(job, tracker, self._run(job, base, plan, IngestOptions(), tracker, "removal"))
+            report = await self._job(job, tracker, self._run(job, base, plan, DEFAULT_OPTIONS, tracker, "removal"))
+        return await self._collected(report)
 
     async def rebuild(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
         """Chunk and embed every document anew with the present settings, from the stored texts."""
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            return await self._rebuild(base, progress)
+            report = await self._rebuild(base, progress)
+        return await self._collected(report)
+
+    async def _collected(self, report: IngestReport) -> IngestReport:
+        if report.promoted:
+            await self._after_promotion(report.kb_id)
+        return report
 
     # ------------------------------------------------------------ jobs
 
@@ -154,49 +154,8 @@ class IngestService:
         self, job: str, kb: KnowledgeBase, found: Scan, options: IngestOptions, tracker: ProgressTracker
     ) -> IngestReport:
         tracker.stage(IngestStage.SCANNING)
-        plan = await self._plan(kb, found, options, tracker)
+        plan = await plan_ingest(await self._records(kb), found, options, self._parser, tracker)
         return await self._run(job, kb, plan, options, tracker, "ingest")
-
-    async def _plan(self, kb: KnowledgeBase, found: Scan, options: IngestOptions, tracker: ProgressTracker) -> _Plan:
-        plan = _Plan(await self._records(kb), failures=list(found.failures))
-        by_path: dict[str, list[DocumentRecord]] = defaultdict(list)
-        for record in plan.existing:
-            by_path[record.source_path].append(record)
-        tracker.expect(file.path for file in found.files)
-        for file in found.files:
-            old = by_path.pop(str(file.path), [])
-            named = not any(file.path.is_relative_to(folder) for folder in found.folders)
-            await self._plan_file(plan, file, old, named=named, tracker=tracker)
-        for path, records in by_path.items():
-            if found.covers(Path(path), options):
-                plan.removed.extend(records)
-        return plan
-
-    async def _plan_file(
-        self, plan: _Plan, file: ScannedFile, old: list[DocumentRecord], *, named: bool, tracker: ProgressTracker
-    ) -> None:
-        indexed = [record for record in old if record.status is DocumentStatus.INDEXED]
-        failed = next((record for record in old if record.status is DocumentStatus.FAILED), None)
-        if old and old[0].size_bytes == file.size_bytes and not (failed and named):
-            same = old[0].mtime_ns == file.mtime_ns
-            if not same and indexed and await _hash_or_none(file.path) == indexed[0].sha256:
-                plan.touched.extend(replace(record, mtime_ns=file.mtime_ns) for record in old)
-                same = True
-            if same:
-                plan.unchanged += len(indexed)
-                if failed is None:
-                    tracker.file(file.path, FileState.UNCHANGED, pages=old[0].pages.total)
-                else:
-                    plan.failures.append(FileFailure(str(file.path), failed.error, failed.reason))
-                    tracker.file(file.path, FileState.FAILED, error=failed.error, reason=failed.reason)
-                return
-        plan.sources.append(
-            Source(
-                file.path, file_kind(file.path), file.size_bytes, file.mtime_ns, old,
-                sha256=lambda: asyncio.to_thread(sha256_of, file.path),
-                documents=lambda: self._parser.parse(file.path),
-            )
-        )  # fmt: skip
 
     async def _records(self, kb: KnowledgeBase) -> list[DocumentRecord]:
         if kb.active_generation is None:
@@ -207,7 +166,7 @@ class IngestService:
     # ------------------------------------------------------------ building
 
     async def _run(
-        self, job: str, kb: KnowledgeBase, plan: _Plan, options: IngestOptions, tracker: ProgressTracker, note: str
+        self, job: str, kb: KnowledgeBase, plan: Plan, options: IngestOptions, tracker: ProgressTracker, note: str
     ) -> IngestReport:
         started = time.monotonic()
         if not plan.sources and not plan.removed:
@@ -215,8 +174,8 @@ class IngestService:
             return _report(job, kb, None, False, outcome, started)
         store = self._stores.store(kb.id)
         tracker.stage(IngestStage.INDEXING)
-        embedder = await self._embedders.embedder(kb.settings.model)
-        build = await store.begin(kb, embedder.model.identity, note=note)
+        embedder, identity = await self._model(kb, needed=bool(plan.sources))
+        build = await store.begin(kb, identity, note=note)
         try:
             outcome = await self._fill(build, embedder, kb, store, plan, options, tracker)
             outcome.unchanged += plan.unchanged
@@ -234,7 +193,7 @@ class IngestService:
         return _report(job, kb, generation.number, options.promote, outcome, started)
 
     async def _fill(
-        self, build: Build, embedder: Embedder, kb: KnowledgeBase, store: GenerationStore, plan: _Plan,
+        self, build: Build, embedder: Embedder | None, kb: KnowledgeBase, store: GenerationStore, plan: Plan,
         options: IngestOptions, tracker: ProgressTracker,
     ) -> Outcome:  # fmt: skip
         rewritten = {str(source.path) for source in plan.sources}
@@ -271,6 +230,15 @@ class IngestService:
             copies=copies, untouched=untouched, embeddings_of=embeddings_of,
         )  # fmt: skip
         return await pipeline.run(plan.sources, plan.removed, options.jobs)
+
+    async def _model(self, kb: KnowledgeBase, *, needed: bool) -> tuple[Embedder | None, ModelIdentity]:
+        """The embedder and its identity; for a mere removal the identity alone, so that it works without the model."""
+        if not needed and kb.active_generation is not None:
+            active = await self._stores.thread.run(self._stores.catalog.generation, kb.id, kb.active_generation)
+            if active.model is not None:
+                return None, active.model
+        embedder = await self._embedders.embedder(kb.settings.model)
+        return embedder, embedder.model.identity
 
     async def _seal(
         self, store: GenerationStore, build: Build, kb: KnowledgeBase, promote: bool, tracker: ProgressTracker
@@ -347,7 +315,7 @@ class IngestService:
 
         async def documents() -> AsyncIterator[ParsedDocument]:
             if not await asyncio.to_thread(has_texts, store.paths.texts, key):
-                if await _hash_or_none(path) != first.sha256:
+                if await hash_or_none(path) != first.sha256:
                     raise DocumentFault(
                         FailureCode.VANISHED,
                         "The stored text of this document is gone, and its file is gone or was changed.",
@@ -369,13 +337,6 @@ class IngestService:
             path, first.kind, first.size_bytes, first.mtime_ns, records, sha256=sha256, documents=documents,
             store_texts=False,
         )  # fmt: skip
-
-
-async def _hash_or_none(path: Path) -> str | None:
-    try:
-        return await asyncio.to_thread(sha256_of, path)
-    except OSError:
-        return None  # it is read again, and reported, as a changed file
 
 
 def _report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -12,10 +13,12 @@ from studio.config import Config
 from studio.domain import Check, DocumentStatus, Generation, GenerationState, KnowledgeBase
 from studio.embedding.models import ModelCatalog
 from studio.errors import Conflict, StudioError
-from studio.index.gc import GcReport, Kept, collect, text_key
+from studio.index.gc import GcReport, Kept, collect, plan, text_key
 from studio.index.generations import GenerationStore, Snapshot, tag_of
 from studio.index.lexical import LexicalWriter
 from studio.index.stores import Stores
+
+log = logging.getLogger(__name__)
 
 __all__ = ["GcReport", "Kept", "MaintenanceService"]
 
@@ -71,6 +74,15 @@ class MaintenanceService:
             total.errors += report.errors
             total.freed_bytes += report.freed_bytes
         return total
+
+    async def collect_if_due(self, kb_id: str) -> None:
+        """After a promotion: collect when the policy lets something go. Never raises for a failed collection."""
+        try:
+            generations = await self._stores.thread.run(self._stores.catalog.generations, kb_id)
+            if plan(generations, self._config.integer("keep_generations"))[0]:
+                await self.collect(kb_id)
+        except StudioError as error:
+            log.warning("the collection after a promotion failed: %s", error)
 
     async def doctor(self, *, repair: bool = False) -> list[Check]:
         """Check every invariant that can be checked; with `repair` mend what can be mended and check again."""

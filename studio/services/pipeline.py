@@ -91,13 +91,13 @@ class Pipeline:
 
     `known` maps the ids of documents whose chunks the build's base holds to their chunk counts, `copies` maps
     (sha256, kind) to the records of a file with that content, `untouched` counts the records that stay as
-    they are per document id.
+    they are per document id. Without an embedder documents can only be removed.
     """
 
     def __init__(
         self,
         build: Build,
-        embedder: Embedder,
+        embedder: Embedder | None,
         settings: KbSettings,
         texts: Path,
         tracker: ProgressTracker,
@@ -194,7 +194,7 @@ class Pipeline:
                     continue
                 if reuse is None:
                     reuse = await self._embeddings_of(old_ids) if old_ids else {}
-                ranges = await cut(parsed, self._embedder, self._settings)
+                ranges = await cut(parsed, self._needed_embedder(), self._settings)
                 chunks = await asyncio.to_thread(make_chunks, identity, parsed, ranges)
                 if chunks:
                     self._known[identity] = len(chunks)
@@ -252,15 +252,21 @@ class Pipeline:
             for chunk in piece.chunks:
                 if chunk.content_hash not in piece.reuse:
                     wanted.setdefault(chunk.content_hash, chunk.content)
-        fresh = await self._embedder.embed(list(wanted.values()))
+        embedder = self._needed_embedder()
+        fresh = await embedder.embed(list(wanted.values()))
         place = {content_hash: row for row, content_hash in enumerate(wanted)}
         rows = [
             piece.reuse[chunk.content_hash] if chunk.content_hash in piece.reuse else fresh[place[chunk.content_hash]]
             for piece in batch
             for chunk in piece.chunks
         ]
-        vectors = np.stack(rows) if rows else np.empty((0, self._embedder.model.dimension), np.float32)
+        vectors = np.stack(rows) if rows else np.empty((0, embedder.model.dimension), np.float32)
         return vectors, len(wanted)
+
+    def _needed_embedder(self) -> Embedder:
+        if self._embedder is None:
+            raise InvariantViolated("A job that only removes documents came upon one to index.")
+        return self._embedder
 
     # ------------------------------------------------------------ writing
 

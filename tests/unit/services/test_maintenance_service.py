@@ -8,7 +8,8 @@ import pytest
 
 from studio.bootstrap import Services
 from studio.domain import GenerationState, KbSettings, SearchMode, SearchRequest
-from studio.errors import Conflict, ModelFault, NotFound
+from studio.errors import Conflict, ModelFault, NotFound, StorageFault
+from studio.services import maintenance
 
 Write = Callable[[str, str], Path]
 
@@ -44,6 +45,37 @@ async def test_collection_follows_the_setting(services: Services, kb: str) -> No
     numbers = [item.number for item in await services.maintenance.generations(kb)]
     assert numbers == [3, 2]
     assert wrong(await services.maintenance.doctor()) == {}
+
+
+async def test_old_generations_go_after_a_promotion(services: Services, kb: str, folder: Path, write: Write) -> None:
+    services.config.set("keep_generations", "1")
+    write("new.txt", "One more document.")
+    await services.ingest.ingest(kb, [folder])
+    states = {item.number: item.state for item in await services.maintenance.generations(kb)}
+    assert states == {4: GenerationState.ACTIVE, 3: GenerationState.ARCHIVED}
+    assert wrong(await services.maintenance.doctor()) == {}
+
+
+async def test_a_failing_collection_never_fails_a_promotion(
+    services: Services, kb: str, folder: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise StorageFault("The disk is on fire.")
+
+    monkeypatch.setattr(maintenance, "collect", fail)
+    services.config.set("keep_generations", "0")
+    write("new.txt", "One more document.")
+    report = await services.ingest.ingest(kb, [folder])
+    assert (report.promoted, report.added) == (True, 1)
+
+
+async def test_documents_can_be_removed_without_the_model(services: Services, kb: str) -> None:
+    stores = services.library._stores
+    settings = KbSettings(model="gone")
+    await stores.thread.run(stores.catalog.update_settings, kb, settings)
+    (first, *_) = await services.library.documents(kb)
+    report = await services.ingest.remove(kb, [first.document_id])
+    assert (report.removed, report.promoted) == (1, True)
 
 
 async def test_doctor_is_content_with_a_sound_store(services: Services, kb: str) -> None:

@@ -87,7 +87,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     toy = ToyEmbedder()
     library = LibraryService(stores, Config(stores.paths.config))
     await library.create("Toy", replace(library.default_settings(), chunk_tokens=16, chunk_overlap=0))
-    yield Bench(stores, library, IngestService(stores, ToyProvider(toy), parser), toy)
+
+    async def nothing_to_collect(kb_id: str) -> None:
+        pass
+
+    yield Bench(stores, library, IngestService(stores, ToyProvider(toy), parser, nothing_to_collect), toy)
     await parser.close()
     await stores.close()
 

@@ -1,0 +1,103 @@
+"""What a job has to do: the files found against the documents of the active generation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from studio.documents.kinds import file_kind
+from studio.domain import (
+    DocumentParser,
+    DocumentRecord,
+    DocumentStatus,
+    FileFailure,
+    FileState,
+    IngestOptions,
+)
+from studio.services.progress import ProgressTracker
+from studio.services.scan import Scan, ScannedFile, sha256_of
+from studio.services.sources import Source
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a job has to do, against the active generation."""
+
+    existing: list[DocumentRecord]
+    sources: list[Source] = field(default_factory=list)
+    touched: list[DocumentRecord] = field(default_factory=list)
+    """Same content, other file time: rows to rewrite when a generation is built anyway."""
+    removed: list[DocumentRecord] = field(default_factory=list)
+    failures: list[FileFailure] = field(default_factory=list)
+    """Files known to fail that did not change since."""
+    unchanged: int = 0
+
+
+async def plan_ingest(
+    existing: Sequence[DocumentRecord],
+    found: Scan,
+    options: IngestOptions,
+    parser: DocumentParser,
+    tracker: ProgressTracker,
+) -> Plan:
+    """Compare the files that were found with the documents that exist.
+
+    A file of the same size and time costs nothing, one of the same size and another time is hashed.
+    """
+    plan = Plan(list(existing), failures=list(found.failures))
+    by_path: dict[str, list[DocumentRecord]] = defaultdict(list)
+    for record in plan.existing:
+        by_path[record.source_path].append(record)
+    tracker.expect(file.path for file in found.files)
+    for file in found.files:
+        old = by_path.pop(str(file.path), [])
+        named = not any(file.path.is_relative_to(folder) for folder in found.folders)
+        await _plan_file(plan, file, old, parser, named=named, tracker=tracker)
+    for path, records in by_path.items():
+        if found.covers(Path(path), options):
+            plan.removed.extend(records)
+    return plan
+
+
+async def _plan_file(
+    plan: Plan,
+    file: ScannedFile,
+    old: list[DocumentRecord],
+    parser: DocumentParser,
+    *,
+    named: bool,
+    tracker: ProgressTracker,
+) -> None:
+    indexed = [record for record in old if record.status is DocumentStatus.INDEXED]
+    failed = next((record for record in old if record.status is DocumentStatus.FAILED), None)
+    if old and old[0].size_bytes == file.size_bytes and not (failed and named):
+        same = old[0].mtime_ns == file.mtime_ns
+        if not same and indexed and await hash_or_none(file.path) == indexed[0].sha256:
+            plan.touched.extend(replace(record, mtime_ns=file.mtime_ns) for record in old)
+            same = True
+        if same:
+            plan.unchanged += len(indexed)
+            if failed is None:
+                tracker.file(file.path, FileState.UNCHANGED, pages=old[0].pages.total)
+            else:
+                plan.failures.append(FileFailure(str(file.path), failed.error, failed.reason))
+                tracker.file(file.path, FileState.FAILED, error=failed.error, reason=failed.reason)
+            return
+    plan.sources.append(
+        Source(
+            file.path, file_kind(file.path), file.size_bytes, file.mtime_ns, old,
+            sha256=lambda: asyncio.to_thread(sha256_of, file.path),
+            documents=lambda: parser.parse(file.path),
+        )
+    )  # fmt: skip
+
+
+async def hash_or_none(path: Path) -> str | None:
+    """SHA-256 of a file, None when it cannot be read."""
+    try:
+        return await asyncio.to_thread(sha256_of, path)
+    except OSError:
+        return None  # it is read again, and reported, as a changed file
