@@ -6,12 +6,12 @@ import os
 import random
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 from command import Program
 
-KILLS = 8
+STAGES = ("scanning", "indexing", "sealing", "promoting")
+ROUNDS = 8
 
 
 def _documents(folder: Path, round_: int) -> None:
@@ -19,33 +19,38 @@ def _documents(folder: Path, round_: int) -> None:
         (folder / f"{n}.txt").write_text(f"Round {round_}. " + f"Document {n} speaks of subject {n}. " * 30)
 
 
-def _interrupted(program: Program, folder: Path, delay_s: float) -> bool:
-    """Start an ingest and kill its whole process group after `delay_s`; True when it was still running."""
+def _interrupted(program: Program, folder: Path, stage: str, delay_s: float) -> bool:
+    """Kill an ingest and all its workers `delay_s` after it announces `stage`; True when it had not ended by itself."""
     process = subprocess.Popen(
         program.command("ingest", "Notes", folder),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + delay_s
-    while time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.005)
-    running = process.poll() is None
-    if running:
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(stage):
+            break
+    try:
+        process.wait(delay_s)
+    except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return running
+    process.stderr.close()
+    return process.wait() == -signal.SIGKILL
 
 
 def test_killed_ingests_leave_the_old_or_the_new_generation_whole(program: Program, folder: Path) -> None:
     program.ok("kb", "create", "Notes")
     _documents(folder, 0)
-    begun = time.monotonic()
     program.ok("ingest", "Notes", folder)
-    whole_s = time.monotonic() - begun
     acknowledged, killed = 0, 0
     rng = random.Random(20)
-    for round_ in range(1, KILLS + 1):
+    for round_ in range(1, ROUNDS + 1):
         _documents(folder, round_)
-        running = _interrupted(program, folder, rng.uniform(0.2, 1.1) * whole_s)
+        # Every other kill comes at once, the rest somewhere in the half second that follows.
+        delay_s = 0.0 if round_ % 2 else rng.uniform(0.0, 0.5)
+        running = _interrupted(program, folder, STAGES[(round_ - 1) // 2], delay_s)
         killed += running
         report = program.ok("doctor")
         assert report["ok"], [check for check in report["checks"] if not check["ok"]]
@@ -56,7 +61,7 @@ def test_killed_ingests_leave_the_old_or_the_new_generation_whole(program: Progr
         assert seen in (acknowledged, round_) if running else seen == round_
         assert {Path(result["citation"]["source_path"]).name for result in results} == {f"{n}.txt" for n in range(6)}
         acknowledged = seen
-    assert killed >= KILLS // 2
+    assert killed >= ROUNDS // 2 - 1
     _documents(folder, 99)
     assert program.ok("ingest", "Notes", folder)["updated"] == 6
     states = {item["state"] for item in program.ok("generations", "Notes")}
