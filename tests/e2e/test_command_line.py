@@ -201,9 +201,9 @@ def test_two_knowledge_bases_at_once(library: Program, tmp_path: Path) -> None:
 
 
 def test_gc_reports_and_frees(library: Program, folder: Path, write: Write) -> None:
-    library.ok("config", "set", "keep_generations", "0")
     write("third.txt", "Third document.")
     library.ok("ingest", "Notes", folder)
+    library.ok("config", "set", "keep_generations", "0")
     dry = library.ok("gc", "Notes", "--dry-run")
     assert dry["deleted"] == ["Notes/1"]
     report = library.ok("gc")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QDialog, QPushButton
@@ -73,13 +74,15 @@ def drop(window: MainWindow, *paths: Path) -> None:
     """Drop files on the window, as a file manager does."""
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    where = QPoint(400, 400)
+    where = QPointF(400, 400)
     actions = Qt.DropAction.CopyAction | Qt.DropAction.MoveAction
     left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    enter = QDragEnterEvent(where, actions, data, left, none)
+    with warnings.catch_warnings():  # Qt 6.12 calls this constructor deprecated, 6.11 has no other
+        warnings.simplefilter("ignore", DeprecationWarning)
+        enter = QDragEnterEvent(where.toPoint(), actions, data, left, none)
     QApplication.sendEvent(window, enter)
     assert enter.isAccepted()
-    event = QDropEvent(QPointF(where), actions, data, left, none)
+    event = QDropEvent(where, actions, data, left, none)
     QApplication.sendEvent(window, event)
     assert event.dropAction() == Qt.DropAction.CopyAction
 
