@@ -1,4 +1,7 @@
-"""The vocabulary every room shares: frozen values, states, and the ports between layers."""
+"""The vocabulary every room shares: frozen values, states, and the ports between layers.
+
+All of it on one page on purpose: it is the glossary, and nothing here does anything.
+"""
 
 from __future__ import annotations
 
@@ -205,6 +208,7 @@ class Fusion(StrEnum):
 
     MINMAX = "minmax"
     RRF = "rrf"
+    ADAPTIVE = "adaptive"
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument("--offset", type=int, default=0, metavar="N")
     search.add_argument("--filter", action="append", default=[], metavar="K=V")
     search.add_argument("--weight", type=float, default=0.5, metavar="0..1", help="share of the vector side")
-    search.add_argument("--fusion", choices=("minmax", "rrf"), default="minmax")
+    search.add_argument("--fusion", choices=("minmax", "rrf", "adaptive"), default="minmax")
     search.add_argument("--explain", action="store_true")
     search.add_argument("--generation", type=int, metavar="G")
 
@@ -153,7 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--modes", default="hybrid,vector,keyword")
     evaluate.add_argument("--k", type=int, default=10)
     evaluate.add_argument("--weight", type=float, default=0.5, metavar="0..1")
-    evaluate.add_argument("--fusion", choices=("minmax", "rrf"), default="minmax")
+    evaluate.add_argument("--fusion", choices=("minmax", "rrf", "adaptive"), default="minmax")
 
     model = command("model", "embedding models").add_subparsers(dest="action", metavar="ACTION", required=True)
     model.add_parser("list", parents=[shared])

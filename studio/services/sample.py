@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from studio.domain import KnowledgeBase, ProgressSink
+from studio.domain import IngestOptions, KnowledgeBase, ProgressSink
 from studio.errors import NotFound
 from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
@@ -27,5 +27,7 @@ class SampleService:
         except NotFound:
             kb = await self._library.create(SAMPLE_NAME)
         if kb.active_generation is None:
+            # The papers first, the rest on top: two generations, so that there is one to roll back to.
+            await self._ingest.ingest(kb.id, [self._folder], IngestOptions(include=("*.pdf",)), progress)
             await self._ingest.ingest(kb.id, [self._folder], progress=progress)
         return await self._library.get(kb.id)

@@ -8,7 +8,7 @@ from command import Program
 def test_the_demo_runs_the_main_job_without_a_display(program: Program, tmp_path: Path) -> None:
     value = program.ok("demo", "--output", tmp_path / "pictures")
     assert value["kb"] == "Sample library"
-    assert value["generation"] == 1
+    assert value["generation"] == 2
     assert value["documents"] > 10
     assert value["results"][0]["citation"]["page_number"] is not None
     pictures = [Path(path) for path in value["screenshots"]]

@@ -57,3 +57,21 @@ def test_one_side_alone_keeps_its_raw_scores() -> None:
 def test_nothing_fuses_to_nothing() -> None:
     assert fuse([], [], weight=0.5, method=Fusion.MINMAX) == []
     assert single([], vector=True) == []
+
+
+def test_adaptive_trusts_the_side_whose_first_hit_stands_out() -> None:
+    sure = candidates(a=10.0, b=1.0, c=0.9, d=0.8, e=0.0)
+    unsure = candidates(b=1.0, a=0.99, c=0.98, d=0.97, e=0.0)
+    (first, *_) = fuse(sure, unsure, weight=0.5, method=Fusion.ADAPTIVE)
+    assert (first.chunk_id, first.explanation.fusion) == ("a", "adaptive")
+    assert 0.5 < first.explanation.weight <= 0.8
+    mirrored = fuse(unsure, sure, weight=0.5, method=Fusion.ADAPTIVE)[0]
+    assert mirrored.explanation.weight == pytest.approx(1 - first.explanation.weight)
+
+
+def test_adaptive_is_the_fixed_weight_where_there_is_nothing_to_compare() -> None:
+    both = candidates(a=2.0, b=1.0, c=0.0)
+    assert fuse(both, both, weight=0.3, method=Fusion.ADAPTIVE)[0].explanation.weight == pytest.approx(0.3)
+    for weight in (0.0, 1.0):
+        assert fuse(both, both, weight=weight, method=Fusion.ADAPTIVE)[0].explanation.weight == weight
+    assert fuse([], both, weight=0.4, method=Fusion.ADAPTIVE)[0].explanation.weight == 0.4
