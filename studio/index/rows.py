@@ -20,6 +20,11 @@ CHUNK_COLUMNS = (
 )  # fmt: skip
 
 
+ROWS_PER_TURN = 500
+"""Arrow turns a whole batch into Python values without once letting go of the interpreter; 10,000 rows at a time
+stalled the GUI thread for 190 ms."""
+
+
 def chunk_schema(dimension: int) -> Any:
     """Arrow schema of the chunks table; `embedding` is a fixed-size list of `dimension` float32."""
     import pyarrow as pa
@@ -130,8 +135,15 @@ def document_rows(records: Sequence[DocumentRecord]) -> Any:
     return pa.Table.from_pylist(rows, schema=document_schema())
 
 
-def record_of(row: dict[str, Any]) -> DocumentRecord:
-    """A row of the documents table as a record."""
+def records_of(rows: Any) -> list[DocumentRecord]:
+    """Rows of the documents table as records, by path and row. Takes about 10 µs a row; call it from a thread."""
+    records = []
+    for batch in rows.to_batches(max_chunksize=ROWS_PER_TURN):
+        records.extend(_record_of(row) for row in batch.to_pylist())
+    return sorted(records, key=lambda record: (record.source_path, record.row))
+
+
+def _record_of(row: dict[str, Any]) -> DocumentRecord:
     return DocumentRecord(
         document_id=row["document_id"],
         source_path=row["source_path"],

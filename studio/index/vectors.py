@@ -37,7 +37,7 @@ from studio.index.rows import (
     document_rows,
     document_schema,
     matrix_of,
-    record_of,
+    records_of,
 )
 
 INDEX_CACHE_BYTES = 64 << 20
@@ -270,7 +270,8 @@ class TableReader:
     async def chunk_ids(self) -> list[str]:
         """Every chunk id (for checks)."""
         with _mapped(self._path):
-            return list((await self._chunks.query().select(["chunk_id"]).to_arrow())["chunk_id"].to_pylist())
+            rows = await self._chunks.query().select(["chunk_id"]).to_arrow()
+        return await asyncio.to_thread(rows["chunk_id"].to_pylist)
 
     async def bad_vectors(self) -> int:
         """How many embeddings are not finite or have no length (for checks)."""
@@ -286,7 +287,8 @@ class TableReader:
         """(chunk id, document id, content) of every chunk, to rebuild BM25 from."""
         with _mapped(self._path):
             rows = await self._chunks.query().select(["chunk_id", "document_id", "content"]).to_arrow()
-        return list(zip(*(rows[name].to_pylist() for name in ("chunk_id", "document_id", "content")), strict=True))
+        columns = ("chunk_id", "document_id", "content")
+        return await asyncio.to_thread(lambda: list(zip(*(rows[name].to_pylist() for name in columns), strict=True)))
 
     async def documents(self, document_ids: Sequence[str] | None = None) -> list[DocumentRecord]:
         """Document rows: all of them, or those with these ids (one row per source path)."""
@@ -294,8 +296,8 @@ class TableReader:
             query = self._documents.query()
             if document_ids is not None:
                 query = query.where(f"document_id IN ({_quoted(document_ids)})")
-            rows = await query.to_list()
-        return sorted((record_of(row) for row in rows), key=lambda record: (record.source_path, record.row))
+            rows = await query.to_arrow()
+        return await asyncio.to_thread(records_of, rows)
 
     def close(self) -> None:
         """Let go of the tables."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -34,7 +33,7 @@ from studio.index.gc import text_key
 from studio.index.generations import Build, GenerationStore
 from studio.index.stores import Stores
 from studio.services.pipeline import Pipeline
-from studio.services.plan import Plan, hash_or_none, plan_ingest
+from studio.services.plan import Plan, basis_of, hash_or_none, plan_ingest
 from studio.services.progress import ProgressTracker
 from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome, Source
@@ -168,10 +167,9 @@ class IngestService:
     async def _run(
         self, job: str, kb: KnowledgeBase, plan: Plan, options: IngestOptions, tracker: ProgressTracker, note: str
     ) -> IngestReport:
-        started = time.monotonic()
         if not plan.sources and not plan.removed:
             outcome = Outcome(unchanged=plan.unchanged, failures=plan.failures)
-            return _report(job, kb, None, False, outcome, started)
+            return _report(job, kb, None, False, outcome, tracker)
         store = self._stores.store(kb.id)
         tracker.stage(IngestStage.INDEXING)
         embedder, identity = await self._model(kb, needed=bool(plan.sources))
@@ -183,41 +181,23 @@ class IngestService:
             if not outcome.changed and kb.active_generation is not None:
                 await build.abandon("nothing changed")
                 await self._stores.thread.run(self._stores.catalog.forget_generation, kb.id, build.generation.number)
-                return _report(job, kb, None, False, outcome, started)
+                return _report(job, kb, None, False, outcome, tracker)
             generation = await self._seal(store, build, kb, options.promote, tracker)
         except BaseException as error:
             await build.abandon(str(error) or type(error).__name__)
             raise
         for record in plan.removed:
             tracker.file(record.source_path, FileState.REMOVED)
-        return _report(job, kb, generation.number, options.promote, outcome, started)
+        return _report(job, kb, generation.number, options.promote, outcome, tracker)
 
     async def _fill(
         self, build: Build, embedder: Embedder | None, kb: KnowledgeBase, store: GenerationStore, plan: Plan,
         options: IngestOptions, tracker: ProgressTracker,
     ) -> Outcome:  # fmt: skip
-        rewritten = {str(source.path) for source in plan.sources}
-        rewritten |= {record.source_path for record in (*plan.removed, *plan.touched)}
-        by_record = {(record.document_id, record.source_path) for record in plan.removed}
-        survivors = [
-            record
-            for record in plan.existing
-            if record.source_path in {item.source_path for item in plan.removed}
-            and (record.document_id, record.source_path) not in by_record
-        ] if plan.removed else []  # fmt: skip
-        await build.tables.delete_paths(rewritten)
-        for record in (*plan.touched, *survivors):
+        basis = await asyncio.to_thread(basis_of, plan)
+        await build.tables.delete_paths(basis.rewritten_paths)
+        for record in basis.carried_over:
             await build.add_record(record)
-        gone = rewritten - {record.source_path for record in plan.touched}
-        indexed = [record for record in plan.existing if record.status is DocumentStatus.INDEXED]
-        untouched = Counter(record.document_id for record in indexed if record.source_path not in gone)
-        untouched.update(record.document_id for record in survivors)
-        copies: dict[tuple[str, str], list[DocumentRecord]] = defaultdict(list)
-        first_path: dict[tuple[str, str], str] = {}
-        for record in indexed:
-            key = (record.sha256, record.kind)
-            if first_path.setdefault(key, record.source_path) == record.source_path:
-                copies[key].append(record)
 
         async def embeddings_of(document_ids: Sequence[str]) -> Mapping[str, Vectors]:
             async with store.reading() as snapshot:
@@ -226,8 +206,7 @@ class IngestService:
 
         pipeline = Pipeline(
             build, embedder, kb.settings, store.paths.texts, tracker,
-            known={record.document_id: record.chunks for record in indexed},
-            copies=copies, untouched=untouched, embeddings_of=embeddings_of,
+            known=basis.known, copies=basis.copies, untouched=basis.untouched, embeddings_of=embeddings_of,
         )  # fmt: skip
         return await pipeline.run(plan.sources, plan.removed, options.jobs)
 
@@ -270,7 +249,6 @@ class IngestService:
         return await self._job(job, tracker, self._rebuilt(job, kb, tracker))
 
     async def _rebuilt(self, job: str, kb: KnowledgeBase, tracker: ProgressTracker) -> IngestReport:
-        started = time.monotonic()
         store = self._stores.store(kb.id)
         records = await self._records(kb)
         by_path: dict[str, list[DocumentRecord]] = defaultdict(list)
@@ -303,7 +281,7 @@ class IngestService:
         except BaseException as error:
             await build.abandon(str(error) or type(error).__name__)
             raise
-        return _report(job, kb, generation.number, True, outcome, started)
+        return _report(job, kb, generation.number, True, outcome, tracker)
 
     def _stored_source(self, store: GenerationStore, path: Path, records: list[DocumentRecord]) -> Source:
         """A source whose documents come from the stored texts; from the file itself where those are gone."""
@@ -340,9 +318,9 @@ class IngestService:
 
 
 def _report(
-    job: str, kb: KnowledgeBase, generation: int | None, promoted: bool, outcome: Outcome, started: float
+    job: str, kb: KnowledgeBase, generation: int | None, promoted: bool, outcome: Outcome, tracker: ProgressTracker
 ) -> IngestReport:
-    seconds = time.monotonic() - started
+    seconds = tracker.elapsed_s
     return IngestReport(
         job_id=job, kb_id=kb.id, generation=generation, promoted=promoted and generation is not None,
         added=outcome.added, updated=outcome.updated, unchanged=outcome.unchanged, removed=outcome.removed,

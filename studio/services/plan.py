@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,9 @@ from studio.services.progress import ProgressTracker
 from studio.services.scan import Scan, ScannedFile, sha256_of
 from studio.services.sources import Source
 
+FILES_PER_TURN = 200
+"""Files compared before the event loop gets a turn: a window shares this thread."""
+
 
 @dataclass(slots=True)
 class Plan:
@@ -34,6 +37,52 @@ class Plan:
     failures: list[FileFailure] = field(default_factory=list)
     """Files known to fail that did not change since."""
     unchanged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a build keeps of the active generation."""
+
+    rewritten_paths: set[str]
+    """Paths whose document rows are deleted first."""
+    carried_over: list[DocumentRecord]
+    """Rows among those to add again: touched files, and rows of a table of which others are removed."""
+    known: dict[str, int]
+    """Document id → number of chunks the base holds."""
+    copies: dict[tuple[str, str], list[DocumentRecord]]
+    """(sha256, kind) → records of one file with that content."""
+    untouched: Counter[str]
+    """Document id → how many rows stay as they are."""
+
+
+def basis_of(plan: Plan) -> Basis:
+    """Work out the basis of a build. Takes some microseconds a document; call it from a thread."""
+    removed_paths = {record.source_path for record in plan.removed}
+    removed = {(record.document_id, record.source_path) for record in plan.removed}
+    survivors = [
+        record
+        for record in plan.existing
+        if record.source_path in removed_paths and (record.document_id, record.source_path) not in removed
+    ]
+    touched_paths = {record.source_path for record in plan.touched}
+    source_paths = {str(source.path) for source in plan.sources}
+    indexed = [record for record in plan.existing if record.status is DocumentStatus.INDEXED]
+    gone = source_paths | removed_paths
+    untouched = Counter(record.document_id for record in indexed if record.source_path not in gone)
+    untouched.update(record.document_id for record in survivors)
+    copies: dict[tuple[str, str], list[DocumentRecord]] = defaultdict(list)
+    first_path: dict[tuple[str, str], str] = {}
+    for record in indexed:
+        key = (record.sha256, record.kind)
+        if first_path.setdefault(key, record.source_path) == record.source_path:
+            copies[key].append(record)
+    return Basis(
+        rewritten_paths=gone | touched_paths,
+        carried_over=[*plan.touched, *survivors],
+        known={record.document_id: record.chunks for record in indexed},
+        copies=copies,
+        untouched=untouched,
+    )
 
 
 async def plan_ingest(
@@ -52,7 +101,9 @@ async def plan_ingest(
     for record in plan.existing:
         by_path[record.source_path].append(record)
     tracker.expect(file.path for file in found.files)
-    for file in found.files:
+    for number, file in enumerate(found.files):
+        if number % FILES_PER_TURN == 0:
+            await asyncio.sleep(0)
         old = by_path.pop(str(file.path), [])
         named = not any(file.path.is_relative_to(folder) for folder in found.folders)
         await _plan_file(plan, file, old, parser, named=named, tracker=tracker)

@@ -72,6 +72,11 @@ class ProgressTracker:
         self._emit()
 
     @property
+    def elapsed_s(self) -> float:
+        """Seconds since the job began."""
+        return time.monotonic() - self._started
+
+    @property
     def chunks_per_second(self) -> float:
         """Rate since the first chunk began."""
         if not self.chunks_done or self._embedding_since is None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
-from studio.domain import IngestOptions, IngestProgress, IngestReport, IngestStage, KnowledgeBase
+from studio.domain import FileProgress, IngestOptions, IngestProgress, IngestReport, IngestStage, KnowledgeBase
 from studio.errors import StudioError
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import Ingest, Library, Sample
-from studio.viewmodels.queue import QueueModel, Tone
+from studio.viewmodels.queue import QueueModel, Tone, document_rows
 from studio.viewmodels.text import count, duration, remaining
+
+_FILES_PER_TURN = 300
+"""Rows changed before the window gets a turn: a snapshot of a large folder holds every file, at 15 µs each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,10 @@ class IngestViewModel(ViewModel):
         self._progress: IngestProgress | None = None
         self._cancelling = False
         self._outcome = ""
+        self._backlog: dict[str, FileProgress] = {}
+        self._turn = QTimer(self)
+        self._turn.setSingleShot(True)
+        self._turn.timeout.connect(lambda: self._show_backlog(_FILES_PER_TURN))
         self.shows_documents = False
         sources.selection_changed.connect(self._show_documents)
         sources.changed.connect(self._show_documents)
@@ -194,6 +202,7 @@ class IngestViewModel(ViewModel):
         asyncio.get_running_loop().call_soon(self.changed.emit)
 
     def _after(self, task: asyncio.Task[IngestReport | None]) -> None:
+        self._show_backlog(len(self._backlog))
         if task.cancelled():
             self._outcome = "Cancelled. What was searchable before still is."
             self.queue.stop_active("Cancelled", Tone.CALM)
@@ -251,8 +260,18 @@ class IngestViewModel(ViewModel):
 
     def _on_progress(self, progress: IngestProgress) -> None:
         self._progress = progress
-        self.queue.apply(progress)
+        self._backlog.update((file.path, file) for file in progress.changed)
+        self._show_backlog(_FILES_PER_TURN)
         self.changed.emit()
+
+    def _show_backlog(self, most: int) -> None:
+        """Move files from the backlog to the queue; the rest follows when the window has had its turn."""
+        if self._progress is None or not self._backlog:
+            return
+        now = [self._backlog.pop(path) for path in list(itertools.islice(self._backlog, most))]
+        self.queue.apply(self._progress, now)
+        if self._backlog:
+            self._turn.start()
 
     # ------------------------------------------------------------ documents, when nothing is queued
 
@@ -266,7 +285,10 @@ class IngestViewModel(ViewModel):
         records = await self._library.documents(kb.id) if kb is not None and kb.active_generation is not None else []
         if self.running:
             return
-        self.queue.show_documents(kb.id if kb is not None else "", records)
+        rows = await asyncio.to_thread(document_rows, kb.id if kb is not None else "", records)
+        if self.running or kb is not self._sources.selected:
+            return
+        self.queue.show_documents(rows)
         self.shows_documents = True
         self.changed.emit()
 

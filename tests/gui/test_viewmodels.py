@@ -450,3 +450,27 @@ def test_the_context_is_a_quotation_with_its_source() -> None:
     assert text.startswith("> First line.\n>\n> Second line.\n>\n> — ")
     assert "/nowhere/file1.md" in text
     assert "Title 1" in text
+
+
+@on_qt_loop
+async def test_a_snapshot_of_a_large_folder_is_shown_in_turns() -> None:
+    services = with_kb()
+    finish = asyncio.Event()
+    shown: list[int] = []
+    files = tuple(FileProgress(f"/docs/{n}.txt", FileState.WAITING) for n in range(1000))
+
+    async def script(kb: str, paths: Sequence[Path], sink: ProgressSink) -> IngestReport:
+        sink(IngestProgress("job", "kb1", IngestStage.INDEXING, files_total=1000, changed=files))
+        shown.append(len(ingest.queue.items))
+        await finish.wait()
+        return report(added=1000)
+
+    services.ingest.script = script
+    async with opened(services) as (workspace, _):
+        ingest = workspace.ingest
+        ingest.add([Path("/docs")])
+        await until(lambda: len(ingest.queue.items) == 1000, ingest.queue.rowsInserted, ingest.changed)
+        assert 0 < shown[0] < 1000
+        assert [item.path for item in ingest.queue.items] == [file.path for file in files]
+        finish.set()
+        await until(lambda: not ingest.running, ingest.changed)
