@@ -137,7 +137,7 @@ def document_rows(records: Sequence[DocumentRecord]) -> Any:
 
 def records_of(rows: Any) -> list[DocumentRecord]:
     """Rows of the documents table as records, by path and row. Takes about 10 µs a row; call it from a thread."""
-    records = []
+    records: list[DocumentRecord] = []
     for batch in rows.to_batches(max_chunksize=ROWS_PER_TURN):
         records.extend(_record_of(row) for row in batch.to_pylist())
     return sorted(records, key=lambda record: (record.source_path, record.row))
