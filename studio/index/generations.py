@@ -203,9 +203,7 @@ class GenerationStore:
                 (base.chunks_version, base.documents_version) if base else None,
             )
         except BaseException:
-            if lexical is not None:
-                await asyncio.to_thread(lexical.abandon)
-            await self.discard(generation.number, "The build could not be started.")
+            await self.discard(generation.number, "The build could not be started.", lexical)
             raise
         return Build(self, generation, tables, lexical, started)
 
@@ -237,9 +235,18 @@ class GenerationStore:
             size_bytes=size,
         )
 
-    async def discard(self, number: int, error: str) -> None:
-        """Mark a build as failed and remove what it left; its table rows go with the next `begin`."""
+    async def discard(self, number: int, error: str, lexical: LexicalWriter | None = None) -> None:
+        """Mark a build as failed and remove what it left; its table rows go with the next `begin`.
+
+        Files are removed only once the catalog says `failed`: a build that was promoted a moment ago, while its job
+        was being cancelled, stays whole.
+        """
         await self._thread.run(self._catalog.set_state, self.kb_id, number, GenerationState.FAILED, error)
+        found = await self._thread.run(self._catalog.generation, self.kb_id, number)
+        if found.state is not GenerationState.FAILED:
+            return
+        if lexical is not None:
+            await run_to_end(lexical.abandon)
         await asyncio.to_thread(shutil.rmtree, self.paths.lexical_generation(number), ignore_errors=True)
         with suppress(StudioError):  # the tag is also dropped when the failed generation is collected
             await self.vectors.drop_tag(tag_of(number))
@@ -301,8 +308,7 @@ class Build:
     async def abandon(self, error: str) -> None:
         """Give the build up; the active generation is untouched."""
         self.tables.close()
-        await run_to_end(self.lexical.abandon)
-        await self._store.discard(self.generation.number, error)
+        await self._store.discard(self.generation.number, error, self.lexical)
 
     async def _flush_chunks(self) -> None:
         if self._chunks:

@@ -182,10 +182,13 @@ class IngestService:
                 await build.abandon("nothing changed")
                 await self._stores.thread.run(self._stores.catalog.forget_generation, kb.id, build.generation.number)
                 return _report(job, kb, None, False, outcome, tracker)
-            generation = await self._seal(store, build, kb, options.promote, tracker)
+            tracker.stage(IngestStage.SEALING)
+            generation = await store.seal(build)
         except BaseException as error:
             await build.abandon(str(error) or type(error).__name__)
             raise
+        if options.promote:
+            await self._promote(kb, generation, tracker)
         for record in plan.removed:
             tracker.file(record.source_path, FileState.REMOVED)
         return _report(job, kb, generation.number, options.promote, outcome, tracker)
@@ -219,15 +222,10 @@ class IngestService:
         embedder = await self._embedders.embedder(kb.settings.model)
         return embedder, embedder.model.identity
 
-    async def _seal(
-        self, store: GenerationStore, build: Build, kb: KnowledgeBase, promote: bool, tracker: ProgressTracker
-    ) -> Generation:
-        tracker.stage(IngestStage.SEALING)
-        generation = await store.seal(build)
-        if promote:
-            tracker.stage(IngestStage.PROMOTING)
-            generation = await self._stores.thread.run(self._stores.catalog.promote, kb.id, generation.number)
-        return generation
+    async def _promote(self, kb: KnowledgeBase, generation: Generation, tracker: ProgressTracker) -> None:
+        # Never inside the block that abandons a build: a cancellation can arrive when the transaction has committed.
+        tracker.stage(IngestStage.PROMOTING)
+        await self._stores.thread.run(self._stores.catalog.promote, kb.id, generation.number)
 
     # ------------------------------------------------------------ rebuilding
 
@@ -277,10 +275,12 @@ class IngestService:
                 known={}, copies={}, untouched=Counter(), embeddings_of=nothing,
             )  # fmt: skip
             outcome = await pipeline.run(sources, (), 1)
-            generation = await self._seal(store, build, kb, True, tracker)
+            tracker.stage(IngestStage.SEALING)
+            generation = await store.seal(build)
         except BaseException as error:
             await build.abandon(str(error) or type(error).__name__)
             raise
+        await self._promote(kb, generation, tracker)
         return _report(job, kb, generation.number, True, outcome, tracker)
 
     def _stored_source(self, store: GenerationStore, path: Path, records: list[DocumentRecord]) -> Source:

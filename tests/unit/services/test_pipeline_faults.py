@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -232,3 +233,37 @@ async def test_a_rebuild_without_stored_texts_reads_the_file_or_fails_alone(
     assert report.generation == 2
     assert {Path(item.path).name for item in report.failed} == {"gone.txt"}
     assert await bench.sound() == {"second text", "third text"}
+
+
+async def test_a_cancellation_during_promotion_leaves_a_whole_generation(
+    bench: Bench, folder: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("a.txt", "the first text")
+    await bench.ingest.ingest("Toy", [folder])
+    write("a.txt", "the second text")
+    catalog = bench.stores.catalog
+    promote = catalog.promote
+    reached, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(kb_id: str, number: int) -> object:
+        loop.call_soon_threadsafe(reached.set)
+        go_on.wait(30)
+        return promote(kb_id, number)
+
+    monkeypatch.setattr(catalog, "promote", slow)
+    job = loop.create_task(bench.ingest.ingest("Toy", [folder]))
+    await reached.wait()
+    job.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert await bench.sound() == {"the second text"}
+
+
+async def test_a_build_that_became_active_is_never_discarded(bench: Bench, folder: Path, write: Write) -> None:
+    write("a.txt", "some text")
+    report = await bench.ingest.ingest("Toy", [folder])
+    kb = await bench.library.get("Toy")
+    await bench.stores.store(kb.id).discard(report.generation, "too late")
+    assert await bench.sound() == {"some text"}
