@@ -18,6 +18,7 @@ from pathlib import Path
 from studio.concurrency import Executor
 from studio.domain import Generation, GenerationState
 from studio.errors import StudioError
+from studio.failpoints import reach
 from studio.index.catalog import Catalog
 from studio.index.generations import GenerationStore, tag_of
 from studio.index.locks import try_lock
@@ -96,10 +97,14 @@ async def _collect_one(
             return True
         if not await thread.run(catalog.mark_for_deletion, store.kb_id, number):
             return False
+        reach("collect.marked")
         report.freed_bytes += await asyncio.to_thread(_own_bytes, directory)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        reach("collect.directory")
         await store.vectors.drop_tag(tag_of(number))
+        reach("collect.tag")
         await thread.run(catalog.forget_generation, store.kb_id, number)
+        reach("collect.forgotten")
     with suppress(OSError):
         store.paths.lease(number).unlink()
     return True
@@ -122,6 +127,7 @@ async def _sweep(store: GenerationStore, catalog: Catalog, thread: Executor, rep
             for tag in set().union(*(await store.vectors.tags()).values()) - {tag_of(number) for number in known}:
                 await store.vectors.drop_tag(tag)
             report.freed_bytes += await store.vectors.clean_up(tables, remove_orphans=True)
+            reach("collect.swept")
             report.freed_bytes += await asyncio.to_thread(
                 _remove_except, store.paths.lexical, {tag_of(number) for number in known}
             )

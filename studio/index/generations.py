@@ -35,6 +35,7 @@ from studio.domain import (
     Vectors,
 )
 from studio.errors import Busy, InvariantViolated, NotFound, StudioError, storage_fault
+from studio.failpoints import reach
 from studio.index.catalog import Catalog
 from studio.index.lexical import LexicalReader, LexicalWriter
 from studio.index.locks import FileLock, try_lock
@@ -188,6 +189,7 @@ class GenerationStore:
             table=_table_for(model, generations),
             note=note,
         )
+        reach("begin.registered")
         started = time.time()
         lexical: LexicalWriter | None = None
         try:
@@ -197,6 +199,7 @@ class GenerationStore:
                 kb.settings.language,
                 self.paths.lexical_generation(base.number) if base else None,
             )
+            reach("begin.linked")
             tables = await self.vectors.writer(
                 generation.chunks_table,
                 model.dimension,
@@ -205,6 +208,7 @@ class GenerationStore:
         except BaseException:
             await self.discard(generation.number, "The build could not be started.", lexical)
             raise
+        reach("begin.restored")
         return Build(self, generation, tables, lexical, started)
 
     async def seal(self, build: Build) -> Generation:
@@ -213,7 +217,9 @@ class GenerationStore:
         merge = number % MERGE_EVERY == 0
         await build.flush()
         await run_to_end(build.lexical.seal)
+        reach("seal.keywords")
         chunks_version, documents_version, chunks, documents = await build.tables.seal(tag_of(number), merge=merge)
+        reach("seal.tables")
         build.tables.close()
         directory = self.paths.lexical_generation(number)
         reader = await asyncio.to_thread(LexicalReader, directory, build.generation.settings.language)
@@ -223,8 +229,9 @@ class GenerationStore:
             )
         del reader
         await asyncio.to_thread(flush_tree, (self.paths.vectors, self.paths.lexical, self.paths.texts), build.started_s)
+        reach("seal.flushed")
         size = await asyncio.to_thread(_size_bytes, (self.paths.vectors, directory, self.paths.texts))
-        return await self._thread.run(
+        ready = await self._thread.run(
             self._catalog.mark_ready,
             self.kb_id,
             number,
@@ -234,6 +241,8 @@ class GenerationStore:
             chunks=chunks,
             size_bytes=size,
         )
+        reach("seal.ready")
+        return ready
 
     async def discard(self, number: int, error: str, lexical: LexicalWriter | None = None) -> None:
         """Mark a build as failed and remove what it left; its table rows go with the next `begin`.
@@ -286,6 +295,7 @@ class Build:
         if document_ids:
             await self.tables.delete_chunks(document_ids)
             await run_to_end(self.lexical.delete, document_ids)
+            reach("delete.documents")
 
     async def add_chunks(self, chunks: Sequence[Chunk], vectors: Vectors) -> None:
         """Add chunks with their embeddings, shape (len(chunks), dimension); written some thousand at a time."""
@@ -315,12 +325,15 @@ class Build:
             chunks, vectors = self._chunks, np.stack(self._vectors)
             self._chunks, self._vectors = [], []
             await self.tables.append_chunks(self._store.kb_id, chunks, vectors)
+            reach("write.chunks")
             await run_to_end(self.lexical.add, chunks)
+            reach("write.keywords")
 
     async def _flush_records(self) -> None:
         if self._records:
             records, self._records = self._records, []
             await self.tables.append_documents(records)
+            reach("write.documents")
 
 
 def _table_for(model: ModelIdentity, generations: Sequence[Generation]) -> str:

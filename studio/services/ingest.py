@@ -29,6 +29,7 @@ from studio.domain import (
     Vectors,
 )
 from studio.errors import DocumentFault, FailureCode, InvalidRequest, NotFound, StudioError
+from studio.failpoints import reach
 from studio.index.gc import text_key
 from studio.index.generations import Build, GenerationStore
 from studio.index.stores import Stores
@@ -226,6 +227,7 @@ class IngestService:
         # Never inside the block that abandons a build: a cancellation can arrive when the transaction has committed.
         tracker.stage(IngestStage.PROMOTING)
         await self._stores.thread.run(self._stores.catalog.promote, kb.id, generation.number)
+        reach("promote.done")
 
     # ------------------------------------------------------------ rebuilding
 

@@ -1,0 +1,45 @@
+"""Named places where a test can end the process as a power cut would.
+
+RAG_STUDIO_FAILPOINT=NAME kills the process when it reaches that point, RAG_STUDIO_FAILPOINT=NAME:3 at the third
+time. In normal use the variable is not set and a point costs one comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+VARIABLE = "RAG_STUDIO_FAILPOINT"
+
+POINTS = (
+    "begin.registered",
+    "begin.linked",
+    "begin.restored",
+    "write.chunks",
+    "write.keywords",
+    "write.documents",
+    "delete.documents",
+    "seal.keywords",
+    "seal.tables",
+    "seal.flushed",
+    "seal.ready",
+    "promote.done",
+    "collect.marked",
+    "collect.directory",
+    "collect.tag",
+    "collect.forgotten",
+    "collect.swept",
+)
+"""Every point there is, in the order a job and the collection after it pass them."""
+
+_chosen, _, _times = os.environ.get(VARIABLE, "").partition(":")
+_left = [int(_times or 1)]
+
+
+def reach(name: str) -> None:
+    """Go on, or end the process at once if this is the chosen point."""
+    if name != _chosen:
+        return
+    _left[0] -= 1
+    if _left[0] == 0:
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
