@@ -15,6 +15,7 @@ from studio.cli.output import ProgressLine, plain, print_json, size, table
 from studio.config import Config
 from studio.domain import (
     DocumentRecord,
+    Explanation,
     Fusion,
     Generation,
     IngestOptions,
@@ -81,7 +82,7 @@ async def _demo(options: Options) -> tuple[dict[str, Any], str]:
         "generation": kb.active_generation,
         "documents": kb.documents,
         "chunks": kb.chunks,
-        "results": _response(response, explain=True)["results"],
+        "results": _response(response)["results"],
     }
     title = f"{kb.name}: {kb.documents} documents, {kb.chunks} chunks, generation {kb.active_generation}"
     return value, f"{title}\n\n{_results_text(response)}"
@@ -237,21 +238,18 @@ async def _search(services: Services, options: Options) -> int:
         generation=options.generation,
     )
     response = await services.search.search(request)
-    _say(options, _response(response, explain=options.explain), _results_text(response))
+    _say(options, _response(response), _results_text(response, explain=options.explain))
     return DONE
 
 
-def _response(response: SearchResponse, *, explain: bool) -> dict[str, Any]:
+def _response(response: SearchResponse) -> dict[str, Any]:
     value: dict[str, Any] = plain(response)
     generations = value.pop("generations")
     value["generation"] = next(iter(generations.values()), None) if len(generations) <= 1 else generations
-    if not explain:
-        for result in value["results"]:
-            del result["explanation"]
     return value
 
 
-def _results_text(response: SearchResponse) -> str:
+def _results_text(response: SearchResponse, *, explain: bool = False) -> str:
     lines = [response.degraded, ""] if response.degraded else []
     for number, result in enumerate(response.results, start=1):
         citation = result.citation
@@ -262,9 +260,25 @@ def _results_text(response: SearchResponse) -> str:
             f"   {result.snippet}",
             f"   {citation.source_path}",
         ]
+        if explain:
+            lines.append(f"   {_explained(result.explanation)}")
     if not response.results:
         lines.append("Nothing found.")
     return "\n".join(line for line in lines if line is not None)
+
+
+def _explained(told: Explanation) -> str:
+    """`vector #1 0.73 → 1.00 · keywords #4 5.8 → 0.28 · weight 0.50 · matched: nested, loops`."""
+    sides = (
+        ("vector", told.vector_rank, told.vector_score, told.vector_normalised),
+        ("keywords", told.keyword_rank, told.keyword_score, told.keyword_normalised),
+    )
+    parts = [f"{name} #{rank} {score:.2f} → {norm:.2f}" for name, rank, score, norm in sides if rank is not None]
+    if told.fusion != "none":
+        parts.append(f"{told.fusion}, weight {told.weight:.2f}")
+    if told.matched_terms:
+        parts.append(f"matched: {', '.join(told.matched_terms)}")
+    return " · ".join(parts)
 
 
 async def _evaluate(services: Services, options: Options) -> int:

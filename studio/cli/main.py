@@ -132,7 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument("--filter", action="append", default=[], metavar="K=V")
     search.add_argument("--weight", type=float, default=0.5, metavar="0..1", help="share of the vector side")
     search.add_argument("--fusion", choices=("minmax", "rrf", "adaptive"), default="minmax")
-    search.add_argument("--explain", action="store_true")
+    search.add_argument("--explain", action="store_true", help="print every score (JSON has them always)")
     search.add_argument("--generation", type=int, metavar="G")
 
     command("generations", "list generations").add_argument("kb")

@@ -89,7 +89,7 @@ def test_modes_filters_and_paging(library: Program) -> None:
     for mode in ("hybrid", "vector", "keyword"):
         found = library.ok("search", "Notes", "piano strings", "--mode", mode)
         assert found["results"][0]["citation"]["title"] == "pianos"
-        assert "explanation" not in found["results"][0]
+        assert found["results"][0]["explanation"]["matched_terms"] == ["piano", "strings"]
     assert (
         library.ok("search", "Notes", "whales piano", "--filter", "type=markdown")["results"][0]["metadata"]["type"]
         == "markdown"
@@ -99,6 +99,15 @@ def test_modes_filters_and_paging(library: Program) -> None:
     )
     assert first[0]["chunk_id"] != second[0]["chunk_id"]
     assert library.ok("search", "Notes", "whales", "--fusion", "rrf", "--weight", "0.3")["results"]
+
+
+def test_explanations_can_be_read(library: Program) -> None:
+    outcome = library.run("search", "Notes", "piano strings", "--limit", "1", "--explain")
+    assert outcome.code == 0
+    assert "vector #1" in outcome.out
+    assert "keywords #1" in outcome.out
+    assert "minmax, weight 0.50 · matched: piano, strings" in outcome.out
+    assert "vector #1" not in library.run("search", "Notes", "piano strings").out
 
 
 def test_partly_done_is_exit_code_three(library: Program, folder: Path) -> None:
