@@ -267,3 +267,19 @@ async def test_a_build_that_became_active_is_never_discarded(bench: Bench, folde
     kb = await bench.library.get("Toy")
     await bench.stores.store(kb.id).discard(report.generation, "too late")
     assert await bench.sound() == {"some text"}
+
+
+async def test_another_model_rebuilds_everything_before_adding(bench: Bench, folder: Path, write: Write) -> None:
+    write("a.txt", "the first text")
+    await bench.ingest.ingest("Toy", [folder])
+    kb = await bench.library.get("Toy")
+    bench.toy.model = replace(MODEL, name="other", sha256="d" * 64)
+    settings = replace(kb.settings, model="other")
+    await bench.stores.thread.run(bench.stores.catalog.update_settings, kb.id, settings)
+    write("b.txt", "the second text")
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert (report.added, report.unchanged, report.generation) == (1, 1, 3)
+    assert await bench.sound() == {"the first text", "the second text"}
+    generations = await bench.stores.thread.run(bench.stores.catalog.generations, kb.id)
+    tables = {item.number: (item.chunks_table, item.model.name) for item in generations if item.model}
+    assert tables == {1: ("chunks", "toy"), 2: ("chunks_dddddddd", "other"), 3: ("chunks_dddddddd", "other")}
