@@ -97,10 +97,10 @@ async def plan_ingest(
     A file of the same size and time costs nothing, one of the same size and another time is hashed.
     """
     plan = Plan(list(existing), failures=list(found.failures))
-    by_path: dict[str, list[DocumentRecord]] = defaultdict(list)
-    for record in plan.existing:
-        by_path[record.source_path].append(record)
-    tracker.expect(file.path for file in found.files)
+    by_path = await asyncio.to_thread(_by_path, plan.existing)
+    for first in range(0, len(found.files), FILES_PER_TURN):
+        tracker.expect(file.path for file in found.files[first : first + FILES_PER_TURN])
+        await asyncio.sleep(0)
     for number, file in enumerate(found.files):
         if number % FILES_PER_TURN == 0:
             await asyncio.sleep(0)
@@ -111,6 +111,13 @@ async def plan_ingest(
         if found.covers(Path(path), options):
             plan.removed.extend(records)
     return plan
+
+
+def _by_path(records: Sequence[DocumentRecord]) -> dict[str, list[DocumentRecord]]:
+    by_path: dict[str, list[DocumentRecord]] = defaultdict(list)
+    for record in records:
+        by_path[record.source_path].append(record)
+    return by_path
 
 
 async def _plan_file(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from studio.domain import DocumentStatus, SearchMode, SearchRequest, SearchResult
+from studio.domain import DocumentRecord, DocumentStatus, SearchMode, SearchRequest, SearchResult
 from studio.errors import StudioError
 from studio.viewmodels.base import Index, ItemListModel, ViewModel
 from studio.viewmodels.library import LibraryViewModel
@@ -236,14 +238,17 @@ class SearchViewModel(ViewModel):
                 documents = await self._library.documents(kb.id)
             except StudioError:
                 documents = []  # the generation went away; the next change of the library asks again
-            indexed = [record for record in documents if record.status is DocumentStatus.INDEXED]
-            choices = FilterChoices(
-                tuple(sorted({record.kind for record in indexed if record.kind})),
-                tuple(sorted({str(Path(record.source_path).parent) for record in indexed})[:40]),
-            )
+            choices = await asyncio.to_thread(_choices, documents)
         if choices != self.choices:
             self.choices = choices
             self.choices_changed.emit()
+
+
+def _choices(documents: Sequence[DocumentRecord]) -> FilterChoices:
+    indexed = [record for record in documents if record.status is DocumentStatus.INDEXED]
+    # os.path, not pathlib: a path object for each of ten thousand documents costs ten times as much.
+    folders = {os.path.dirname(record.source_path) for record in indexed}  # noqa: PTH120
+    return FilterChoices(tuple(sorted({record.kind for record in indexed if record.kind})), tuple(sorted(folders)[:40]))
 
 
 def _nothing_found(request: SearchRequest) -> str:
