@@ -21,7 +21,7 @@ from studio.paths import DataPaths
 Window = Callable[[Path | None, bool], int]
 Screenshots = Callable[[Path | None, str, str, Path], list[Path]]
 
-DONE, FAILED, USAGE, PARTLY = 0, 1, 2, 3
+DONE, FAILED, PARTLY = 0, 1, 3
 INTERRUPTED = 130
 
 

@@ -144,16 +144,6 @@ def read_text(directory: Path, key: str, row: int = 0) -> StoredText:
     raise NotFound("The text of this row is not stored.", way_out="Index the file again.")
 
 
-def sweep_unfinished(directory: Path) -> int:
-    """Delete what writers that were killed left behind, and say how many files; only under the writer lock."""
-    swept = 0
-    for path in directory.glob(f"*{_TEMPORARY}"):
-        with contextlib.suppress(OSError):
-            path.unlink()
-            swept += 1
-    return swept
-
-
 def _sync_directory(directory: Path) -> None:
     """Make a rename durable. Windows has no such call and needs none."""
     if os.name != "posix":

@@ -185,13 +185,6 @@ class TableWriter:
             for part in _parts(paths):
                 await self._documents.delete(f"source_path IN ({part})")
 
-    async def delete_record(self, document_id: str, source_path: str) -> None:
-        """Delete one document row."""
-        with _mapped(self._path):
-            await self._documents.delete(
-                f"document_id = {sql_text(document_id)} AND source_path = {sql_text(source_path)}"
-            )
-
     async def seal(self, tag: str, *, merge: bool) -> tuple[int, int, int, int]:
         """Maintain indexes, tag both tables; returns (chunks version, documents version, chunks, documents).
 

@@ -8,7 +8,7 @@ import pytest
 from studio.documents import SUPPORTED_EXTENSIONS, document_id, file_kind, texts
 from studio.documents.parsers import PARSERS
 from studio.documents.parsers.base import make_document
-from studio.documents.texts import TextStoreWriter, has_texts, read_text, sweep_unfinished
+from studio.documents.texts import TextStoreWriter, has_texts, read_text
 from studio.domain import ParsedDocument, Span
 from studio.errors import InvariantViolated, NotFound, StorageFault
 
@@ -60,16 +60,6 @@ def test_a_second_writer_replaces_the_first(tmp_path: Path) -> None:
             writer.commit()
             writer.abandon()  # too late, does nothing
     assert read_text(tmp_path, KEY).text == "new"
-
-
-def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
-    writer = TextStoreWriter(tmp_path, KEY)
-    writer.add(0, document("text"))
-    assert len(list(tmp_path.iterdir())) == 1
-    assert sweep_unfinished(tmp_path) == 1
-    assert list(tmp_path.iterdir()) == []
-    writer.abandon()
-    assert sweep_unfinished(tmp_path / "none") == 0
 
 
 def test_misuse_is_caught(tmp_path: Path) -> None:

@@ -195,12 +195,15 @@ async def test_gc_drops_abandoned_builds_and_texts_nothing_refers_to(bench: Benc
     stray = bench.store.paths.texts / "f00.text"
     needed.write_bytes(b"x")
     stray.write_bytes(b"y")
+    unfinished = bench.store.paths.texts / "f00.text.0123.tmp"
+    unfinished.write_bytes(b"z")
     build = await bench.begin()
     await build.abandon("given up")
     report = await gc(bench, keep=3)
     assert report.deleted == ["Bench/2"]
     assert needed.exists()
     assert not stray.exists()
+    assert not unfinished.exists()
     assert await states(bench) == {generation.number: "active"}
 
 
