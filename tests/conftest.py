@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from command import Program
 from conftest_models import default_model, model_paths
 
 from studio.bootstrap import Services, open_services
@@ -34,6 +35,12 @@ def data_dir(tmp_path: Path, default_model: ModelInfo, monkeypatch: pytest.Monke
             shutil.copy2(file, models / file.name)
     monkeypatch.setenv(HOME_VARIABLE, str(root))
     return root
+
+
+@pytest.fixture
+def program(data_dir: Path) -> Program:
+    """The command line on an empty data directory with the default model."""
+    return Program(data_dir)
 
 
 @pytest_asyncio.fixture

@@ -256,7 +256,8 @@ class GenerationStore:
             return
         if lexical is not None:
             await run_to_end(lexical.abandon)
-        await asyncio.to_thread(shutil.rmtree, self.paths.lexical_generation(number), ignore_errors=True)
+        else:
+            await asyncio.to_thread(shutil.rmtree, self.paths.lexical_generation(number), ignore_errors=True)
         with suppress(StudioError):  # the tag is also dropped when the failed generation is collected
             await self.vectors.drop_tag(tag_of(number))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from studio.documents.chunker import segment
 from studio.documents.texts import has_texts, read_text
@@ -34,7 +35,7 @@ from studio.index.gc import text_key
 from studio.index.generations import Build, GenerationStore
 from studio.index.stores import Stores
 from studio.services.pipeline import Pipeline
-from studio.services.plan import Plan, basis_of, hash_or_none, plan_ingest
+from studio.services.plan import Plan, basis_of, hash_or_none, plan_ingest, rows_by_path
 from studio.services.progress import ProgressTracker
 from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome, Source
@@ -134,10 +135,10 @@ class IngestService:
 
     # ------------------------------------------------------------ jobs
 
-    async def _job(self, job: str, tracker: ProgressTracker, work: object) -> IngestReport:
+    async def _job(self, job: str, tracker: ProgressTracker, work: Coroutine[Any, Any, IngestReport]) -> IngestReport:
         finish = self._stores.catalog.finish_job
         try:
-            report: IngestReport = await work  # type: ignore[misc]
+            report = await work
         except asyncio.CancelledError:
             tracker.stage(IngestStage.CANCELLED)
             await self._stores.thread.run(finish, job, "cancelled")
@@ -251,9 +252,7 @@ class IngestService:
     async def _rebuilt(self, job: str, kb: KnowledgeBase, tracker: ProgressTracker) -> IngestReport:
         store = self._stores.store(kb.id)
         records = await self._records(kb)
-        by_path: dict[str, list[DocumentRecord]] = defaultdict(list)
-        for record in records:
-            by_path[record.source_path].append(record)
+        by_path = rows_by_path(records)
         tracker.expect(by_path)
         tracker.stage(IngestStage.INDEXING)
         embedder = await self._embedders.embedder(kb.settings.model)

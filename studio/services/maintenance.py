@@ -6,7 +6,6 @@ import asyncio
 import logging
 import shutil
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 from studio.config import Config
@@ -15,7 +14,7 @@ from studio.embedding.models import ModelCatalog
 from studio.errors import Conflict, StudioError
 from studio.index.gc import GcReport, Kept, collect, plan, text_key
 from studio.index.generations import GenerationStore, Snapshot, tag_of
-from studio.index.lexical import LexicalWriter
+from studio.index.lexical import LexicalReader, LexicalWriter
 from studio.index.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -216,8 +215,7 @@ class MaintenanceService:
     async def _bases(self, kb: str | None) -> list[KnowledgeBase]:
         if kb is not None:
             return [await self._stores.knowledge_base(kb)]
-        bases = await self._stores.thread.run(self._stores.catalog.knowledge_bases)
-        return [replace(base) for base in bases]
+        return await self._stores.thread.run(self._stores.catalog.knowledge_bases)
 
 
 def _orphans(folder: Path, known: set[str]) -> list[Path]:
@@ -225,8 +223,6 @@ def _orphans(folder: Path, known: set[str]) -> list[Path]:
 
 
 def _keyword_ids(directory: Path, language: str) -> set[str] | None:
-    from studio.index.lexical import LexicalReader
-
     try:
         return set(LexicalReader(directory, language).chunk_ids())
     except StudioError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,6 +69,8 @@ _KEEP_OLD_ON = frozenset(
     }
 )  # fmt: skip
 """Failures that say nothing about the file's content: what was indexed of it before stays."""
+
+_NOTHING: Vectors = np.empty((0, 0), np.float32)
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +143,8 @@ class Pipeline:
 
     # ------------------------------------------------------------ reading
 
-    async def _read_all(self, waiting: object) -> None:
-        for source in waiting:  # type: ignore[attr-defined]
+    async def _read_all(self, waiting: Iterator[Source]) -> None:
+        for source in waiting:
             try:
                 await self._read(source)
             except DocumentFault as fault:
@@ -243,7 +245,7 @@ class Pipeline:
             return await self._vectors(batch)
         except (ModelFault, WorkerDied, InvariantViolated) as error:
             log.warning("a batch of %d documents' chunks could not be embedded: %s", len(batch), error)
-            return np.empty((0, 0), np.float32), -1
+            return _NOTHING, -1
 
     async def _vectors(self, batch: Sequence[_Piece]) -> tuple[Vectors, int]:
         """Vectors of all chunks of a batch in order, and how many texts were embedded for them."""
@@ -252,16 +254,16 @@ class Pipeline:
             for chunk in piece.chunks:
                 if chunk.content_hash not in piece.reuse:
                     wanted.setdefault(chunk.content_hash, chunk.content)
-        embedder = self._needed_embedder()
-        fresh = await embedder.embed(list(wanted.values()))
+        if not any(piece.chunks for piece in batch):
+            return _NOTHING, 0
+        fresh = await self._needed_embedder().embed(list(wanted.values())) if wanted else _NOTHING
         place = {content_hash: row for row, content_hash in enumerate(wanted)}
         rows = [
             piece.reuse[chunk.content_hash] if chunk.content_hash in piece.reuse else fresh[place[chunk.content_hash]]
             for piece in batch
             for chunk in piece.chunks
         ]
-        vectors = np.stack(rows) if rows else np.empty((0, embedder.model.dimension), np.float32)
-        return vectors, len(wanted)
+        return np.stack(rows), len(wanted)
 
     def _needed_embedder(self) -> Embedder:
         if self._embedder is None:
@@ -286,7 +288,7 @@ class Pipeline:
                         raise
                     code = FailureCode.CRASHED if isinstance(error, WorkerDied) else FailureCode.BAD_VECTOR
                     self._broken[piece.identity] = DocumentFault(code, error.full_message)
-                    vectors, embedded = np.empty((0, 0), np.float32), 0
+                    vectors, embedded = _NOTHING, 0
                     piece.chunks = ()
                 await self._write_pieces([piece], vectors, embedded)
 
@@ -339,7 +341,7 @@ class Pipeline:
         old = {key_of(record): record for record in source.old if record.status is DocumentStatus.INDEXED}
         self._maybe_dead.update(record.document_id for record in old.values())
         if source.fault is not None:
-            await self._fail(source, source.fault, list(old.values()))
+            self._fail(source, source.fault, list(old.values()))
             return
         await self._add_records(source)
         for key, identity in source.emitted.items():
@@ -357,19 +359,17 @@ class Pipeline:
             self._report(source, source.partial)
             await self._build.add_record(failed_record(source, source.partial))
 
-    async def _fail(self, source: Source, fault: DocumentFault, old: Sequence[DocumentRecord]) -> None:
+    def _fail(self, source: Source, fault: DocumentFault, old: Sequence[DocumentRecord]) -> None:
         self._references.subtract(source.counted)
         source.records = []
         self._maybe_dead.update(source.emitted.values())
         self._report(source, fault)
         if old and fault.code in _KEEP_OLD_ON and source.store_texts:
-            for record in old:
-                self._references[record.document_id] += 1
-                await self._build.add_record(record)
+            source.kept = old
+            self._references.update(record.document_id for record in old)
             self.outcome.unchanged += len(old)
-            source.fault = None
-            return
-        self.outcome.removed += len(old)
+        else:
+            self.outcome.removed += len(old)
 
     def _report(self, source: Source, fault: DocumentFault) -> None:
         self.outcome.failures.append(FileFailure(str(source.path), fault.code, fault.full_message))
@@ -383,7 +383,8 @@ class Pipeline:
         await self._build.tables.delete_paths(str(source.path) for source in failed if source.records_written)
         for source in failed:
             assert source.fault is not None
-            await self._build.add_record(failed_record(source, source.fault))
+            for record in source.kept or [failed_record(source, source.fault)]:
+                await self._build.add_record(record)
         self._maybe_dead.update(record.document_id for record in removed)
         self.outcome.removed += sum(record.status is DocumentStatus.INDEXED for record in removed)
         self.outcome.new_failures += sum(record.status is DocumentStatus.FAILED for record in removed)

@@ -97,7 +97,7 @@ async def plan_ingest(
     A file of the same size and time costs nothing, one of the same size and another time is hashed.
     """
     plan = Plan(list(existing), failures=list(found.failures))
-    by_path = await asyncio.to_thread(_by_path, plan.existing)
+    by_path = await asyncio.to_thread(rows_by_path, plan.existing)
     for first in range(0, len(found.files), FILES_PER_TURN):
         tracker.expect(file.path for file in found.files[first : first + FILES_PER_TURN])
         await asyncio.sleep(0)
@@ -113,7 +113,8 @@ async def plan_ingest(
     return plan
 
 
-def _by_path(records: Sequence[DocumentRecord]) -> dict[str, list[DocumentRecord]]:
+def rows_by_path(records: Sequence[DocumentRecord]) -> dict[str, list[DocumentRecord]]:
+    """Records grouped by source path."""
     by_path: dict[str, list[DocumentRecord]] = defaultdict(list)
     for record in records:
         by_path[record.source_path].append(record)

@@ -26,6 +26,8 @@ class Source:
     store_texts: bool = True
     fault: DocumentFault | None = None
     """Why the file as a whole cannot be indexed."""
+    kept: Sequence[DocumentRecord] = ()
+    """What stays of it all the same: the rows of before, when the fault says nothing about the content."""
     partial: DocumentFault | None = None
     """Why some rows of a tabular file are missing; the others are indexed."""
     records: list[DocumentRecord] = field(default_factory=list)

@@ -1,9 +1,9 @@
-"""A worker for tests: echoes frames, or misbehaves as its argument says."""
+"""A worker for tests: echoes frames, or misbehaves as a frame says."""
 
 from __future__ import annotations
 
 import os
-import sys
+import time
 
 from studio.workers import HEADER, Channel
 
@@ -22,9 +22,8 @@ def main() -> None:
         if body == b"lie":
             os.write(channel._writer.fileno(), HEADER.pack(1, 1, 0xFFFF_FFFF))
             continue
-        if body == b"stay" or (len(sys.argv) > 1 and sys.argv[1] == "deaf"):
-            while True:
-                sys.stdin.read() or os.read(0, 1) or __import__("time").sleep(60)
+        while body == b"stay":  # deaf to the closing of the pipe
+            time.sleep(60)
         channel.send(kind, request, body, b"!")
 
 

@@ -156,6 +156,32 @@ async def test_rows_written_before_a_crash_are_taken_back(bench: Bench, folder: 
     assert await bench.statuses() == {"rows.jsonl": DocumentStatus.FAILED, "other.jsonl": DocumentStatus.INDEXED}
 
 
+async def test_a_crash_in_a_changed_table_keeps_its_rows_of_before(bench: Bench, folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(pipeline, "RECORDS_HELD_PER_FILE", 10)
+    table = folder / "rows.jsonl"
+
+    def put(word: str) -> None:
+        table.write_text("".join(f'{{"_id": "r{n}", "text": "{word} number {n}"}}\n' for n in range(30)))
+
+    put("row")
+    await bench.ingest.ingest("Toy", [folder])
+    put("changed row")
+    parse = bench.ingest._parser.parse
+
+    async def crash_at_the_end(path: Path) -> AsyncIterator[ParsedDocument]:
+        async for parsed in parse(path):
+            yield parsed
+        raise DocumentFault(FailureCode.CRASHED, "The process that read this file ended.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.ingest._parser, "parse", crash_at_the_end)
+        report = await bench.ingest.ingest("Toy", [folder])
+    assert ([item.error for item in report.failed], report.unchanged) == (["crashed"], 30)
+    assert await bench.sound() == {f"row number {n}" for n in range(30)}
+    assert (await bench.ingest.ingest("Toy", [folder])).updated == 30
+    assert await bench.sound() == {f"changed row number {n}" for n in range(30)}
+
+
 async def test_a_worker_that_dies_for_good_fails_the_job_not_the_store(
     bench: Bench, folder: Path, write: Write
 ) -> None:
