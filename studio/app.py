@@ -17,7 +17,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication, QMessageBox
 
 from studio.bootstrap import open_services
-from studio.concurrency import keep_gui_responsive
+from studio.concurrency import TaskOwner, keep_gui_responsive
 from studio.errors import StudioError, storage_fault
 from studio.paths import DataPaths, resources_dir
 from studio.ui.event_loop import StudioEventLoop
@@ -81,6 +81,7 @@ def run_demo_screenshots(data_dir: Path, kb_name: str, query: str, output: Path)
 async def _run(application: QApplication, data_dir: Path | None, instance: SingleInstance, *, sample: bool) -> None:
     """Services open first and close last; the view-models and the window live inside."""
     closing = asyncio.Event()
+    background = TaskOwner("background")
     async with open_services(data_dir) as services:
         theme = Theme(application, resources_dir())
         theme.apply(ThemeChoice(str(services.config.get("theme"))))
@@ -100,9 +101,11 @@ async def _run(application: QApplication, data_dir: Path | None, instance: Singl
         with _closing_on_signals(closing):
             window.show()
             try:
+                background.start(services.maintenance.collect_regularly(), name="collect")
                 await closing.wait()
             finally:
                 window.hide()
+                await background.close()
                 await workspace.close()
                 window.deleteLater()
                 await asyncio.sleep(0)

@@ -33,6 +33,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("parse_time_limit_s", 60, "seconds a file may take to parse", minimum=1),
     Setting("parse_memory_limit_mib", 1024, "memory a file may take to parse, in MiB", minimum=64),
     Setting("keep_generations", 3, "archived generations kept for rollback", minimum=0),
+    Setting("keep_min_age_hours", 0, "hours an archived generation is kept in any case", minimum=0),
+    Setting("keep_max_mib", 0, "what archived generations may add to the disk, in MiB; 0: no limit", minimum=0),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 

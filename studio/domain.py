@@ -41,8 +41,22 @@ class KbSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """Which archived generations stay: at most `keep_archived`, the newest, and of them no more than
+    `max_archived_mib` together (0: no limit); none goes before it has been archived for `min_age_hours`.
+    """
+
+    keep_archived: int = 3
+    min_age_hours: float = 0.0
+    max_archived_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class KnowledgeBase:
-    """A named collection. `active_generation` is None until the first promotion."""
+    """A named collection. `active_generation` is None until the first promotion.
+
+    `retention` is None where the program's defaults apply.
+    """
 
     id: str
     name: str
@@ -52,6 +66,7 @@ class KnowledgeBase:
     chunks: int = 0
     size_bytes: int = 0
     created_ms: int = 0
+    retention: Retention | None = None
 
 
 class GenerationState(StrEnum):
@@ -77,7 +92,11 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """An immutable, complete, searchable state of a knowledge base."""
+    """An immutable, complete, searchable state of a knowledge base.
+
+    `size_bytes` is everything it reads, `own_bytes` the part of it that its build wrote. `rows_version` and
+    `lexical_version` are the schemas of its two indexes. `held` says why the gate keeps it from being promoted.
+    """
 
     kb_id: str
     number: int
@@ -91,10 +110,34 @@ class Generation:
     documents: int
     chunks: int
     size_bytes: int
+    own_bytes: int
+    rows_version: int
+    lexical_version: int
     created_ms: int
+    ready_ms: int | None
     promoted_ms: int | None
+    archived_ms: int | None
     note: str
+    held: str
     error: str
+
+    @property
+    def shared_bytes(self) -> int:
+        """What it took over from its parent without writing it again."""
+        return self.size_bytes - self.own_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedQuery:
+    """A query whose first `top` documents must hold every one of `must_find`, or no generation is promoted.
+
+    A document is named by its id, its external id, its path, or its file name.
+    """
+
+    id: int
+    query: str
+    must_find: tuple[str, ...]
+    top: int
 
 
 # ---------------------------------------------------------------- documents and chunks
@@ -379,7 +422,10 @@ class IngestOptions:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What a job did. `generation` is None when nothing changed and none was built."""
+    """What a job did. `generation` is None when nothing changed and none was built.
+
+    `held` says why the generation was built and not promoted, "" if it was or was not meant to be.
+    """
 
     job_id: str
     kb_id: str
@@ -395,6 +441,7 @@ class IngestReport:
     reused: int
     seconds: float
     chunks_per_second: float
+    held: str = ""
 
 
 ProgressSink = Callable[[IngestProgress], None]

@@ -23,6 +23,7 @@ POINTS = (
     "seal.tables",
     "seal.flushed",
     "seal.ready",
+    "promote.committing",
     "promote.done",
     "collect.marked",
     "collect.directory",

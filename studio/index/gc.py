@@ -1,7 +1,7 @@
 """Collecting what no generation needs: old generations, their table versions, texts nothing refers to.
 
-Only archived and failed generations that nobody leases are collected. A deletion that fails is reported
-and tried again next time; it stops neither the rest nor a promotion.
+Only generations that were archived, failed or passed over, and that nobody leases, are collected. A deletion that
+fails is reported and tried again next time; it stops neither the rest nor a promotion.
 """
 
 from __future__ import annotations
@@ -16,22 +16,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from studio.concurrency import Executor
-from studio.domain import Generation, GenerationState
-from studio.errors import StudioError
+from studio.domain import Generation, GenerationState, Retention
+from studio.errors import StudioError, storage_fault
 from studio.failpoints import reach
 from studio.index.catalog import Catalog
+from studio.index.database import now_ms
+from studio.index.durable import disk_usage
+from studio.index.footprint import files_of
 from studio.index.generations import GenerationStore, tag_of
 from studio.index.locks import try_lock
+from studio.index.reading import READABLE
+from studio.index.vectors import DOCUMENTS_TABLE
 
 log = logging.getLogger(__name__)
 
-_NEEDS_TEXTS = (GenerationState.ACTIVE, GenerationState.ARCHIVED, GenerationState.READY)
+_MS_PER_HOUR = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A generation that stays, and why."""
 
+    kb: str
     generation: int
     why: str
 
@@ -45,61 +51,106 @@ class GcReport:
     freed_bytes: int = 0
     errors: list[str] = field(default_factory=list)
 
+    def add(self, other: GcReport) -> None:
+        """Add what happened in another knowledge base."""
+        self.deleted += other.deleted
+        self.kept += other.kept
+        self.freed_bytes += other.freed_bytes
+        self.errors += other.errors
 
-def plan(generations: Sequence[Generation], keep_archived: int) -> tuple[list[Generation], list[Kept]]:
-    """Which generations may go under the policy, and which stay. Leases are looked at later."""
-    doomed, kept, archived = [], [], 0
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which generations may go under a policy, and why the others stay. Leases are looked at later."""
+
+    doomed: list[Generation]
+    kept: list[tuple[Generation, str]]
+
+
+def plan(generations: Sequence[Generation], retention: Retention, at_ms: int) -> Plan:
+    """Apply a policy at a time (ms since the epoch)."""
+    active = max((item.number for item in generations if item.state is GenerationState.ACTIVE), default=0)
+    result = Plan([], [])
+    archived, archived_bytes, limit = 0, 0, retention.max_archived_mib << 20
     for item in sorted(generations, key=lambda generation: generation.number, reverse=True):
         if item.state in (GenerationState.FAILED, GenerationState.MARKED_FOR_DELETION):
-            doomed.append(item)
-        elif item.state is GenerationState.ARCHIVED:
-            archived += 1
-            if archived > keep_archived:
-                doomed.append(item)
-            else:
-                kept.append(Kept(item.number, f"one of the last {keep_archived} kept for rollback"))
+            result.doomed.append(item)
+            continue
+        passed_over = item.state is GenerationState.READY and item.number < active
+        if item.state is not GenerationState.ARCHIVED and not passed_over:
+            result.kept.append((item, str(item.state)))
+            continue
+        archived += 1
+        archived_bytes += item.own_bytes
+        since_ms = item.archived_ms or item.ready_ms or item.created_ms
+        if at_ms - since_ms < retention.min_age_hours * _MS_PER_HOUR:
+            result.kept.append((item, f"younger than {retention.min_age_hours:g} hours"))
+        elif archived > retention.keep_archived or 0 < limit < archived_bytes:
+            result.doomed.append(item)
         else:
-            kept.append(Kept(item.number, str(item.state)))
-    return doomed, kept
+            result.kept.append((item, f"one of the last {retention.keep_archived} kept for rollback"))
+    return result
 
 
 async def collect(
-    store: GenerationStore, catalog: Catalog, thread: Executor, *, keep_archived: int, dry_run: bool
+    store: GenerationStore, catalog: Catalog, thread: Executor, *, retention: Retention, dry_run: bool
 ) -> GcReport:
     """Collect one knowledge base. The report names what was deleted, kept (with the reason) and failed."""
     report = GcReport()
     kb = await thread.run(catalog.knowledge_base, store.kb_id)
-    generations = await thread.run(catalog.generations, store.kb_id)
-    doomed, report.kept = plan(generations, keep_archived)
-    for item in doomed:
+    planned = plan(await thread.run(catalog.generations, store.kb_id), retention, now_ms())
+    report.kept += [Kept(kb.name, item.number, why) for item, why in planned.kept]
+    before = await asyncio.to_thread(disk_usage, store.paths.root)
+    remaining = [item for item, _ in planned.kept]
+    for item in planned.doomed:
+        name = f"{kb.name}/{item.number}"
         try:
-            if await _collect_one(store, catalog, thread, item.number, report, dry_run=dry_run):
-                report.deleted.append(f"{kb.name}/{item.number}")
+            if await _collect_one(store, catalog, thread, item.number, dry_run=dry_run):
+                report.deleted.append(name)
+                continue
+            report.kept.append(Kept(kb.name, item.number, "a reader is using it"))
         except StudioError as error:
-            log.warning("generation %s/%d was not collected: %s", kb.name, item.number, error)
+            log.warning("generation %s was not collected: %s", name, error)
             report.errors.append(str(error))
-    if not dry_run:
-        await _sweep(store, catalog, thread, report)
+        remaining.append(item)
+    if dry_run:
+        report.freed_bytes = await _would_free(store, remaining, before)
+        return report
+    await _sweep(store, catalog, thread, report)
+    after = await asyncio.to_thread(disk_usage, store.paths.root)
+    report.freed_bytes = max(0, sum(before.values()) - sum(after.values()))
     return report
 
 
+async def _would_free(store: GenerationStore, remaining: Sequence[Generation], disk: dict[int, int]) -> int:
+    """Bytes of the table, keyword and text files that no remaining generation reads."""
+    needed: set[int] = set()
+    for item in remaining:
+        if item.state in READABLE:
+            needed.update(await files_of(store, item))
+    candidates = await asyncio.to_thread(_collectable_files, store)
+    return sum(size for inode, size in disk.items() if inode in candidates and inode not in needed)
+
+
+def _collectable_files(store: GenerationStore) -> set[int]:
+    tables = [folder for folder in store.paths.vectors.glob("*.lance/*") if folder.name != "_refs"]
+    return set().union(*(disk_usage(root) for root in (*tables, store.paths.lexical, store.paths.texts)))
+
+
 async def _collect_one(
-    store: GenerationStore, catalog: Catalog, thread: Executor, number: int, report: GcReport, *, dry_run: bool
+    store: GenerationStore, catalog: Catalog, thread: Executor, number: int, *, dry_run: bool
 ) -> bool:
+    """Delete a generation; False when a reader has it, or it became active meanwhile."""
     lock = try_lock(store.paths.lease(number), shared=False)
     if lock is None:
-        report.kept.append(Kept(number, "a reader is using it"))
         return False
     with lock:
-        directory = store.paths.lexical_generation(number)
         if dry_run:
-            report.freed_bytes += await asyncio.to_thread(_own_bytes, directory)
             return True
         if not await thread.run(catalog.mark_for_deletion, store.kb_id, number):
             return False
         reach("collect.marked")
-        report.freed_bytes += await asyncio.to_thread(_own_bytes, directory)
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        await asyncio.to_thread(_remove_tree, store.paths.lexical_generation(number))
         reach("collect.directory")
         await store.vectors.drop_tag(tag_of(number))
         reach("collect.tag")
@@ -111,7 +162,7 @@ async def _collect_one(
 
 
 async def _sweep(store: GenerationStore, catalog: Catalog, thread: Executor, report: GcReport) -> None:
-    """Remove table versions, texts and directories that no generation refers to.
+    """Remove table versions, texts, directories and lease files that no generation refers to.
 
     Needs the writer lock: a build in progress owns files that nothing refers to yet.
     """
@@ -122,19 +173,16 @@ async def _sweep(store: GenerationStore, catalog: Catalog, thread: Executor, rep
         try:
             await store.recover()
             generations = await thread.run(catalog.generations, store.kb_id)
-            known = {item.number for item in generations}
-            tables = {item.chunks_table for item in generations} | {"documents"}
-            for tag in set().union(*(await store.vectors.tags()).values()) - {tag_of(number) for number in known}:
+            known = {tag_of(item.number) for item in generations}
+            tables = {item.chunks_table for item in generations} | {DOCUMENTS_TABLE}
+            for tag in set().union(*(await store.vectors.tags()).values()) - known:
                 await store.vectors.drop_tag(tag)
-            report.freed_bytes += await store.vectors.clean_up(tables, remove_orphans=True)
+            await store.vectors.clean_up(tables, remove_orphans=True)
             reach("collect.swept")
-            report.freed_bytes += await asyncio.to_thread(
-                _remove_except, store.paths.lexical, {tag_of(number) for number in known}
-            )
-            readable = [item for item in generations if item.state in _NEEDS_TEXTS]
-            report.freed_bytes += await asyncio.to_thread(
-                _remove_except, store.paths.texts, await referenced_texts(store, readable)
-            )
+            for folder in (store.paths.lexical, store.paths.leases):
+                await asyncio.to_thread(remove_except, folder, known)
+            readable = [item for item in generations if item.state in READABLE]
+            await asyncio.to_thread(remove_except, store.paths.texts, await referenced_texts(store, readable))
         except StudioError as error:
             log.warning("the sweep of %s stopped: %s", store.kb_id, error)
             report.errors.append(str(error))
@@ -146,40 +194,30 @@ async def referenced_texts(store: GenerationStore, generations: Iterable[Generat
     for item in generations:
         reader = await store.vectors.reader(item.chunks_table, item.chunks_version, item.documents_version)
         try:
-            names |= {text_key(record.sha256, record.kind) for record in await reader.documents() if record.sha256}
+            names |= await reader.text_keys()
         finally:
             reader.close()
     return names
 
 
-def text_key(sha256: str, kind: str) -> str:
-    """Name of the file that holds a source file's extracted texts."""
-    return f"{sha256}.{kind}"
+def _remove_tree(directory: Path) -> None:
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise storage_fault(error, "deleting an old generation", directory) from error
 
 
-def _own_bytes(directory: Path) -> int:
-    """Bytes that deleting `directory` frees: files with other hard links stay on disk."""
-    total = 0
-    for path in directory.rglob("*"):
-        with suppress(OSError):
-            status = path.stat()
-            if path.is_file() and status.st_nlink == 1:
-                total += status.st_size
-    return total
-
-
-def _remove_except(directory: Path, keep: set[str]) -> int:
-    freed = 0
+def remove_except(directory: Path, keep: set[str]) -> None:
+    """Delete everything in a directory but these names; what cannot be deleted stays for the next time."""
     if not directory.is_dir():
-        return 0
+        return
     for path in directory.iterdir():
         if path.name in keep:
             continue
         with suppress(OSError):
             if path.is_dir():
-                freed += _own_bytes(path)
                 shutil.rmtree(path)
             else:
-                freed += path.stat().st_size
                 os.unlink(path)  # noqa: PTH108
-    return freed

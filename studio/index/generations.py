@@ -1,4 +1,4 @@
-"""Generations of one knowledge base: build, seal, promote, read under a lease.
+"""Generations of one knowledge base: begin, build, seal, discard.
 
 How the guarantees come about:
   - `begin` registers the generation in the catalog before its first file exists, then puts the heads of the
@@ -6,25 +6,21 @@ How the guarantees come about:
   - `seal` commits both sides, compares their row counts, tags the Lance versions and flushes every file
     touched since `begin`; only then the catalog says `ready`.
   - `promote` is one catalog transaction.
-  - `acquire` takes the lease first and re-checks the state second, so the collector (which takes the same
-    lock exclusively before it marks) can never slip in between.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import shutil
-import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
-from studio.concurrency import Executor, run_to_end
+from studio.concurrency import run_to_end
 from studio.domain import (
     Chunk,
     DocumentRecord,
@@ -34,13 +30,15 @@ from studio.domain import (
     ModelIdentity,
     Vectors,
 )
-from studio.errors import Busy, InvariantViolated, NotFound, StudioError, storage_fault
+from studio.errors import Busy, InvariantViolated, StudioError
 from studio.failpoints import reach
-from studio.index.catalog import Catalog
-from studio.index.lexical import LexicalReader, LexicalWriter
-from studio.index.locks import FileLock, try_lock
-from studio.index.vectors import TableReader, TableWriter, VectorDatabase
-from studio.paths import KbPaths
+from studio.index.durable import flush_tree
+from studio.index.footprint import files_of
+from studio.index.lexical import LEXICAL_VERSION, LexicalReader, LexicalWriter
+from studio.index.locks import FileLock, create_lock_file, try_lock
+from studio.index.reading import GenerationReader, refuse_newer
+from studio.index.rows import ROWS_VERSION
+from studio.index.vectors import TableWriter
 
 MERGE_EVERY = 4
 """Delta indexes are merged and fragments joined in every fourth build: query time stays flat at a
@@ -48,7 +46,6 @@ hundredth of the writing that merging every time costs (16 generations: p50 3.1 
 
 CHUNKS_PER_WRITE = 4096
 DOCUMENTS_PER_WRITE = 2048
-_READABLE = (GenerationState.ACTIVE, GenerationState.ARCHIVED, GenerationState.READY)
 
 log = logging.getLogger(__name__)
 
@@ -58,109 +55,8 @@ def tag_of(number: int) -> str:
     return f"g{number}"
 
 
-class Snapshot:
-    """One generation, open and leased. `close` when done; until then nothing of it is collected."""
-
-    def __init__(self, generation: Generation, tables: TableReader, lexical: LexicalReader, lease: FileLock) -> None:
-        self.generation = generation
-        self.tables = tables
-        self.lexical = lexical
-        self._lease = lease
-
-    def close(self) -> None:
-        """Let go of the tables and the lease."""
-        self.tables.close()
-        self._lease.release()
-
-
-class GenerationStore:
-    """All generations of one knowledge base, as this process sees them."""
-
-    def __init__(self, kb_id: str, paths: KbPaths, catalog: Catalog, catalog_thread: Executor) -> None:
-        self.kb_id = kb_id
-        self.paths = paths
-        self.vectors = VectorDatabase(paths.vectors)
-        self._catalog = catalog
-        self._thread = catalog_thread
-        self._cached: Snapshot | None = None
-        self._uses: dict[Snapshot, int] = {}
-
-    # ------------------------------------------------------------ reading
-
-    @asynccontextmanager
-    async def reading(self, number: int | None = None) -> AsyncIterator[Snapshot]:
-        """The active generation (or `number`), pinned while the block runs.
-
-        The active generation stays open between calls. Raises NotFound when there is none.
-        """
-        kb = await self._thread.run(self._catalog.knowledge_base, self.kb_id)
-        wanted = number if number is not None else kb.active_generation
-        if wanted is None:
-            raise NotFound(f"“{kb.name}” is empty.", way_out="Ingest some documents first.")
-        snapshot = self._cached
-        if snapshot is None or snapshot.generation.number != wanted:
-            snapshot = await self._acquire(wanted, follow_active=number is None)
-            if number is None:
-                self._retire(self._cached)
-                self._cached = snapshot
-        self._uses[snapshot] = self._uses.get(snapshot, 0) + 1
-        try:
-            yield snapshot
-        finally:
-            self._uses[snapshot] -= 1
-            if snapshot is not self._cached and self._uses[snapshot] == 0:
-                del self._uses[snapshot]
-                snapshot.close()
-
-    async def _acquire(self, number: int, *, follow_active: bool) -> Snapshot:
-        generation, lease = await self._lease(number, follow_active=follow_active)
-        try:
-            lexical = await asyncio.to_thread(
-                LexicalReader, self.paths.lexical_generation(generation.number), generation.settings.language
-            )
-            tables = await self.vectors.reader(
-                generation.chunks_table, generation.chunks_version, generation.documents_version
-            )
-            return Snapshot(generation, tables, lexical, lease)
-        except BaseException:
-            lease.release()
-            raise
-
-    async def _lease(self, number: int, *, follow_active: bool) -> tuple[Generation, FileLock]:
-        while True:
-            await self._thread.run(self._catalog.generation, self.kb_id, number)  # no lock file for what never was
-            # Not in a thread: a lock taken there while this task is cancelled would belong to nobody.
-            lease = try_lock(self.paths.lease(number), shared=True)
-            try:
-                generation = await self._thread.run(self._catalog.generation, self.kb_id, number)
-                if lease is not None and generation.state in _READABLE:
-                    kept, lease = lease, None
-                    return generation, kept
-            finally:
-                if lease is not None:
-                    lease.release()
-            if not follow_active:
-                raise NotFound(f"Generation {number} is {generation.state} and cannot be read.")
-            await asyncio.sleep(0.005)  # the collector holds it: it was active a moment ago, another one is now
-            number = (await self._thread.run(self._catalog.knowledge_base, self.kb_id)).active_generation or number
-
-    def _retire(self, snapshot: Snapshot | None) -> None:
-        """Close a snapshot that is no longer cached, at once or when its last reader leaves."""
-        if snapshot is not None and self._uses.get(snapshot, 0) == 0:
-            self._uses.pop(snapshot, None)
-            snapshot.close()
-
-    def release(self) -> None:
-        """Let go of the generation kept open; readers in flight finish on it."""
-        cached, self._cached = self._cached, None
-        self._retire(cached)
-
-    def close(self) -> None:
-        """Let go of everything."""
-        self.release()
-        self.vectors.close()
-
-    # ------------------------------------------------------------ writing
+class GenerationStore(GenerationReader):
+    """All generations of one knowledge base: what `GenerationReader` reads, and building new ones."""
 
     async def lock_for_writing(self, name: str) -> FileLock:
         """The one writer's lock. Raises Busy when another process or job holds it."""
@@ -180,6 +76,8 @@ class GenerationStore:
         generations = await self._thread.run(self._catalog.generations, self.kb_id)
         parent = next((item for item in generations if item.state is GenerationState.ACTIVE), None)
         base = None if from_scratch else parent
+        if base is not None:
+            refuse_newer(base)
         generation = await self._thread.run(
             self._catalog.begin_generation,
             self.kb_id,
@@ -188,6 +86,8 @@ class GenerationStore:
             model=model,
             table=_table_for(model, generations),
             note=note,
+            rows_version=ROWS_VERSION,
+            lexical_version=LEXICAL_VERSION,
         )
         reach("begin.registered")
         started = time.time()
@@ -228,9 +128,11 @@ class GenerationStore:
                 f"Generation {number} has {chunks} vectors but {reader.chunks} keyword entries and was not promoted."
             )
         del reader
+        await asyncio.to_thread(create_lock_file, self.paths.lease(number))
         await asyncio.to_thread(flush_tree, (self.paths.vectors, self.paths.lexical, self.paths.texts), build.started_s)
         reach("seal.flushed")
-        size = await asyncio.to_thread(_size_bytes, (self.paths.vectors, directory, self.paths.texts))
+        complete = replace(build.generation, chunks_version=chunks_version, documents_version=documents_version)
+        size, own = await self._sizes(complete)
         ready = await self._thread.run(
             self._catalog.mark_ready,
             self.kb_id,
@@ -240,9 +142,19 @@ class GenerationStore:
             documents=documents,
             chunks=chunks,
             size_bytes=size,
+            own_bytes=own,
         )
         reach("seal.ready")
         return ready
+
+    async def _sizes(self, generation: Generation) -> tuple[int, int]:
+        """(bytes a generation reads, those of them that its parent does not)."""
+        files = await files_of(self, generation)
+        before: Mapping[int, int] = {}
+        if generation.parent is not None:
+            parent = await self._thread.run(self._catalog.generation, self.kb_id, generation.parent)
+            before = await files_of(self, parent)
+        return sum(files.values()), sum(size for name, size in files.items() if name not in before)
 
     async def discard(self, number: int, error: str, lexical: LexicalWriter | None = None) -> None:
         """Mark a build as failed and remove what it left; its table rows go with the next `begin`.
@@ -343,44 +255,3 @@ def _table_for(model: ModelIdentity, generations: Sequence[Generation]) -> str:
         if generation.model is not None and generation.model.sha256 == model.sha256:
             return generation.chunks_table
     return "chunks" if not generations else f"chunks_{model.sha256[:8]}"
-
-
-def flush_tree(roots: Sequence[Path], since_s: float) -> None:
-    """fsync every file and directory below `roots` touched since `since_s` (seconds since the epoch).
-
-    Neither Lance nor hard links flush by themselves; without this a power cut could lose a promoted
-    generation. One second of slack covers coarse file times. Raises StorageFault.
-    """
-    since_s -= 1.0
-    try:
-        for root in roots:
-            for directory, _, files in os.walk(root):
-                for name in files:
-                    path = Path(directory, name)
-                    with suppress(FileNotFoundError):
-                        if path.stat().st_mtime >= since_s:
-                            _fsync(path)
-                if Path(directory).stat().st_mtime >= since_s:
-                    _fsync(Path(directory))
-    except OSError as error:
-        raise storage_fault(error, "flushing the index to disk") from error
-
-
-def _fsync(path: Path) -> None:
-    if sys.platform == "win32" and path.is_dir():
-        return  # Windows has no handle for directories; NTFS journals their entries
-    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _size_bytes(roots: Sequence[Path]) -> int:
-    total = 0
-    for root in roots:
-        for path in root.rglob("*"):
-            with suppress(FileNotFoundError):
-                if path.is_file():
-                    total += path.stat().st_size
-    return total

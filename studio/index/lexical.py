@@ -24,6 +24,9 @@ from typing import Any
 from studio.domain import Candidate, Chunk
 from studio.errors import StorageFault, StudioError, storage_fault
 
+LEXICAL_VERSION = 1
+"""Schema of the index and the analysis that made its terms; a program reads its own version and older ones."""
+
 WRITER_HEAP_BYTES = 48 << 20
 LANGUAGES = {
     "ar": "arabic", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish", "fi": "finnish",

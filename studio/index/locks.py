@@ -36,6 +36,15 @@ class FileLock:
         self.release()
 
 
+def create_lock_file(path: Path) -> None:
+    """Make the file to lock, so that a reader later needs no permission and no space for it. Raises StorageFault."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise storage_fault(error, "making a lock file", path) from error
+
+
 def try_lock(path: Path, *, shared: bool) -> FileLock | None:
     """Lock `path` (created when missing) without waiting; None when somebody else's lock is in the way.
 

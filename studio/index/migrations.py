@@ -48,7 +48,28 @@ CREATE TABLE job (
 CREATE INDEX job_by_kb ON job (kb_id, created_ms);
 """
 
-STEPS: tuple[str, ...] = (_V1,)
+_V2 = """
+ALTER TABLE kb ADD COLUMN retention TEXT;
+ALTER TABLE kb ADD COLUMN importing INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE generation ADD COLUMN own_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE generation ADD COLUMN rows_version INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE generation ADD COLUMN lexical_version INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE generation ADD COLUMN ready_ms INTEGER;
+ALTER TABLE generation ADD COLUMN archived_ms INTEGER;
+ALTER TABLE generation ADD COLUMN held TEXT NOT NULL DEFAULT '';
+UPDATE generation SET archived_ms = coalesce(promoted_ms, created_ms) WHERE state = 'archived';
+UPDATE generation SET own_bytes = size_bytes;
+CREATE TABLE pinned_query (
+    id INTEGER PRIMARY KEY,
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    query TEXT NOT NULL,
+    must_find TEXT NOT NULL,
+    top INTEGER NOT NULL
+) STRICT;
+CREATE INDEX pinned_query_by_kb ON pinned_query (kb_id);
+"""
+
+STEPS: tuple[str, ...] = (_V1, _V2)
 SCHEMA_VERSION = len(STEPS)
 
 

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from studio.domain import Chunk, DocumentRecord, DocumentStatus, PageCounts, Vectors
-from studio.index.catalog import now_ms
+from studio.index.database import now_ms
+
+ROWS_VERSION = 1
+"""Schema of the two tables; a program reads its own version and older ones."""
 
 CHUNK_COLUMNS = (
     "chunk_id", "document_id", "kb_id", "content", "embedding", "metadata", "content_hash", "page_number",
@@ -133,6 +136,17 @@ def document_rows(records: Sequence[DocumentRecord]) -> Any:
         for record in records
     ]
     return pa.Table.from_pylist(rows, schema=document_schema())
+
+
+def text_key(sha256: str, kind: str) -> str:
+    """Name of the file that holds a source file's extracted texts."""
+    return f"{sha256}.{kind}"
+
+
+def text_keys_of(rows: Any) -> set[str]:
+    """Names of the stored texts of a documents table's `sha256` and `kind` columns; failed documents have none."""
+    pairs = set(zip(rows["sha256"].to_pylist(), rows["kind"].to_pylist(), strict=True))
+    return {text_key(sha256, kind) for sha256, kind in pairs if sha256}
 
 
 def records_of(rows: Any) -> list[DocumentRecord]:

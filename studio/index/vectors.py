@@ -1,6 +1,6 @@
 """The vector side: LanceDB tables of chunks and documents, one database per knowledge base.
 
-The only importer of `lancedb` and `lance`. Both tables are append-mostly; a generation is a pair of table
+With `upkeep` the only importer of `lancedb` and `lance`. Both tables are append-mostly; a generation is a pair of table
 versions held by tags of the same name. Lance never flushes to disk by itself and keeps no file open
 between queries, so writers flush (`generations`) and readers hold leases.
 
@@ -14,7 +14,6 @@ import contextlib
 import errno
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +37,15 @@ from studio.index.rows import (
     document_schema,
     matrix_of,
     records_of,
+    text_keys_of,
 )
+from studio.index.upkeep import clean_up_versions, files_of_version, index_scalars, maintain
 
 INDEX_CACHE_BYTES = 64 << 20
 METADATA_CACHE_BYTES = 32 << 20
 """Lance's own caches default to 6 GB and 1 GB, which a laptop does not have."""
 
 DOCUMENTS_TABLE = "documents"
-_ROWS_PER_FRAGMENT = 20_000
-_FRAGMENTS_BEFORE_COMPACTION = 24
 _IDS_PER_PREDICATE = 500
 
 
@@ -126,29 +125,25 @@ class VectorDatabase:
                 if tag in tags:
                     await (await db.open_table(name)).tags.delete(tag)
 
-    async def clean_up(self, keep_tables: set[str], *, remove_orphans: bool) -> int:
-        """Delete versions no tag holds, and tables that are not in `keep_tables`. Returns freed bytes.
+    async def clean_up(self, keep_tables: set[str], *, remove_orphans: bool) -> None:
+        """Delete versions no tag holds, and tables that are not in `keep_tables`.
 
         `remove_orphans` also deletes files of commits that never happened; only safe under the
         writer lock.
         """
         db = await self._connection()
-        freed = 0
         with _mapped(self._path):
             for name in await self.table_names():
                 if name not in keep_tables:
-                    freed += await asyncio.to_thread(_tree_bytes, self._path / f"{name}.lance")
                     await db.drop_table(name)
                     continue
-                dataset = await _dataset(await db.open_table(name))
-                stats = await asyncio.to_thread(
-                    dataset.cleanup_old_versions,
-                    older_than=timedelta(0),
-                    error_if_tagged_old_versions=False,
-                    delete_unverified=remove_orphans,
-                )
-                freed += int(stats.bytes_removed)
-        return freed
+                await clean_up_versions(await db.open_table(name), remove_orphans=remove_orphans)
+
+    async def files(self, table: str, version: int) -> list[Path]:
+        """Every file that a version of a table needs."""
+        db = await self._connection()
+        with _mapped(self._path):
+            return await files_of_version(await db.open_table(table), version, self._path / f"{table}.lance")
 
 
 class TableWriter:
@@ -193,8 +188,8 @@ class TableWriter:
         """
         with _mapped(self._path):
             for table, columns in ((self._chunks, ("chunk_id", "document_id")), (self._documents, ("document_id",))):
-                await _index_scalars(table, columns)
-                await _maintain(table, merge=merge)
+                await index_scalars(table, columns)
+                await maintain(table, merge=merge)
             versions = [await table.version() for table in (self._chunks, self._documents)]
             for table, version in zip((self._chunks, self._documents), versions, strict=True):
                 if tag in await table.tags.list():
@@ -283,6 +278,12 @@ class TableReader:
         columns = ("chunk_id", "document_id", "content")
         return await asyncio.to_thread(lambda: list(zip(*(rows[name].to_pylist() for name in columns), strict=True)))
 
+    async def text_keys(self) -> set[str]:
+        """Names of the stored texts that the indexed documents come from."""
+        with _mapped(self._path):
+            rows = await self._documents.query().select(["sha256", "kind"]).to_arrow()
+        return await asyncio.to_thread(text_keys_of, rows)
+
     async def documents(self, document_ids: Sequence[str] | None = None) -> list[DocumentRecord]:
         """Document rows: all of them, or those with these ids (one row per source path)."""
         with _mapped(self._path):
@@ -327,43 +328,6 @@ def _parts(values: Iterable[str]) -> Iterator[str]:
     items = list(dict.fromkeys(values))
     for start in range(0, len(items), _IDS_PER_PREDICATE):
         yield _quoted(items[start : start + _IDS_PER_PREDICATE])
-
-
-async def _index_scalars(table: Any, columns: Sequence[str]) -> None:
-    import lancedb.index
-
-    if await table.count_rows() == 0:
-        return
-    indexed = {column for index in await table.list_indices() for column in index.columns}
-    for column in columns:
-        if column not in indexed:
-            await table.create_index(column, config=lancedb.index.BTree())
-
-
-async def _dataset(table: Any) -> Any:
-    """The table's head as a pylance dataset. `AsyncTable.to_lance` opens it on the calling thread (32 ms)."""
-    uri = await table.uri()
-    lance = await asyncio.to_thread(importlib.import_module, "lance")
-    return await asyncio.to_thread(lance.dataset, uri)
-
-
-async def _maintain(table: Any, *, merge: bool) -> None:
-    # AsyncTable.optimize() would also prune, and raises once a tagged version is older than a week.
-    dataset = await _dataset(table)
-    fragments = len(await asyncio.to_thread(dataset.get_fragments))
-    if fragments > _FRAGMENTS_BEFORE_COMPACTION or (merge and fragments > 1):
-        await asyncio.to_thread(
-            dataset.optimize.compact_files,
-            target_rows_per_fragment=_ROWS_PER_FRAGMENT,
-            materialize_deletions_threshold=0.5,
-        )
-    if await table.list_indices():
-        await asyncio.to_thread(dataset.optimize.optimize_indices, num_indices_to_merge=1000 if merge else 0)
-    await table.checkout_latest()
-
-
-def _tree_bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 @contextlib.contextmanager

@@ -30,9 +30,8 @@ from studio.domain import (
     Vectors,
 )
 from studio.errors import DocumentFault, FailureCode, InvalidRequest, NotFound, StudioError
-from studio.failpoints import reach
-from studio.index.gc import text_key
 from studio.index.generations import Build, GenerationStore
+from studio.index.rows import text_key
 from studio.index.stores import Stores
 from studio.services.pipeline import Pipeline
 from studio.services.plan import Plan, basis_of, hash_or_none, plan_ingest, rows_by_path
@@ -80,7 +79,7 @@ class IngestService:
             base = await self._stores.knowledge_base(base.id)
             arguments = [str(path) for path in paths]
             job = await self._stores.thread.run(
-                self._stores.catalog.create_job, base.id, arguments, {**asdict(options)}
+                self._stores.catalog.jobs.create, base.id, arguments, {**asdict(options)}
             )
             tracker = ProgressTracker(job, base.id, progress)
             report = await self._job(job, tracker, self._ingest(job, base, found, options, tracker))
@@ -89,13 +88,12 @@ class IngestService:
     async def resume(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
         """Run the latest job again that was accepted and never ended. Raises NotFound when there is none."""
         base = await self._stores.knowledge_base(kb)
-        job = await self._stores.thread.run(self._stores.catalog.unfinished_job, base.id)
+        job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
         if job is None:
             raise NotFound(f"“{base.name}” has no unfinished job.")
-        job_id, paths, raw = job
-        raw["include"], raw["exclude"] = tuple(raw["include"]), tuple(raw["exclude"])
-        report = await self.ingest(base.id, [Path(path) for path in paths], IngestOptions(**raw), progress)
-        await self._stores.thread.run(self._stores.catalog.finish_job, job_id, "resumed", generation=report.generation)
+        raw = {**job.options, "include": tuple(job.options["include"]), "exclude": tuple(job.options["exclude"])}
+        report = await self.ingest(base.id, [Path(path) for path in job.paths], IngestOptions(**raw), progress)
+        await self._stores.thread.run(self._stores.catalog.jobs.finish, job.id, "resumed", generation=report.generation)
         return report
 
     async def remove(self, kb: str, documents: Sequence[str]) -> IngestReport:
@@ -116,7 +114,7 @@ class IngestService:
                 if not matches:
                     raise NotFound(f"“{base.name}” has no document “{name}”.", way_out="See: rag-studio documents KB.")
                 plan.removed.extend(record for record in matches if record not in plan.removed)
-            job = await self._stores.thread.run(self._stores.catalog.create_job, base.id, list(documents), {})
+            job = await self._stores.thread.run(self._stores.catalog.jobs.create, base.id, list(documents), {})
             tracker = ProgressTracker(job, base.id, None)
             report = await self._job(job, tracker, self._run(job, base, plan, DEFAULT_OPTIONS, tracker, "removal"))
         return await self._collected(report)
@@ -136,7 +134,7 @@ class IngestService:
     # ------------------------------------------------------------ jobs
 
     async def _job(self, job: str, tracker: ProgressTracker, work: Coroutine[Any, Any, IngestReport]) -> IngestReport:
-        finish = self._stores.catalog.finish_job
+        finish = self._stores.catalog.jobs.finish
         try:
             report = await work
         except asyncio.CancelledError:
@@ -228,7 +226,6 @@ class IngestService:
         # Never inside the block that abandons a build: a cancellation can arrive when the transaction has committed.
         tracker.stage(IngestStage.PROMOTING)
         await self._stores.thread.run(self._stores.catalog.promote, kb.id, generation.number)
-        reach("promote.done")
 
     # ------------------------------------------------------------ rebuilding
 
@@ -245,7 +242,7 @@ class IngestService:
             raise NotFound(
                 f"“{kb.name}” is empty: there is nothing to rebuild.", way_out="Ingest some documents first."
             )
-        job = await self._stores.thread.run(self._stores.catalog.create_job, kb.id, [], {"rebuild": True})
+        job = await self._stores.thread.run(self._stores.catalog.jobs.create, kb.id, [], {"rebuild": True})
         tracker = ProgressTracker(job, kb.id, progress)
         return await self._job(job, tracker, self._rebuilt(job, kb, tracker))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from studio.config import Config
-from studio.domain import DocumentRecord, KbSettings, KnowledgeBase
+from studio.domain import DocumentRecord, KbSettings, KnowledgeBase, Retention
 from studio.errors import InvalidRequest, storage_fault
 from studio.index.stores import Stores
 
@@ -47,6 +48,18 @@ class LibraryService:
             raise storage_fault(error, "creating the knowledge base", self._stores.paths.kb(kb.id).root) from error
         return kb
 
+    async def retention(self, name_or_id: str) -> Retention:
+        """Which old generations of a knowledge base are kept. Raises NotFound."""
+        return retention_of(await self.get(name_or_id), self._config)
+
+    async def set_retention(self, name_or_id: str, retention: Retention | None) -> Retention:
+        """Replace that policy; None goes back to the program's. Raises NotFound, InvalidRequest."""
+        if retention is not None and min(astuple(retention)) < 0:
+            raise InvalidRequest("Nothing in the policy can be negative.")
+        kb = await self.get(name_or_id)
+        kb = await self._stores.thread.run(self._stores.catalog.set_retention, kb.id, retention)
+        return retention_of(kb, self._config)
+
     async def rename(self, name_or_id: str, new_name: str) -> KnowledgeBase:
         """Give another name. Raises NotFound, Conflict."""
         kb = await self.get(name_or_id)
@@ -69,3 +82,10 @@ class LibraryService:
     async def stamp(self) -> int:
         """A number that differs after this or another process changed anything."""
         return await self._stores.thread.run(self._stores.catalog.stamp)
+
+
+def retention_of(kb: KnowledgeBase, config: Config) -> Retention:
+    """The knowledge base's own policy, or the program's."""
+    return kb.retention or Retention(
+        config.integer("keep_generations"), float(config.integer("keep_min_age_hours")), config.integer("keep_max_mib")
+    )

@@ -12,12 +12,21 @@ from studio.config import Config
 from studio.domain import Check, DocumentStatus, Generation, GenerationState, KnowledgeBase
 from studio.embedding.models import ModelCatalog
 from studio.errors import Conflict, StudioError
-from studio.index.gc import GcReport, Kept, collect, plan, text_key
-from studio.index.generations import GenerationStore, Snapshot, tag_of
+from studio.index.database import now_ms
+from studio.index.gc import GcReport, Kept, collect, plan
+from studio.index.generations import GenerationStore, tag_of
 from studio.index.lexical import LexicalReader, LexicalWriter
+from studio.index.reading import Snapshot
+from studio.index.rows import text_key
 from studio.index.stores import Stores
+from studio.services.library import retention_of
 
 log = logging.getLogger(__name__)
+
+COLLECT_FIRST_AFTER_S = 60.0
+"""Start-up is over by then."""
+
+COLLECT_EVERY_S = 15 * 60.0
 
 __all__ = ["GcReport", "Kept", "MaintenanceService"]
 
@@ -44,44 +53,58 @@ class MaintenanceService:
         """Go back to `number`, or to the newest archived generation before the active one. Raises Conflict."""
         base = await self._stores.knowledge_base(kb)
         if number is None:
-            older = [
-                item.number
-                for item in await self.generations(base.id)
-                if item.state is GenerationState.ARCHIVED and item.number < (base.active_generation or 0)
-            ]
+            older = [item for item in await self._archived(base) if item < (base.active_generation or 0)]
             if not older:
                 raise Conflict(f"“{base.name}” has no older generation to roll back to.")
-            number = older[0]
-        return await self.promote(base.id, number)
+            number = max(older)
+        return await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
+
+    async def roll_forward(self, kb: str) -> Generation:
+        """Undo one rollback: go to the oldest archived generation after the active one. Raises Conflict."""
+        base = await self._stores.knowledge_base(kb)
+        newer = [item for item in await self._archived(base) if item > (base.active_generation or 0)]
+        if not newer:
+            raise Conflict(f"“{base.name}” has no newer generation to go forward to.")
+        return await self._stores.thread.run(self._stores.catalog.promote, base.id, min(newer))
+
+    async def annotate(self, kb: str, number: int, note: str) -> Generation:
+        """Replace a generation's note. Raises NotFound."""
+        base = await self._stores.knowledge_base(kb)
+        return await self._stores.thread.run(self._stores.catalog.annotate, base.id, number, note=note)
 
     async def collect(self, kb: str | None = None, *, dry_run: bool = False) -> GcReport:
         """Delete what the policy no longer keeps and nobody reads, in one knowledge base or in all."""
-        bases = await self._bases(kb)
         total = GcReport()
-        for base in bases:
+        for base in await self._bases(kb):
             store = self._stores.store(base.id)
             store.release()
-            report = await collect(
-                store,
-                self._stores.catalog,
-                self._stores.thread,
-                keep_archived=self._config.integer("keep_generations"),
-                dry_run=dry_run,
+            total.add(
+                await collect(
+                    store,
+                    self._stores.catalog,
+                    self._stores.thread,
+                    retention=retention_of(base, self._config),
+                    dry_run=dry_run,
+                )
             )
-            total.deleted += report.deleted
-            total.kept += report.kept
-            total.errors += report.errors
-            total.freed_bytes += report.freed_bytes
         return total
 
-    async def collect_if_due(self, kb_id: str) -> None:
-        """After a promotion: collect when the policy lets something go. Never raises for a failed collection."""
+    async def collect_if_due(self, kb: str | None = None) -> None:
+        """Collect where the policy lets something go, in one knowledge base or in all. Never raises StudioError."""
         try:
-            generations = await self._stores.thread.run(self._stores.catalog.generations, kb_id)
-            if plan(generations, self._config.integer("keep_generations"))[0]:
-                await self.collect(kb_id)
+            for base in await self._bases(kb):
+                generations = await self._stores.thread.run(self._stores.catalog.generations, base.id)
+                if plan(generations, retention_of(base, self._config), now_ms()).doomed:
+                    await self.collect(base.id)
         except StudioError as error:
-            log.warning("the collection after a promotion failed: %s", error)
+            log.warning("the collection of old generations failed: %s", error)
+
+    async def collect_regularly(self, first_s: float = COLLECT_FIRST_AFTER_S, every_s: float = COLLECT_EVERY_S) -> None:
+        """Collect what falls due with time (a minimum age, a reader that let go), until cancelled."""
+        await asyncio.sleep(first_s)
+        while True:
+            await self.collect_if_due()
+            await asyncio.sleep(every_s)
 
     async def doctor(self, *, repair: bool = False) -> list[Check]:
         """Check every invariant that can be checked; with `repair` mend what can be mended and check again."""
@@ -211,6 +234,10 @@ class MaintenanceService:
             await asyncio.to_thread(_rebuild_lexical, fresh, directory, generation.settings.language, rows)
         finally:
             tables.close()
+
+    async def _archived(self, base: KnowledgeBase) -> list[int]:
+        items = await self.generations(base.id)
+        return [item.number for item in items if item.state is GenerationState.ARCHIVED]
 
     async def _bases(self, kb: str | None) -> list[KnowledgeBase]:
         if kb is not None:

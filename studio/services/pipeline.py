@@ -40,8 +40,8 @@ from studio.errors import (
     StudioError,
     WorkerDied,
 )
-from studio.index.gc import text_key
 from studio.index.generations import Build
+from studio.index.rows import text_key
 from studio.services.chunking import cut
 from studio.services.progress import ProgressTracker
 from studio.services.sources import (

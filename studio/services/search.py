@@ -31,8 +31,8 @@ from studio.domain import (
 )
 from studio.errors import EnvironmentFault, InvalidRequest, ModelFault, NotFound, StudioError
 from studio.index.fusion import Fused, fuse, single
-from studio.index.gc import text_key
-from studio.index.generations import Snapshot
+from studio.index.reading import Snapshot
+from studio.index.rows import text_key
 from studio.index.snippets import snippet
 from studio.index.stores import Stores
 from studio.index.vectors import load_library

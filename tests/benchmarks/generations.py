@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studio.domain import Chunk, DocumentRecord, DocumentStatus, KbSettings, ModelIdentity, PageCounts
+from studio.domain import Chunk, DocumentRecord, DocumentStatus, KbSettings, ModelIdentity, PageCounts, Retention
 from studio.index.gc import collect
 from studio.index.generations import Build
 from studio.index.stores import Stores
@@ -116,7 +116,7 @@ async def measure(chunks: int) -> None:
         print(f"{'rollback, until it can be read':<34}{time.perf_counter() - begun:>10.3f}")
         bench.store.release()
         begun = time.perf_counter()
-        report = await collect(bench.store, stores.catalog, stores.thread, keep_archived=0, dry_run=False)
+        report = await collect(bench.store, stores.catalog, stores.thread, retention=Retention(0), dry_run=False)
         print(
             f"{'collection of the rest':<34}{time.perf_counter() - begun:>10.2f}"
             f"{'':>9}{report.freed_bytes / 1e6:>10.1f}"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest_asyncio
 from toy import Bench
 
-from studio.domain import KbSettings
 from studio.index.stores import Stores
 from studio.paths import DataPaths
 
@@ -16,7 +15,5 @@ from studio.paths import DataPaths
 @pytest_asyncio.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     stores = await Stores.open(DataPaths(tmp_path / "data"))
-    kb = await stores.thread.run(stores.catalog.create_kb, "Bench", KbSettings())
-    stores.paths.kb(kb.id).create()
-    yield Bench(stores, kb)
+    yield await Bench.create(stores)
     await stores.close()

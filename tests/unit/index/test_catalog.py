@@ -8,6 +8,7 @@ import pytest
 from studio.domain import GenerationState, KbSettings, Metric
 from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault
 from studio.index.catalog import Catalog
+from studio.index.jobs import Job
 from studio.index.migrations import SCHEMA_VERSION
 
 
@@ -22,7 +23,9 @@ def ready(catalog: Catalog, kb_id: str) -> int:
     number = catalog.begin_generation(
         kb_id, parent=None, settings=KbSettings(), model=None, table="chunks", note=""
     ).number
-    catalog.mark_ready(kb_id, number, chunks_version=2, documents_version=3, documents=1, chunks=4, size_bytes=5)
+    catalog.mark_ready(
+        kb_id, number, chunks_version=2, documents_version=3, documents=1, chunks=4, size_bytes=5, own_bytes=2
+    )
     return number
 
 
@@ -116,11 +119,11 @@ def test_stamp_sees_this_and_other_processes(tmp_path: Path) -> None:
 
 def test_unfinished_jobs_are_found_and_finished_ones_are_not(catalog: Catalog) -> None:
     kb = catalog.create_kb("Law", KbSettings())
-    assert catalog.unfinished_job(kb.id) is None
-    job = catalog.create_job(kb.id, ["/a"], {"recursive": True})
-    assert catalog.unfinished_job(kb.id) == (job, ["/a"], {"recursive": True})
-    catalog.finish_job(job, "done", generation=1)
-    assert catalog.unfinished_job(kb.id) is None
+    assert catalog.jobs.unfinished(kb.id) is None
+    job = catalog.jobs.create(kb.id, ["/a"], {"recursive": True})
+    assert catalog.jobs.unfinished(kb.id) == Job(job, ["/a"], {"recursive": True})
+    catalog.jobs.finish(job, "done", generation=1)
+    assert catalog.jobs.unfinished(kb.id) is None
 
 
 def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:
@@ -143,7 +146,7 @@ def test_a_damaged_catalog_is_named(tmp_path: Path) -> None:
 def test_deleting_takes_generations_and_jobs_along(catalog: Catalog) -> None:
     kb = catalog.create_kb("Law", KbSettings())
     ready(catalog, kb.id)
-    catalog.create_job(kb.id, [], {})
+    catalog.jobs.create(kb.id, [], {})
     catalog.delete_kb(kb.id)
     assert catalog.generations(kb.id) == []
-    assert catalog.unfinished_job(kb.id) is None
+    assert catalog.jobs.unfinished(kb.id) is None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from toy import DIMENSION, MODEL, Bench, chunk_of, record_of, vector_of
 
-from studio.domain import GenerationState, Metric, ModelIdentity
+from studio.domain import Generation, GenerationState, KbSettings, Metric, ModelIdentity, Retention
 from studio.errors import Busy, InvariantViolated, NotFound, StorageFault
 from studio.index.gc import collect, plan
 from studio.index.locks import try_lock
@@ -24,7 +25,9 @@ async def states(bench: Bench) -> dict[int, str]:
 
 async def gc(bench: Bench, keep: int = 0, *, dry_run: bool = False):
     bench.store.release()
-    return await collect(bench.store, bench.stores.catalog, bench.stores.thread, keep_archived=keep, dry_run=dry_run)
+    return await collect(
+        bench.store, bench.stores.catalog, bench.stores.thread, retention=Retention(keep), dry_run=dry_run
+    )
 
 
 async def test_a_generation_is_searchable_on_both_sides_after_promotion(bench: Bench) -> None:
@@ -260,5 +263,83 @@ async def test_hostile_ids_stay_data(bench: Bench, tmp_path: Path) -> None:
     assert await bench.contents() == {"two"}
 
 
-def test_the_policy_counts_archived_generations_only(bench: Bench) -> None:
-    assert plan([], 3) == ([], [])
+HOUR_MS = 3_600_000
+
+
+def generation(number: int, state: GenerationState, *, archived_h: float = 0, own_mib: int = 1) -> Generation:
+    return Generation(
+        kb_id="k", number=number, state=state, parent=None, settings=KbSettings(), model=None, chunks_table="chunks",
+        chunks_version=1, documents_version=1, documents=1, chunks=1, size_bytes=own_mib << 20, own_bytes=own_mib << 20,
+        rows_version=1, lexical_version=1, created_ms=0, ready_ms=0, promoted_ms=0,
+        archived_ms=int(archived_h * HOUR_MS), note="", held="", error="",
+    )  # fmt: skip
+
+
+def doomed(generations: list[Generation], retention: Retention, at_h: float = 100) -> list[int]:
+    planned = plan(generations, retention, int(at_h * HOUR_MS))
+    assert len(planned.doomed) + len(planned.kept) == len(generations)
+    return [item.number for item in planned.doomed]
+
+
+ACTIVE, ARCHIVED = GenerationState.ACTIVE, GenerationState.ARCHIVED
+
+
+def test_the_policy_counts_archived_generations_only() -> None:
+    assert doomed([], Retention(3)) == []
+    others = [generation(9, ACTIVE), generation(8, GenerationState.BUILDING), generation(7, GenerationState.FAILED)]
+    archived = [generation(number, ARCHIVED) for number in (6, 5, 4)]
+    assert doomed(others + archived, Retention(2)) == [7, 4]
+    assert doomed(others + archived, Retention(0)) == [7, 6, 5, 4]
+
+
+def test_the_policy_spares_the_young() -> None:
+    items = [generation(4, ACTIVE), *(generation(n, ARCHIVED, archived_h=30 * n) for n in (3, 2, 1))]
+    assert doomed(items, Retention(0, min_age_hours=24)) == [2, 1]
+    assert doomed(items, Retention(0, min_age_hours=24), at_h=114) == [3, 2, 1]
+
+
+def test_the_policy_limits_what_archived_generations_take() -> None:
+    items = [generation(4, ACTIVE, own_mib=50), *(generation(n, ARCHIVED, own_mib=5) for n in (3, 2, 1))]
+    assert doomed(items, Retention(3, max_archived_mib=10)) == [1]
+    assert doomed(items, Retention(3, max_archived_mib=4)) == [3, 2, 1]
+    assert doomed(items, Retention(3)) == []
+
+
+def test_a_waiting_generation_goes_once_a_newer_one_is_active() -> None:
+    ready = generation(2, GenerationState.READY)
+    assert doomed([generation(1, ACTIVE), ready], Retention(0)) == []
+    assert doomed([generation(3, ACTIVE), ready, generation(1, ARCHIVED)], Retention(0)) == [2, 1]
+    assert doomed([generation(3, ACTIVE), ready, generation(1, ARCHIVED)], Retention(1)) == [1]
+
+
+async def test_a_generation_knows_what_it_shares(bench: Bench) -> None:
+    first = await bench.promote(
+        await bench.built({f"d{n}": [random.Random(n).randbytes(2000).hex()] for n in range(50)})
+    )
+    assert (first.own_bytes, first.shared_bytes) == (first.size_bytes, 0)
+    second = await bench.built({"new": ["one more"]})
+    assert second.shared_bytes > 0.8 * first.size_bytes
+    assert 0 < second.own_bytes < 0.2 * first.size_bytes
+    assert second.ready_ms is not None and second.ready_ms >= second.created_ms
+
+
+async def test_a_dry_run_foretells_what_is_freed(bench: Bench) -> None:
+    for round_ in range(4):
+        await bench.promote(await bench.built({"d": [f"round {round_} {'y' * 5000}"]}, delete=["d"] if round_ else []))
+    foretold = await gc(bench, 1, dry_run=True)
+    assert await states(bench) == {4: "active", 3: "archived", 2: "archived", 1: "archived"}
+    freed = await gc(bench, 1)
+    assert foretold.deleted == freed.deleted == [f"{bench.kb.name}/2", f"{bench.kb.name}/1"]
+    assert freed.freed_bytes > 0
+    assert abs(foretold.freed_bytes - freed.freed_bytes) < 2048
+    assert (await gc(bench, 1, dry_run=True)).freed_bytes == 0
+
+
+async def test_a_generation_of_a_newer_program_is_refused(bench: Bench) -> None:
+    done = await bench.promote(await bench.built({"d": ["text"]}))
+    with bench.stores.catalog.transaction() as db:
+        db.execute("UPDATE generation SET rows_version = 99 WHERE number = ?", (done.number,))
+    with pytest.raises(StorageFault, match="newer version"):
+        await bench.contents()
+    with pytest.raises(StorageFault, match="newer version"):
+        await bench.begin()

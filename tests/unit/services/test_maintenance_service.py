@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny_bert
 
 from studio.bootstrap import Services
-from studio.domain import GenerationState, KbSettings, SearchMode, SearchRequest
-from studio.errors import Conflict, ModelFault, NotFound, StorageFault
+from studio.concurrency import TaskOwner
+from studio.domain import GenerationState, KbSettings, Retention, SearchMode, SearchRequest
+from studio.errors import Conflict, InvalidRequest, ModelFault, NotFound, StorageFault
 from studio.services import maintenance
 
 Write = Callable[[str, str], Path]
@@ -35,6 +39,67 @@ async def test_rolling_back_and_forward(services: Services, kb: str) -> None:
         await services.maintenance.rollback(kb)
     assert (await services.maintenance.rollback(kb, 3)).number == 3
     assert (await services.library.get(kb)).documents == 3
+
+
+async def test_going_back_and_forward_across_a_change_of_model(
+    services: Services, kb: str, folder: Path, write: Write, tmp_path: Path
+) -> None:
+    """Each generation brings its own settings back, so that the next ingest does not undo the rollback."""
+    other = await services.models.install(str(tiny_bert.make_model(tmp_path / "tiny-bert")))
+    before = (await services.library.get(kb)).settings
+    after = replace(before, model=other.name, chunk_tokens=32, chunk_overlap=0)
+    await services.library._stores.thread.run(services.library._stores.catalog.update_settings, kb, after)
+    assert (await services.ingest.rebuild(kb)).generation == 4
+
+    async def answers(generation: int) -> None:
+        response = await services.search.search(SearchRequest((kb,), "subject 2", SearchMode.VECTOR))
+        assert (response.degraded, set(response.generations.values())) == (None, {generation})
+        assert len(response.results) == 3
+
+    await answers(4)
+    assert (await services.maintenance.rollback(kb)).number == 3
+    assert (await services.library.get(kb)).settings == before
+    await answers(3)
+    assert (await services.ingest.ingest(kb, [folder])).generation is None
+    assert (await services.maintenance.roll_forward(kb)).number == 4
+    assert (await services.library.get(kb)).settings == after
+    await answers(4)
+    write("3.txt", "Document number 3 about subject 3.")
+    report = await services.ingest.ingest(kb, [folder])
+    assert (report.generation, report.embedded) == (5, 1)
+    with pytest.raises(Conflict, match="no newer"):
+        await services.maintenance.roll_forward(kb)
+    assert wrong(await services.maintenance.doctor()) == {}
+
+
+async def test_a_note_can_be_replaced(services: Services, kb: str) -> None:
+    assert (await services.maintenance.annotate(kb, 2, "before the move")).note == "before the move"
+    assert [item.note for item in await services.maintenance.generations(kb)][1] == "before the move"
+    with pytest.raises(NotFound):
+        await services.maintenance.annotate(kb, 99, "nothing")
+
+
+async def test_a_knowledge_base_can_have_its_own_policy(services: Services, kb: str) -> None:
+    services.config.set("keep_generations", "0")
+    assert await services.library.retention(kb) == Retention(0)
+    mine = await services.library.set_retention(kb, Retention(5, min_age_hours=1.5, max_archived_mib=100))
+    assert await services.library.retention(kb) == mine
+    assert (await services.maintenance.collect()).deleted == []
+    with pytest.raises(InvalidRequest, match="negative"):
+        await services.library.set_retention(kb, Retention(-1))
+    assert await services.library.set_retention(kb, None) == Retention(0)
+    assert (await services.maintenance.collect()).deleted == ["Care/2", "Care/1"]
+
+
+async def test_time_alone_brings_a_collection(services: Services, kb: str) -> None:
+    services.config.set("keep_generations", "0")
+    owner = TaskOwner("test")
+    owner.start(services.maintenance.collect_regularly(first_s=0.0), name="collect")
+    async with asyncio.timeout(60):
+        while len(await services.maintenance.generations(kb)) > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await owner.close()
+    assert [item.number for item in await services.maintenance.generations(kb)] == [3]
 
 
 async def test_collection_follows_the_setting(services: Services, kb: str) -> None:

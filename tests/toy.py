@@ -12,11 +12,14 @@ from studio.domain import (
     DocumentRecord,
     DocumentStatus,
     Generation,
+    KbSettings,
     KnowledgeBase,
     ModelIdentity,
     PageCounts,
+    Retention,
     Vectors,
 )
+from studio.index.gc import GcReport, collect
 from studio.index.generations import Build, GenerationStore
 from studio.index.stores import Stores
 
@@ -50,6 +53,12 @@ class Bench:
         self.stores = stores
         self.kb = kb
 
+    @classmethod
+    async def create(cls, stores: Stores, name: str = "Bench") -> Bench:
+        kb = await stores.thread.run(stores.catalog.create_kb, name, KbSettings())
+        stores.paths.kb(kb.id).create()
+        return cls(stores, kb)
+
     @property
     def store(self) -> GenerationStore:
         return self.stores.store(self.kb.id)
@@ -74,6 +83,11 @@ class Bench:
 
     async def promote(self, generation: Generation) -> Generation:
         return await self.stores.thread.run(self.stores.catalog.promote, self.kb.id, generation.number)
+
+    async def collect(self, keep_archived: int) -> GcReport:
+        self.store.release()
+        retention = Retention(keep_archived=keep_archived)
+        return await collect(self.store, self.stores.catalog, self.stores.thread, retention=retention, dry_run=False)
 
     async def contents(self, number: int | None = None) -> set[str]:
         async with self.store.reading(number) as snapshot:

@@ -1,0 +1,55 @@
+"""Ingest jobs in the catalog: what was accepted, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from studio.index.database import Database, now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An accepted request that has not ended."""
+
+    id: str
+    paths: list[str]
+    options: dict[str, Any]
+
+
+class Jobs:
+    """The jobs of every knowledge base. Blocking, like the catalog."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, kb_id: str, paths: Sequence[str], options: dict[str, Any]) -> str:
+        """Accept an ingest request; from here on it survives a crash. Returns the job's id."""
+        job_id = uuid.uuid4().hex[:12]
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT INTO job (id, kb_id, state, paths, options, created_ms, updated_ms)"
+                " VALUES (?, ?, 'running', ?, ?, ?, ?)",
+                (job_id, kb_id, json.dumps(list(paths)), json.dumps(options), now_ms(), now_ms()),
+            )
+        return job_id
+
+    def finish(self, job_id: str, state: str, *, generation: int | None = None, error: str = "") -> None:
+        """Record how a job ended: done, failed, cancelled or resumed."""
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE job SET state = ?, generation = ?, error = ?, updated_ms = ? WHERE id = ?",
+                (state, generation, error, now_ms(), job_id),
+            )
+
+    def unfinished(self, kb_id: str) -> Job | None:
+        """The latest job that was accepted and never ended."""
+        row = self._database.row(
+            "SELECT id, paths, options FROM job WHERE kb_id = ? AND state = 'running'"
+            " ORDER BY created_ms DESC, rowid DESC LIMIT 1",
+            (kb_id,),
+        )
+        return Job(row["id"], json.loads(row["paths"]), json.loads(row["options"])) if row else None

@@ -1,0 +1,40 @@
+"""Pinned queries in the catalog: what a generation must find before it may be promoted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from studio.domain import PinnedQuery
+from studio.errors import NotFound
+from studio.index.database import Database
+
+
+class Pins:
+    """The pinned queries of every knowledge base. Blocking, like the catalog."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def list(self, kb_id: str) -> list[PinnedQuery]:
+        """Those of one knowledge base, oldest first."""
+        rows = self._database.rows(
+            "SELECT id, query, must_find, top FROM pinned_query WHERE kb_id = ? ORDER BY id", (kb_id,)
+        )
+        return [PinnedQuery(row["id"], row["query"], tuple(json.loads(row["must_find"])), row["top"]) for row in rows]
+
+    def add(self, kb_id: str, query: str, must_find: Sequence[str], top: int) -> PinnedQuery:
+        """Pin a query."""
+        with self._database.transaction() as db:
+            number = db.execute(
+                "INSERT INTO pinned_query (kb_id, query, must_find, top) VALUES (?, ?, ?, ?) RETURNING id",
+                (kb_id, query, json.dumps(list(must_find), ensure_ascii=False), top),
+            ).fetchone()[0]
+        return PinnedQuery(int(number), query, tuple(must_find), top)
+
+    def remove(self, kb_id: str, number: int) -> None:
+        """Unpin a query. Raises NotFound."""
+        with self._database.transaction() as db:
+            removed = db.execute("DELETE FROM pinned_query WHERE kb_id = ? AND id = ?", (kb_id, number)).rowcount
+        if not removed:
+            raise NotFound(f"There is no pinned query {number}.", way_out="See: rag-studio gate list KB.")

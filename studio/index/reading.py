@@ -1,0 +1,137 @@
+"""Reading generations: one is pinned by a lease, opened, and kept open while it is the active one.
+
+The lease is taken first and the state checked second, so the collector (which takes the same lock exclusively
+before it marks a generation) can never slip in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from studio.concurrency import Executor
+from studio.domain import Generation, GenerationState
+from studio.errors import NotFound, StorageFault
+from studio.index.catalog import Catalog
+from studio.index.lexical import LEXICAL_VERSION, LexicalReader
+from studio.index.locks import FileLock, try_lock
+from studio.index.rows import ROWS_VERSION
+from studio.index.vectors import TableReader, VectorDatabase
+from studio.paths import KbPaths
+
+READABLE = (GenerationState.ACTIVE, GenerationState.ARCHIVED, GenerationState.READY)
+"""States in which a generation is whole."""
+
+
+class Snapshot:
+    """One generation, open and leased. `close` when done; until then nothing of it is collected."""
+
+    def __init__(self, generation: Generation, tables: TableReader, lexical: LexicalReader, lease: FileLock) -> None:
+        self.generation = generation
+        self.tables = tables
+        self.lexical = lexical
+        self._lease = lease
+
+    def close(self) -> None:
+        """Let go of the tables and the lease."""
+        self.tables.close()
+        self._lease.release()
+
+
+class GenerationReader:
+    """All generations of one knowledge base, as this process reads them."""
+
+    def __init__(self, kb_id: str, paths: KbPaths, catalog: Catalog, catalog_thread: Executor) -> None:
+        self.kb_id = kb_id
+        self.paths = paths
+        self.vectors = VectorDatabase(paths.vectors)
+        self._catalog = catalog
+        self._thread = catalog_thread
+        self._cached: Snapshot | None = None
+        self._uses: dict[Snapshot, int] = {}
+
+    @asynccontextmanager
+    async def reading(self, number: int | None = None) -> AsyncIterator[Snapshot]:
+        """The active generation (or `number`), pinned while the block runs.
+
+        The active generation stays open between calls. Raises NotFound when there is none.
+        """
+        kb = await self._thread.run(self._catalog.knowledge_base, self.kb_id)
+        wanted = number if number is not None else kb.active_generation
+        if wanted is None:
+            raise NotFound(f"“{kb.name}” is empty.", way_out="Ingest some documents first.")
+        snapshot = self._cached
+        if snapshot is None or snapshot.generation.number != wanted:
+            snapshot = await self._acquire(wanted, follow_active=number is None)
+            if number is None:
+                self._retire(self._cached)
+                self._cached = snapshot
+        self._uses[snapshot] = self._uses.get(snapshot, 0) + 1
+        try:
+            yield snapshot
+        finally:
+            self._uses[snapshot] -= 1
+            if snapshot is not self._cached and self._uses[snapshot] == 0:
+                del self._uses[snapshot]
+                snapshot.close()
+
+    async def _acquire(self, number: int, *, follow_active: bool) -> Snapshot:
+        generation, lease = await self._lease(number, follow_active=follow_active)
+        try:
+            refuse_newer(generation)
+            lexical = await asyncio.to_thread(
+                LexicalReader, self.paths.lexical_generation(generation.number), generation.settings.language
+            )
+            tables = await self.vectors.reader(
+                generation.chunks_table, generation.chunks_version, generation.documents_version
+            )
+            return Snapshot(generation, tables, lexical, lease)
+        except BaseException:
+            lease.release()
+            raise
+
+    async def _lease(self, number: int, *, follow_active: bool) -> tuple[Generation, FileLock]:
+        while True:
+            await self._thread.run(self._catalog.generation, self.kb_id, number)  # no lock file for what never was
+            # Not in a thread: a lock taken there while this task is cancelled would belong to nobody.
+            lease = try_lock(self.paths.lease(number), shared=True)
+            try:
+                generation = await self._thread.run(self._catalog.generation, self.kb_id, number)
+                if lease is not None and generation.state in READABLE:
+                    kept, lease = lease, None
+                    return generation, kept
+            finally:
+                if lease is not None:
+                    lease.release()
+            if not follow_active:
+                raise NotFound(f"Generation {number} is {generation.state} and cannot be read.")
+            await asyncio.sleep(0.005)  # the collector holds it: it was active a moment ago, another one is now
+            number = (await self._thread.run(self._catalog.knowledge_base, self.kb_id)).active_generation or number
+
+    def _retire(self, snapshot: Snapshot | None) -> None:
+        """Close a snapshot that is no longer cached, at once or when its last reader leaves."""
+        if snapshot is not None and self._uses.get(snapshot, 0) == 0:
+            self._uses.pop(snapshot, None)
+            snapshot.close()
+
+    def release(self) -> None:
+        """Let go of the generation kept open; readers in flight finish on it."""
+        cached, self._cached = self._cached, None
+        self._retire(cached)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.release()
+        self.vectors.close()
+
+
+def refuse_newer(generation: Generation) -> None:
+    """Raise StorageFault when a newer program wrote this generation's indexes."""
+    if generation.rows_version > ROWS_VERSION or generation.lexical_version > LEXICAL_VERSION:
+        raise StorageFault(
+            f"Generation {generation.number} was written by a newer version of RAG Studio (rows "
+            f"{generation.rows_version}, keyword index {generation.lexical_version}; this program knows "
+            f"{ROWS_VERSION} and {LEXICAL_VERSION}).",
+            way_out="Update RAG Studio, or roll back to an older generation.",
+        )
