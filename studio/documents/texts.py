@@ -93,17 +93,17 @@ class TextStoreWriter:
         self._block = []
 
     def commit(self) -> None:
-        """Make the texts appear under their key, safe against a power cut."""
+        """Make the texts appear under their key. The generation's seal flushes them to disk, many at once."""
         if not self._open:
             raise InvariantViolated("this text store writer is finished")
         self._write_block()
         try:
             self._archive.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            if self._target.exists():  # what it replaces may belong to the active generation already
+                self._file.flush()
+                os.fsync(self._file.fileno())
             self._file.close()
             self._temporary.replace(self._target)
-            _sync_directory(self._target.parent)
         except OSError as error:
             self.abandon()
             raise storage_fault(error, "storing extracted text", self._target) from error
@@ -142,14 +142,3 @@ def read_text(directory: Path, key: str, row: int = 0) -> StoredText:
         if number == row:
             return StoredText(text, tuple(Span(*span) for span in spans))
     raise NotFound("The text of this row is not stored.", way_out="Index the file again.")
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a rename durable. Windows has no such call and needs none."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -30,7 +30,7 @@ from studio.domain import (
     ModelIdentity,
     Vectors,
 )
-from studio.errors import Busy, InvariantViolated, StudioError
+from studio.errors import Busy, Conflict, InvariantViolated, StudioError
 from studio.failpoints import reach
 from studio.index.durable import flush_tree
 from studio.index.footprint import files_of
@@ -68,16 +68,37 @@ class GenerationStore(GenerationReader):
         return lock
 
     async def begin(self, kb: KnowledgeBase, model: ModelIdentity, *, note: str, from_scratch: bool = False) -> Build:
-        """Start a build on top of the active generation, or an empty one with `from_scratch`.
+        """Start a build on top of `kb.active_generation`, or an empty one with `from_scratch`.
 
-        The caller holds the writer lock.
+        The caller holds the writer lock. Raises Conflict when another generation has become active since `kb` was
+        read: what the caller compared its files with is not what it would build on.
         """
         await self.recover()
         generations = await self._thread.run(self._catalog.generations, self.kb_id)
         parent = next((item for item in generations if item.state is GenerationState.ACTIVE), None)
+        if kb.active_generation != (parent.number if parent else None):
+            raise Conflict(f"Another generation of “{kb.name}” was made active just now.", way_out="Start again.")
         base = None if from_scratch else parent
+        lease: FileLock | None = None
         if base is not None:
             refuse_newer(base)
+            # A rollback and a collection by another process may come while the base is being linked.
+            _, lease = await self._lease(base.number, follow_active=False)
+        try:
+            return await self._begin(kb, model, generations, parent, base, note)
+        finally:
+            if lease is not None:
+                lease.release()
+
+    async def _begin(
+        self,
+        kb: KnowledgeBase,
+        model: ModelIdentity,
+        generations: Sequence[Generation],
+        parent: Generation | None,
+        base: Generation | None,
+        note: str,
+    ) -> Build:
         generation = await self._thread.run(
             self._catalog.begin_generation,
             self.kb_id,

@@ -100,12 +100,16 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    writer = TextStoreWriter(tmp_path / "texts", KEY)
-    writer.add(0, document("text"))
+    for text in ("before", "after"):
+        writer = TextStoreWriter(tmp_path / "texts", KEY)
+        writer.add(0, document(text))
+        if text == "before":
+            writer.commit()
     monkeypatch.setattr(texts.os, "fsync", full)
     with pytest.raises(StorageFault, match="full"):
         writer.commit()
-    assert list((tmp_path / "texts").iterdir()) == []
+    assert [path.name for path in (tmp_path / "texts").iterdir()] == [KEY]
+    assert read_text(tmp_path / "texts", KEY).text == "before"
 
 
 def test_kinds_and_identities() -> None:

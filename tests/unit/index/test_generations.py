@@ -12,7 +12,7 @@ import pytest
 from toy import DIMENSION, MODEL, Bench, chunk_of, record_of, vector_of
 
 from studio.domain import Generation, GenerationState, KbSettings, Metric, ModelIdentity, Retention
-from studio.errors import Busy, InvariantViolated, NotFound, StorageFault
+from studio.errors import Busy, Conflict, InvariantViolated, NotFound, StorageFault
 from studio.index.gc import collect, plan
 from studio.index.locks import try_lock
 from studio.index.vectors import sql_text
@@ -343,3 +343,13 @@ async def test_a_generation_of_a_newer_program_is_refused(bench: Bench) -> None:
         await bench.contents()
     with pytest.raises(StorageFault, match="newer version"):
         await bench.begin()
+
+
+async def test_a_build_is_refused_when_another_generation_became_active(bench: Bench) -> None:
+    """What was planned against one generation must not be built on another."""
+    await bench.promote(await bench.built({"d": ["one"]}))
+    seen = await bench.stores.knowledge_base(bench.kb.id)
+    await bench.promote(await bench.built({"e": ["two"]}))
+    with pytest.raises(Conflict, match="made active"):
+        await bench.store.begin(seen, MODEL, note="test")
+    assert await states(bench) == {2: "active", 1: "archived"}
