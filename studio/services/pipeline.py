@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -120,6 +121,7 @@ class Pipeline:
         self._embeddings_of = embeddings_of
         self._pieces: asyncio.Queue[_Piece | None] = asyncio.Queue(PIECES_QUEUED)
         self._batches: asyncio.Queue[tuple[list[_Piece], asyncio.Task[tuple[Vectors, int]]] | None] = asyncio.Queue(1)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._maybe_dead: set[str] = set()
         self._broken: dict[str, DocumentFault] = {}
         self._failures_in_a_row = 0
@@ -191,16 +193,18 @@ class Pipeline:
                 if writer is not None:
                     await run_to_end(writer.add, parsed.row, parsed)
                 record = indexed_record(source, parsed, identity, sha256)
-                if identity in self._known:
-                    await self._emit(source, replace(record, chunks=self._known[identity]), (), {}, row_key)
-                    continue
-                if reuse is None:
-                    reuse = await self._embeddings_of(old_ids) if old_ids else {}
-                ranges = await cut(parsed, self._needed_embedder(), self._settings)
-                chunks = await asyncio.to_thread(make_chunks, identity, parsed, ranges)
-                if chunks:
-                    self._known[identity] = len(chunks)
-                    await self._emit(source, replace(record, chunks=len(chunks)), chunks, reuse, row_key)
+                # Two readers may come upon the same content at once: the second waits and finds it known.
+                async with self._turns.setdefault(identity, asyncio.Lock()):
+                    if identity in self._known:
+                        await self._emit(source, replace(record, chunks=self._known[identity]), (), {}, row_key)
+                        continue
+                    if reuse is None:
+                        reuse = await self._embeddings_of(old_ids) if old_ids else {}
+                    ranges = await cut(parsed, self._needed_embedder(), self._settings)
+                    chunks = await asyncio.to_thread(make_chunks, identity, parsed, ranges)
+                    if chunks:
+                        self._known[identity] = len(chunks)
+                        await self._emit(source, replace(record, chunks=len(chunks)), chunks, reuse, row_key)
 
     async def _emit(
         self,
@@ -364,7 +368,7 @@ class Pipeline:
         source.records = []
         self._maybe_dead.update(source.emitted.values())
         self._report(source, fault)
-        if old and fault.code in _KEEP_OLD_ON and source.store_texts:
+        if old and fault.code in _KEEP_OLD_ON and source.keep_old:
             source.kept = old
             self._references.update(record.document_id for record in old)
             self.outcome.unchanged += len(old)

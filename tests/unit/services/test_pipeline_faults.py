@@ -14,13 +14,24 @@ import pytest
 import pytest_asyncio
 
 from studio.documents.parser_pool import ParserPool
-from studio.domain import DocumentStatus, Embedder, ModelInfo, ParsedDocument, Vectors
+from studio.domain import (
+    DocumentParser,
+    DocumentStatus,
+    Embedder,
+    IngestOptions,
+    ModelInfo,
+    ParsedDocument,
+    Vectors,
+)
 from studio.errors import DocumentFault, FailureCode, ModelFault, WorkerDied
 from studio.index.stores import Stores
 from studio.paths import DataPaths
 from studio.services import pipeline
+from studio.services.gate import GateService
 from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
+from studio.services.promotion import Promotion
+from studio.services.search import SearchService
 
 Write = Callable[[str, str], Path]
 MODEL = ModelInfo("toy", "c" * 64, 8, 64, "mean", 1, "none", True, None)
@@ -92,7 +103,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async def nothing_to_collect(kb_id: str) -> None:
         pass
 
-    yield Bench(stores, library, IngestService(stores, ToyProvider(toy), parser, nothing_to_collect), toy)
+    provider = ToyProvider(toy)
+    promotion = Promotion(stores, GateService(stores, SearchService(stores, provider)))
+    yield Bench(stores, library, IngestService(stores, provider, parser, promotion, nothing_to_collect), toy)
     await parser.close()
     await stores.close()
 
@@ -214,16 +227,40 @@ async def test_a_crash_on_a_changed_file_keeps_what_was_indexed(bench: Bench, fo
 async def test_copies_in_one_job_are_embedded_once(bench: Bench, folder: Path, write: Write) -> None:
     for n in range(4):
         write(f"{n}.txt", "the very same text")
-    report = await bench.ingest.ingest(
-        "Toy",
-        [folder],
-    )
+    report = await bench.ingest.ingest("Toy", [folder])
     assert report.added == 4
     assert bench.toy.embedded == ["the very same text"]
     assert await bench.sound() == {"the very same text"}
     (folder / "0.txt").unlink()
     (folder / "1.txt").unlink()
     await bench.ingest.ingest("Toy", [folder])
+    assert await bench.sound() == {"the very same text"}
+
+
+class ReadTogether:
+    """A parser that hands out the documents of two files at the same moment."""
+
+    def __init__(self, parser: DocumentParser) -> None:
+        self._parser = parser
+        self._both = asyncio.Barrier(2)
+
+    async def parse(self, path: Path) -> AsyncIterator[ParsedDocument]:
+        documents = [document async for document in self._parser.parse(path)]
+        await self._both.wait()
+        for document in documents:
+            yield document
+
+    async def close(self) -> None:
+        await self._parser.close()
+
+
+async def test_copies_read_at_the_same_moment_are_embedded_once(bench: Bench, folder: Path, write: Write) -> None:
+    write("a.txt", "the very same text")
+    write("b.txt", "the very same text")
+    bench.ingest._parser = ReadTogether(bench.ingest._parser)
+    report = await bench.ingest.ingest("Toy", [folder], IngestOptions(jobs=2))
+    assert (report.added, report.chunks_added) == (2, 1)
+    assert bench.toy.embedded == ["the very same text"]
     assert await bench.sound() == {"the very same text"}
 
 
@@ -272,14 +309,15 @@ async def test_a_cancellation_during_promotion_leaves_a_whole_generation(
     reached, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
-    def slow(kb_id: str, number: int) -> object:
+    def slow(kb_id: str, number: int, **how: int | None) -> object:
         loop.call_soon_threadsafe(reached.set)
         go_on.wait(30)
-        return promote(kb_id, number)
+        return promote(kb_id, number, **how)
 
     monkeypatch.setattr(catalog, "promote", slow)
     job = loop.create_task(bench.ingest.ingest("Toy", [folder]))
-    await reached.wait()
+    async with asyncio.timeout(60):
+        await reached.wait()
     job.cancel()
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
