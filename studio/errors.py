@@ -13,6 +13,7 @@ are mapped onto this tree in the one module that imports the foreign library.
     └── EnvironmentFault
         ├── StorageFault      disk full, read-only, unreadable store, newer schema
         ├── Busy              another process holds the writer lock
+        ├── BundleFault       an exported file that is damaged, hostile, or of a newer format
         ├── DocumentFault     one file cannot be indexed; carries a `FailureCode`
         ├── WorkerDied        a worker process ended or was killed
         └── ModelFault        model missing, rejected, or not downloadable
@@ -75,6 +76,10 @@ class StorageFault(EnvironmentFault):
 
 class Busy(EnvironmentFault):
     """Another process is doing this already."""
+
+
+class BundleFault(EnvironmentFault):
+    """A file is not a whole and sound bundle, or a newer program wrote it; nothing of it was used."""
 
 
 class WorkerDied(EnvironmentFault):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,10 @@ class DataPaths:
     def instance_lock(self) -> Path:
         return self.root / "window.lock"
 
+    @property
+    def import_lock(self) -> Path:
+        return self.root / "import.lock"
+
     def model_search_path(self) -> tuple[Path, ...]:
         """Where an installed model may lie: here, the default data directory, beside the program."""
         beside = Path(sys.executable).resolve().parent / "models"
@@ -69,12 +74,20 @@ class DataPaths:
         return KbPaths(self.root / "kb" / kb_id)
 
     def create(self) -> None:
-        """Make the directory tree, private to its owner."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        if os.name == "posix":
-            self.root.chmod(0o700)
-        for path in (self.root / "kb", self.models, self.logs):
-            path.mkdir(exist_ok=True)
+        """Make the directory tree, private to its owner. Raises OSError.
+
+        One that cannot be changed is taken as it is when it has a catalog: it can still be read.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            mode = stat.S_IMODE(self.root.stat().st_mode)
+            if os.name == "posix" and mode & 0o077:
+                self.root.chmod(mode & 0o700)  # what its owner made read-only stays so
+            for path in (self.root / "kb", self.models, self.logs):
+                path.mkdir(exist_ok=True)
+        except OSError:
+            if not self.catalog.is_file():
+                raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,26 @@
-"""The SQLite file below the catalog: opening, transactions, and what its errors mean."""
+"""The SQLite file below the catalog: opening, transactions, and what its errors mean.
+
+Where the file cannot be written (read-only, not ours, disk full), the database is a copy in memory: everything can
+be read, a transaction says why it cannot be.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.errors import StorageFault, StudioError
+from studio.errors import StorageFault, StudioError, storage_fault
+from studio.index.image import Fingerprint, fingerprint, log_path, read_image
 from studio.index.migrations import migrate
 
 _FULL_BELOW_BYTES = 1 << 20
+_NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_FULL", "SQLITE_IOERR")
+_COPY_ONLY = "Everything can be searched, nothing can be changed."
 
 
 def now_ms() -> int:
@@ -29,17 +37,16 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._changes = 0
-        with self.mapped():
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-            try:
-                self._db.row_factory = sqlite3.Row
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")
-                self._db.execute("PRAGMA foreign_keys = ON")
-                migrate(self._db)
-            except BaseException:
-                self._db.close()
-                raise
+        self._refusal: StorageFault | None = None
+        self._copied: Fingerprint | None = None
+        self._files: dict[Path, tuple[int, int] | None] = {}
+        self._db = self._opened()
+
+    @property
+    def read_only(self) -> str | None:
+        """Why nothing can be changed, in sentences for a person; None when it can."""
+        refusal = self._refusal
+        return None if refusal is None else f"{refusal} {_COPY_ONLY} {refusal.way_out}"
 
     def close(self) -> None:
         """Close the connection; the last one folds the write-ahead log in."""
@@ -48,28 +55,36 @@ class Database:
     def stamp(self) -> int:
         """A number that differs after this or another process wrote."""
         with self.mapped():
-            version = self._db.execute("PRAGMA data_version").fetchone()[0]
+            version = self._current().execute("PRAGMA data_version").fetchone()[0]
         return int(version) * 1_000_000 + self._changes
 
     def integrity(self) -> str:
         """SQLite's own check: "ok" or what is wrong."""
         with self.mapped():
-            return str(self._db.execute("PRAGMA quick_check").fetchone()[0])
+            return str(self._current().execute("PRAGMA quick_check").fetchone()[0])
 
     def rows(self, sql: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
         with self.mapped():
-            return self._db.execute(sql, values).fetchall()
+            return self._current().execute(sql, values).fetchall()
 
     def row(self, sql: str, values: tuple[object, ...] = ()) -> sqlite3.Row | None:
         """The first row of a query."""
         with self.mapped():
-            found: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
+            found: sqlite3.Row | None = self._current().execute(sql, values).fetchone()
             return found
+
+    def require_writable(self) -> None:
+        """Raise StorageFault, with the reason, when nothing can be changed now."""
+        if self._refusal is not None or self._files != self._identities():
+            self._reopen()
+        if self._refusal is not None:
+            raise StorageFault(str(self._refusal), way_out=self._refusal.way_out)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Everything in the block happens, durably, or nothing of it."""
+        self.require_writable()
         with self.mapped():
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -91,20 +106,119 @@ class Database:
         except sqlite3.Error as error:
             raise _fault(error, self.path) from error
 
+    # ------------------------------------------------------------ opening
+
+    def _opened(self) -> sqlite3.Connection:
+        with self.mapped():
+            try:
+                database = _connected(self.path)
+            except sqlite3.Error as error:
+                if not _name(error).startswith(_NOT_WRITABLE):
+                    raise
+                return self._copy(_fault(error, self.path))
+        self._copied = None
+        # Readers of a file that is not theirs may share the log of a writer that lives: then all can be read at once.
+        writable = os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        self._refusal = None if writable else _not_writable(self.path)
+        self._files = self._identities()
+        return database
+
+    def _copy(self, refusal: StorageFault) -> sqlite3.Connection:
+        try:
+            image, self._copied = read_image(self.path)
+        except FileNotFoundError:
+            raise StorageFault(f"There is no catalog yet. {refusal}", way_out=refusal.way_out) from refusal
+        except OSError as error:
+            raise storage_fault(error, "reading the catalog", self.path) from error
+        self._refusal, self._files = refusal, {}
+        return _connected(self.path, image)
+
+    def _reopen(self) -> None:
+        if self._files:
+            self._refuse_removed()
+        before, self._db = self._db, self._opened()
+        before.close()
+        self._changes += 1
+
+    def _refuse_removed(self) -> None:
+        """A connection writes into the files it opened, wherever these are now: a change would be lost with them."""
+        now = self._identities()
+        log = log_path(self.path)
+        same = now[self.path] == self._files[self.path]
+        if now[self.path] is None or (same and now[log] is None):
+            raise StorageFault(
+                f"{log if same else self.path} was removed while the program was using it.",
+                way_out="End every RAG Studio, put the file back (from a backup) and start again.",
+            )
+
+    def _current(self) -> sqlite3.Connection:
+        """The connection, to read; of a copy another one is made when the files have changed."""
+        if self._copied is not None and self._copied != fingerprint(self.path):
+            self._reopen()
+        return self._db
+
+    def _identities(self) -> dict[Path, tuple[int, int] | None]:
+        return {path: _identity(path) for path in (self.path, log_path(self.path))}
+
+
+def _connected(path: Path, image: bytes | None = None) -> sqlite3.Connection:
+    """A connection to the file, or to an image of it in memory, with the present schema."""
+    database = sqlite3.connect(
+        path if image is None else ":memory:", isolation_level=None, timeout=30, check_same_thread=False
+    )
+    try:
+        database.row_factory = sqlite3.Row
+        if image is None:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+        else:
+            database.deserialize(image)
+        database.execute("PRAGMA foreign_keys = ON")
+        migrate(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _name(error: sqlite3.Error) -> str:
+    """SQLite's name of the error; errors of Python's own checks have none."""
+    return str(getattr(error, "sqlite_errorname", ""))
+
+
+def _free_bytes(directory: Path) -> int:
+    try:
+        return shutil.disk_usage(directory).free
+    except OSError:  # the directory is gone
+        return _FULL_BELOW_BYTES
+
+
+def _not_writable(path: Path) -> StorageFault:
+    return StorageFault(
+        f"The catalog {path} cannot be opened for writing.",
+        way_out="Check the folder's permissions or choose another --data-dir.",
+    )
+
 
 def _fault(error: sqlite3.Error, path: Path) -> StorageFault:
     text = str(error)
     # A full file system also shows as an I/O error: the write-ahead log's index is a memory-mapped file.
-    if "full" in text or ("I/O" in text and shutil.disk_usage(path.parent).free < _FULL_BELOW_BYTES):
+    no_index = _name(error) == "SQLITE_IOERR_SHMSIZE"
+    if "full" in text or no_index or ("I/O" in text and _free_bytes(path.parent) < _FULL_BELOW_BYTES):
         return StorageFault(
             f"The disk is full: {path} cannot be written.",
             way_out="Free some space and try again; what was indexed before is intact.",
         )
     if "readonly" in text or "unable to open" in text:
-        return StorageFault(
-            f"The catalog {path} cannot be opened for writing.",
-            way_out="Check the folder's permissions or choose another --data-dir.",
-        )
+        return _not_writable(path)
     if "not a database" in text or "malformed" in text:
         return StorageFault(
             f"The catalog {path} is damaged ({text}).",

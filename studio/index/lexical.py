@@ -16,8 +16,10 @@ import functools
 import os
 import re
 import shutil
+import tempfile
+import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ LANGUAGES = {
 _STOP_WORD_LISTS = frozenset(LANGUAGES.values()) - {"arabic", "greek", "romanian", "tamil", "turkish"}
 _ANALYZER = "studio"
 _COPIED = ("meta.json", ".managed.json")
+_OTHER_PLACES = ("/dev/shm",)  # memory, where the disk that is full also holds the temporary files
 _MAX_QUERY_TERMS = 256
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\U00020000-\U0002fa1f"
 _CJK_RUN = re.compile(f"[{_CJK}]+")
@@ -73,17 +76,38 @@ class Analyzer:
 
 
 class LexicalReader:
-    """One generation's BM25 index; safe to use from several threads."""
+    """One generation's BM25 index; safe to use from several threads.
+
+    Raises StorageFault when the directory is gone or damaged. One that cannot be written is read all the same.
+    """
 
     def __init__(self, path: Path, language: str) -> None:
-        import tantivy
-
         self._path = path
         self.analyzer = Analyzer(language)
+        self._drop_mirror: Callable[[], object] = lambda: None
         with _mapped(path):
-            self._index = tantivy.Index.open(str(path))
-            self._index.register_tokenizer(_ANALYZER, _text_analyzer(language))
-            self._searcher = self._index.searcher()
+            try:
+                self._open(path, language)
+            except ValueError as error:
+                # To load the segments Tantivy makes a lock file beside them, or cannot: read-only, not ours, disk full.
+                if "Lockfile" not in str(error) or "IoError" not in str(error):
+                    raise
+                mirror = mirrored(path)
+                self._drop_mirror = weakref.finalize(self, shutil.rmtree, mirror, ignore_errors=True)
+                self._open(mirror, language)
+
+    def _open(self, path: Path, language: str) -> None:
+        import tantivy
+
+        index = tantivy.Index.open(str(path))
+        index.register_tokenizer(_ANALYZER, _text_analyzer(language))
+        self._index: Any = index
+        self._searcher: Any = index.searcher()
+
+    def close(self) -> None:
+        """Let go of the mapped files."""
+        self._index = self._searcher = None
+        self._drop_mirror()
 
     @property
     def chunks(self) -> int:
@@ -200,9 +224,7 @@ class LexicalWriter:
 def link_directory(source: Path, target: Path) -> None:
     """Clone an index directory by hard links; copies where the file system has none."""
     target.mkdir(parents=True)
-    for file in source.iterdir():
-        if file.name.endswith(".lock") or file.name.startswith(".tmp"):
-            continue
+    for file in _segments_of(source):
         if file.name in _COPIED:
             shutil.copy2(file, target / file.name)
             continue
@@ -212,6 +234,40 @@ def link_directory(source: Path, target: Path) -> None:
             if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
                 raise
             shutil.copy2(file, target / file.name)
+
+
+def mirrored(source: Path) -> Path:
+    """A private temporary directory that reads as the index in `source`, by symbolic links. The caller deletes it.
+
+    Copies where there are no links. Raises OSError when no temporary place has room.
+    """
+    failure: OSError | None = None
+    for place in dict.fromkeys((tempfile.gettempdir(), *_OTHER_PLACES)):
+        target: Path | None = None
+        try:
+            target = Path(tempfile.mkdtemp(prefix="rag-studio-", dir=place))
+            for file in _segments_of(source):
+                if file.name in _COPIED or not _linked_symbolically(file, target / file.name):
+                    shutil.copyfile(file, target / file.name)
+            return target
+        except OSError as error:  # full as well, or not there
+            failure = failure or error
+            if target is not None:
+                shutil.rmtree(target, ignore_errors=True)
+    raise failure or FileNotFoundError(errno.ENOENT, "there is no temporary directory")
+
+
+def _linked_symbolically(file: Path, link: Path) -> bool:
+    try:
+        link.symlink_to(file.absolute())
+    except (OSError, NotImplementedError):  # Windows asks for a privilege
+        return False
+    return True
+
+
+def _segments_of(directory: Path) -> Iterator[Path]:
+    """The files of an index but for locks and what a dead writer left."""
+    return (file for file in directory.iterdir() if not file.name.endswith(".lock") and file.name[:4] != ".tmp")
 
 
 def _schema() -> Any:
@@ -272,12 +328,22 @@ def _mapped(path: Path) -> Iterator[None]:
     except StudioError:
         raise
     except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise _gone(path) from error
         raise storage_fault(error, "using the keyword index", path) from error
     except (ValueError, RuntimeError) as error:
         text = str(error)
+        if "DoesNotExist" in text:
+            raise _gone(path) from error
         if "No space left" in text or "StorageFull" in text:
             raise storage_fault(OSError(errno.ENOSPC, text), "using the keyword index", path) from error
         raise StorageFault(
             f"The keyword index in {path} failed: {text.splitlines()[0][:300]}",
             way_out="Run: rag-studio doctor --repair.",
         ) from error
+
+
+def _gone(path: Path) -> StorageFault:
+    return StorageFault(
+        f"The keyword index {path} is gone, or files of it are.", way_out="Run: rag-studio doctor --repair."
+    )

@@ -2,19 +2,23 @@
 
 The lease is taken first and the state checked second, so the collector (which takes the same lock exclusively
 before it marks a generation) can never slip in between.
+
+Files can also vanish by other hands. A generation without its keyword index is still opened, for its vectors; what
+was found damaged is not kept open, so that the next attempt sees what a repair or a backup brought back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from studio.concurrency import Executor
-from studio.domain import Generation, GenerationState
+from studio.domain import Candidate, Generation, GenerationState
 from studio.errors import NotFound, StorageFault
 from studio.index.catalog import Catalog
-from studio.index.lexical import LEXICAL_VERSION, LexicalReader
+from studio.index.lexical import LEXICAL_VERSION, Analyzer, LexicalReader
 from studio.index.locks import FileLock, try_lock
 from studio.index.rows import ROWS_VERSION
 from studio.index.vectors import TableReader, VectorDatabase
@@ -31,11 +35,14 @@ class Snapshot:
         self.generation = generation
         self.tables = tables
         self.lexical = lexical
+        self.doubted = isinstance(lexical, LostLexicalReader)
+        """Set when reading it failed: it is opened anew the next time."""
         self._lease = lease
 
     def close(self) -> None:
-        """Let go of the tables and the lease."""
+        """Let go of the indexes and the lease."""
         self.tables.close()
+        self.lexical.close()
         self._lease.release()
 
 
@@ -50,6 +57,7 @@ class GenerationReader:
         self._thread = catalog_thread
         self._cached: Snapshot | None = None
         self._uses: dict[Snapshot, int] = {}
+        self._closed = False
 
     @asynccontextmanager
     async def reading(self, number: int | None = None) -> AsyncIterator[Snapshot]:
@@ -64,14 +72,21 @@ class GenerationReader:
         snapshot = self._cached
         if snapshot is None or snapshot.generation.number != wanted:
             snapshot = await self._acquire(wanted, follow_active=number is None)
-            if number is None:
+            if number is None and not self._closed:  # a reader that was on its way keeps nothing open
                 self._retire(self._cached)
                 self._cached = snapshot
         self._uses[snapshot] = self._uses.get(snapshot, 0) + 1
         try:
             yield snapshot
+        except StorageFault:
+            snapshot.doubted = True
+            raise
         finally:
             self._uses[snapshot] -= 1
+            if snapshot.doubted:
+                self.vectors.forget_caches()
+                if snapshot is self._cached:
+                    self._cached = None
             if snapshot is not self._cached and self._uses[snapshot] == 0:
                 del self._uses[snapshot]
                 snapshot.close()
@@ -81,7 +96,7 @@ class GenerationReader:
         try:
             refuse_newer(generation)
             lexical = await asyncio.to_thread(
-                LexicalReader, self.paths.lexical_generation(generation.number), generation.settings.language
+                _lexical, self.paths.lexical_generation(generation.number), generation.settings.language
             )
             tables = await self.vectors.reader(
                 generation.chunks_table, generation.chunks_version, generation.documents_version
@@ -122,8 +137,40 @@ class GenerationReader:
 
     def close(self) -> None:
         """Let go of everything."""
+        self._closed = True
         self.release()
         self.vectors.close()
+
+
+class LostLexicalReader(LexicalReader):
+    """Stands in for a keyword index that cannot be opened: whoever asks it for passages hears why."""
+
+    def __init__(self, language: str, fault: StorageFault) -> None:
+        self.analyzer = Analyzer(language)
+        self._fault = fault
+
+    @property
+    def chunks(self) -> int:
+        raise self._again()
+
+    def search(self, query: str, *, limit: int, document_ids: Sequence[str] | None = None) -> list[Candidate]:
+        raise self._again()
+
+    def chunk_ids(self) -> list[str]:
+        raise self._again()
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _again(self) -> StorageFault:
+        return StorageFault(str(self._fault), way_out=self._fault.way_out)
+
+
+def _lexical(path: Path, language: str) -> LexicalReader:
+    try:
+        return LexicalReader(path, language)
+    except StorageFault as fault:
+        return LostLexicalReader(language, fault)
 
 
 def refuse_newer(generation: Generation) -> None:

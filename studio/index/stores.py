@@ -7,7 +7,7 @@ import shutil
 
 from studio.concurrency import Executor
 from studio.domain import KnowledgeBase
-from studio.errors import storage_fault
+from studio.errors import StorageFault, storage_fault
 from studio.index.catalog import Catalog
 from studio.index.generations import GenerationStore
 from studio.paths import DataPaths
@@ -28,6 +28,7 @@ class Stores:
         thread = Executor("catalog")
         try:
             await asyncio.to_thread(paths.create)
+            await asyncio.to_thread(_refuse_lost_catalog, paths)
             catalog = await thread.run(Catalog, paths.catalog)
         except OSError as error:
             thread.close()
@@ -62,3 +63,14 @@ class Stores:
         self._stores.clear()
         await self.thread.run(self.catalog.close)
         await asyncio.to_thread(self.thread.close)
+
+
+def _refuse_lost_catalog(paths: DataPaths) -> None:
+    """An empty catalog beside the files of knowledge bases would declare all of them to be rubbish."""
+    bases = paths.root / "kb"
+    # In this order: the files of the first knowledge base come after the catalog.
+    if bases.is_dir() and any(bases.iterdir()) and not paths.catalog.exists():
+        raise StorageFault(
+            f"The catalog {paths.catalog} is gone, but the files of knowledge bases are there.",
+            way_out=f"Put it back from a backup, or move {bases} away to start anew.",
+        )

@@ -10,10 +10,8 @@ between queries, so writers flush (`generations`) and readers hold leases.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +25,10 @@ from studio.domain import (
     Metric,
     Vectors,
 )
-from studio.errors import InvariantViolated, StorageFault, StudioError, storage_fault
+from studio.errors import InvariantViolated
+from studio.index.lance_faults import mapped
 from studio.index.rows import (
-    CHUNK_COLUMNS,
+    CHUNK_CONTENT,
     chunk_of,
     chunk_rows,
     chunk_schema,
@@ -61,7 +60,7 @@ class VectorDatabase:
         async with self._opening:
             if self._db is None:
                 lancedb = await load_library()
-                with _mapped(self._path):
+                with mapped(self._path):
                     session = lancedb.Session(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES)
                     self._db = await lancedb.connect_async(str(self._path), session=session)
         return self._db
@@ -72,10 +71,14 @@ class VectorDatabase:
             self._db.close()
             self._db = None
 
+    def forget_caches(self) -> None:
+        """Connect anew the next time: files that vanished or came back are not what the caches remember."""
+        self._db = None
+
     async def table_names(self) -> list[str]:
         """Names of the tables that exist."""
         db = await self._connection()
-        with _mapped(self._path):
+        with mapped(self._path):
             return list((await db.list_tables(limit=1000)).tables)
 
     async def writer(self, chunks_table: str, dimension: int, base: tuple[int, int] | None) -> TableWriter:
@@ -89,7 +92,7 @@ class VectorDatabase:
 
     async def _at_base(self, name: str, schema: Any, version: int | None) -> Any:
         db = await self._connection()
-        with _mapped(self._path):
+        with mapped(self._path):
             if name not in await self.table_names():
                 table = await db.create_table(name, schema=schema)
                 await table.set_unenforced_primary_key(schema.names[0])
@@ -106,24 +109,49 @@ class VectorDatabase:
     async def reader(self, chunks_table: str, chunks_version: int, documents_version: int) -> TableReader:
         """The two tables as one generation sees them."""
         db = await self._connection()
-        with _mapped(self._path):
+        with mapped(self._path):
             chunks = await db.open_table(chunks_table, version=chunks_version)
             documents = await db.open_table(DOCUMENTS_TABLE, version=documents_version)
         return TableReader(chunks, documents, self._path)
 
-    async def tags(self) -> dict[str, set[str]]:
-        """Tags of every table, by table name."""
+    async def records(self, version: int) -> list[DocumentRecord]:
+        """The document rows of a version of their table; the chunks may be unreadable."""
         db = await self._connection()
-        with _mapped(self._path):
-            return {name: set(await (await db.open_table(name)).tags.list()) for name in await self.table_names()}
+        with mapped(self._path):
+            rows = await (await db.open_table(DOCUMENTS_TABLE, version=version)).query().to_arrow()
+        return await asyncio.to_thread(records_of, rows)
+
+    async def tags(self) -> dict[str, dict[str, int]]:
+        """Tags of every table with the versions they hold, by table name."""
+        return {name: await self.tags_of(name) for name in await self.table_names()}
+
+    async def tags_of(self, table: str) -> dict[str, int]:
+        """Tags of a table with the versions they hold."""
+        db = await self._connection()
+        with mapped(self._path):
+            found = await (await db.open_table(table)).tags.list()
+        return {tag: int(entry["version"]) for tag, entry in found.items()}
+
+    async def set_tag(self, table: str, tag: str, version: int) -> None:
+        """Let a tag hold a version. Raises StorageFault when that version does not exist."""
+        db = await self._connection()
+        with mapped(self._path):
+            await _set_tag(await db.open_table(table), tag, version)
 
     async def drop_tag(self, tag: str) -> None:
         """Remove a tag from every table that has it."""
         db = await self._connection()
-        with _mapped(self._path):
+        with mapped(self._path):
             for name, tags in (await self.tags()).items():
                 if tag in tags:
                     await (await db.open_table(name)).tags.delete(tag)
+
+    async def drop_table(self, table: str) -> None:
+        """Remove a table with all its versions, if it is there."""
+        db = await self._connection()
+        with mapped(self._path):
+            if table in await self.table_names():
+                await db.drop_table(table)
 
     async def clean_up(self, keep_tables: set[str], *, remove_orphans: bool) -> None:
         """Delete versions no tag holds, and tables that are not in `keep_tables`.
@@ -132,7 +160,7 @@ class VectorDatabase:
         writer lock.
         """
         db = await self._connection()
-        with _mapped(self._path):
+        with mapped(self._path):
             for name in await self.table_names():
                 if name not in keep_tables:
                     await db.drop_table(name)
@@ -142,7 +170,7 @@ class VectorDatabase:
     async def files(self, table: str, version: int) -> list[Path]:
         """Every file that a version of a table needs."""
         db = await self._connection()
-        with _mapped(self._path):
+        with mapped(self._path):
             return await files_of_version(await db.open_table(table), version, self._path / f"{table}.lance")
 
 
@@ -159,24 +187,24 @@ class TableWriter:
         """Append rows. `vectors` has shape (len(chunks), dimension). Raises InvariantViolated, StorageFault."""
         check_vectors(vectors, len(chunks), self._dimension)
         data = await asyncio.to_thread(chunk_rows, kb_id, chunks, vectors, self._dimension)
-        with _mapped(self._path):
+        with mapped(self._path):
             await self._chunks.add(data)
 
     async def append_documents(self, records: Sequence[DocumentRecord]) -> None:
         """Append document rows."""
         data = await asyncio.to_thread(document_rows, records)
-        with _mapped(self._path):
+        with mapped(self._path):
             await self._documents.add(data)
 
     async def delete_chunks(self, document_ids: Iterable[str]) -> None:
         """Delete the chunks of documents."""
-        with _mapped(self._path):
+        with mapped(self._path):
             for part in _parts(document_ids):
                 await self._chunks.delete(f"document_id IN ({part})")
 
     async def delete_paths(self, paths: Iterable[str]) -> None:
         """Delete every document row of these source paths."""
-        with _mapped(self._path):
+        with mapped(self._path):
             for part in _parts(paths):
                 await self._documents.delete(f"source_path IN ({part})")
 
@@ -186,16 +214,13 @@ class TableWriter:
         New rows get a delta index; with `merge` the deltas become one and small fragments are joined.
         The row counts are those of the tagged versions.
         """
-        with _mapped(self._path):
+        with mapped(self._path):
             for table, columns in ((self._chunks, ("chunk_id", "document_id")), (self._documents, ("document_id",))):
                 await index_scalars(table, columns)
                 await maintain(table, merge=merge)
             versions = [await table.version() for table in (self._chunks, self._documents)]
             for table, version in zip((self._chunks, self._documents), versions, strict=True):
-                if tag in await table.tags.list():
-                    await table.tags.update(tag, version)
-                else:
-                    await table.tags.create(tag, version)
+                await _set_tag(table, tag, version)
             chunks = await self._chunks.count_rows()
             documents = await self._documents.count_rows(f"status = {sql_text(DocumentStatus.INDEXED)}")
         return versions[0], versions[1], chunks, documents
@@ -222,7 +247,7 @@ class TableReader:
         Scores: cosine similarity, dot product, or 1 - d²/2 for l2 (which is the cosine for unit
         vectors). `document_ids` filters before the top-k.
         """
-        with _mapped(self._path):
+        with mapped(self._path):
             query = self._chunks.query().nearest_to(vector).distance_type(metric.value).limit(limit)
             if document_ids is not None:
                 query = query.where(f"document_id IN ({_quoted(document_ids)})")
@@ -235,15 +260,15 @@ class TableReader:
         """Chunks by id; ids that do not exist are left out."""
         if not chunk_ids:
             return {}
-        columns = [name for name in CHUNK_COLUMNS if name not in ("embedding", "kb_id", "created_at", "updated_at")]
-        with _mapped(self._path):
+        columns = [name for name in CHUNK_CONTENT if name != "embedding"]
+        with mapped(self._path):
             rows = await self._chunks.query().where(f"chunk_id IN ({_quoted(chunk_ids)})").select(columns).to_list()
         return {row["chunk_id"]: chunk_of(row) for row in rows}
 
     async def embeddings_of(self, document_ids: Sequence[str]) -> dict[str, Vectors]:
         """Embeddings of documents' chunks by content hash, each of shape (dimension,)."""
         found: dict[str, Vectors] = {}
-        with _mapped(self._path):
+        with mapped(self._path):
             for part in _parts(document_ids):
                 rows = (
                     await self._chunks.query()
@@ -257,36 +282,33 @@ class TableReader:
 
     async def chunk_ids(self) -> list[str]:
         """Every chunk id (for checks)."""
-        with _mapped(self._path):
+        with mapped(self._path):
             rows = await self._chunks.query().select(["chunk_id"]).to_arrow()
         return await asyncio.to_thread(rows["chunk_id"].to_pylist)
 
-    async def bad_vectors(self) -> int:
-        """How many embeddings are not finite or have no length (for checks)."""
-        bad = 0
-        with _mapped(self._path):
-            async for batch in await self._chunks.query().select(["embedding"]).to_batches():
-                matrix = matrix_of(batch.column("embedding"))
-                norms = np.linalg.norm(matrix, axis=1)
-                bad += int(np.count_nonzero(~np.isfinite(norms) | (norms == 0)))
-        return bad
+    async def batches(self, columns: Sequence[str], rows: int | None = None) -> AsyncGenerator[Any, None]:
+        """These columns of every chunk as Arrow record batches, of at most `rows` rows or of some thousand."""
+        with mapped(self._path):
+            query = self._chunks.query().select(list(columns))
+            async for batch in await query.to_batches(max_batch_length=rows):
+                yield batch
 
     async def contents(self) -> list[tuple[str, str, str]]:
         """(chunk id, document id, content) of every chunk, to rebuild BM25 from."""
-        with _mapped(self._path):
+        with mapped(self._path):
             rows = await self._chunks.query().select(["chunk_id", "document_id", "content"]).to_arrow()
         columns = ("chunk_id", "document_id", "content")
         return await asyncio.to_thread(lambda: list(zip(*(rows[name].to_pylist() for name in columns), strict=True)))
 
     async def text_keys(self) -> set[str]:
         """Names of the stored texts that the indexed documents come from."""
-        with _mapped(self._path):
+        with mapped(self._path):
             rows = await self._documents.query().select(["sha256", "kind"]).to_arrow()
         return await asyncio.to_thread(text_keys_of, rows)
 
     async def documents(self, document_ids: Sequence[str] | None = None) -> list[DocumentRecord]:
         """Document rows: all of them, or those with these ids (one row per source path)."""
-        with _mapped(self._path):
+        with mapped(self._path):
             query = self._documents.query()
             if document_ids is not None:
                 query = query.where(f"document_id IN ({_quoted(document_ids)})")
@@ -323,35 +345,15 @@ def _quoted(values: Iterable[str]) -> str:
     return ", ".join(sql_text(value) for value in values) or "''"
 
 
+async def _set_tag(table: Any, tag: str, version: int) -> None:
+    if tag in await table.tags.list():
+        await table.tags.update(tag, version)
+    else:
+        await table.tags.create(tag, version)
+
+
 def _parts(values: Iterable[str]) -> Iterator[str]:
     """Literals for IN (…), some hundred at a time: a predicate is parsed as a whole."""
     items = list(dict.fromkeys(values))
     for start in range(0, len(items), _IDS_PER_PREDICATE):
         yield _quoted(items[start : start + _IDS_PER_PREDICATE])
-
-
-@contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[None]:
-    """Lance raises RuntimeError, OSError or ValueError with the cause in the text."""
-    try:
-        yield
-    except (StudioError, asyncio.CancelledError):
-        raise
-    except OSError as error:
-        raise _from_text(error, path) or storage_fault(error, "using the vector tables", path) from error
-    except (RuntimeError, ValueError) as error:
-        raise _from_text(error, path) or StorageFault(
-            f"The vector tables in {path} failed: {str(error).splitlines()[0][:300]}", way_out="Run: rag-studio doctor."
-        ) from error
-
-
-def _from_text(error: Exception, path: Path) -> StorageFault | None:
-    text = str(error)
-    for code, needles in (
-        (errno.ENOSPC, ("No space left", "os error 28")),
-        (errno.EACCES, ("Permission denied", "os error 13")),
-        (errno.EROFS, ("Read-only file system", "os error 30")),
-    ):
-        if any(needle in text for needle in needles):
-            return storage_fault(OSError(code, text[:120]), "using the vector tables", path)
-    return None

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePath
@@ -29,17 +29,18 @@ from studio.domain import (
     StoredText,
     Vectors,
 )
-from studio.errors import EnvironmentFault, InvalidRequest, ModelFault, NotFound, StudioError
+from studio.errors import EnvironmentFault, InvalidRequest, ModelFault, NotFound, StorageFault, StudioError
 from studio.index.fusion import Fused, fuse, single
 from studio.index.reading import Snapshot
 from studio.index.rows import text_key
 from studio.index.snippets import snippet
 from studio.index.stores import Stores
-from studio.index.vectors import load_library
+from studio.index.vectors import TableReader, load_library
 
 MAX_QUERY_CHARS = 20_000
 MAX_LIMIT = 1000
 QUERY_CACHE = 256
+_SIDES = (SearchMode.KEYWORD, SearchMode.VECTOR)
 FILTER_KEYS = ("document", "folder", "path", "title", "type")
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,12 @@ class Ranking:
     degraded: str | None
     timings_ms: dict[str, float] = field(default_factory=dict)
 
+    def doubt(self, fault: EnvironmentFault) -> None:
+        """What could not be read is opened anew the next time."""
+        if isinstance(fault, StorageFault):
+            for scope in self.scopes:
+                scope.snapshot.doubted = True
+
     def split(self, fused: Fused) -> tuple[_Scope, str]:
         """The scope and the bare chunk id of a candidate."""
         number, _, chunk_id = fused.chunk_id.partition(":")
@@ -78,7 +85,7 @@ class SearchService:
         self._queries: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
 
     async def search(self, request: SearchRequest) -> SearchResponse:
-        """One page of results. Raises InvalidRequest, NotFound; a missing vector side only degrades."""
+        """One page of results. Raises InvalidRequest, NotFound, StorageFault; a side that is missing only degrades."""
         started = time.perf_counter()
         async with self.ranking(request) as ranking:
             begun = time.perf_counter()
@@ -104,15 +111,11 @@ class SearchService:
             scopes = await self._scopes(stack, request)
             ranking = Ranking(scopes, [], None)
             wanted = max(request.candidates, request.offset + request.limit)
-            keyword_task = self._keyword_side(ranking, request, wanted)
-            vector_task = self._vector_side(ranking, request, wanted)
-            keyword, vector = await asyncio.gather(keyword_task, vector_task)
+            keyword, vector = await self._sides(ranking, request, wanted)
             begun = time.perf_counter()
-            if request.mode is SearchMode.KEYWORD or vector is None:
-                if request.mode is SearchMode.VECTOR:
-                    keyword = await self._keyword_side(ranking, replace(request, mode=SearchMode.KEYWORD), wanted)
-                ranking.fused = single(keyword, vector=False)
-            elif request.mode is SearchMode.VECTOR:
+            if vector is None:
+                ranking.fused = single(keyword or [], vector=False)
+            elif keyword is None:
                 ranking.fused = single(vector, vector=True)
             else:
                 ranking.fused = fuse(vector, keyword, weight=request.weight, method=request.fusion)
@@ -156,9 +159,45 @@ class SearchService:
             scopes.append(_Scope(kb, snapshot, document_ids))
         return scopes
 
+    async def _sides(
+        self, ranking: Ranking, request: SearchRequest, limit: int
+    ) -> tuple[list[Candidate] | None, list[Candidate] | None]:
+        """(keyword candidates, vector candidates), None for a side that was not asked or cannot answer.
+
+        The other side then stands in, and `ranking.degraded` says why. Raises StorageFault when neither can answer.
+        """
+        asked = [mode for mode in _SIDES if request.mode in (mode, SearchMode.HYBRID)]
+        answers = dict(
+            zip(
+                asked, await asyncio.gather(*(self._side(mode, ranking, request, limit) for mode in asked)), strict=True
+            )
+        )
+        for mode in _SIDES:
+            if mode not in answers and isinstance(answers[request.mode], EnvironmentFault):
+                answers[mode] = await self._side(mode, ranking, request, limit)
+        keyword, vector = answers.get(SearchMode.KEYWORD), answers.get(SearchMode.VECTOR)
+        if isinstance(keyword, EnvironmentFault):
+            if isinstance(vector, EnvironmentFault):
+                raise StorageFault(f"{keyword} {vector}", way_out="Run: rag-studio doctor --repair.") from keyword
+            ranking.degraded = f"Vector results only: {keyword.full_message}"
+            return None, vector
+        if isinstance(vector, EnvironmentFault):
+            ranking.degraded = f"Keyword results only: {vector.full_message}"
+            return keyword, None
+        return keyword, vector
+
+    async def _side(
+        self, mode: SearchMode, ranking: Ranking, request: SearchRequest, limit: int
+    ) -> list[Candidate] | EnvironmentFault:
+        side = self._keyword_side if mode is SearchMode.KEYWORD else self._vector_side
+        try:
+            return await side(ranking, request, limit)
+        except EnvironmentFault as fault:
+            log.warning("no %s results: %s", mode, fault)
+            ranking.doubt(fault)
+            return fault
+
     async def _keyword_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Candidate]:
-        if request.mode is SearchMode.VECTOR:
-            return []
         begun = time.perf_counter()
         found: list[Candidate] = []
         for number, scope in enumerate(ranking.scopes):
@@ -169,30 +208,22 @@ class SearchService:
         ranking.timings_ms["keyword"] = _ms_since(begun)
         return sorted(found, key=lambda item: -item.score)[:limit]
 
-    async def _vector_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Candidate] | None:
-        """None when this side cannot answer; `ranking.degraded` then says why."""
-        if request.mode is SearchMode.KEYWORD:
-            return []
+    async def _vector_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Candidate]:
         found: list[Candidate] = []
-        try:
-            for number, scope in enumerate(ranking.scopes):
-                generation = scope.snapshot.generation
-                if generation.chunks == 0:
-                    continue
-                begun = time.perf_counter()
-                vector = await self._embed(generation.settings.model, generation.model, request.query)
-                embedded = time.perf_counter()
-                hits = await scope.snapshot.tables.nearest(
-                    vector, metric=generation.settings.metric, limit=limit, document_ids=scope.document_ids
-                )
-                found.extend(Candidate(f"{number}:{hit.chunk_id}", hit.score) for hit in hits)
-                timings = ranking.timings_ms
-                timings["embed"] = timings.get("embed", 0.0) + (embedded - begun) * 1000
-                timings["vector"] = timings.get("vector", 0.0) + _ms_since(embedded)
-        except EnvironmentFault as error:
-            log.warning("keyword results only: %s", error)
-            ranking.degraded = f"Keyword results only: {error.full_message}"
-            return None
+        for number, scope in enumerate(ranking.scopes):
+            generation = scope.snapshot.generation
+            if generation.chunks == 0:
+                continue
+            begun = time.perf_counter()
+            vector = await self._embed(generation.settings.model, generation.model, request.query)
+            embedded = time.perf_counter()
+            hits = await scope.snapshot.tables.nearest(
+                vector, metric=generation.settings.metric, limit=limit, document_ids=scope.document_ids
+            )
+            found.extend(Candidate(f"{number}:{hit.chunk_id}", hit.score) for hit in hits)
+            timings = ranking.timings_ms
+            timings["embed"] = timings.get("embed", 0.0) + (embedded - begun) * 1000
+            timings["vector"] = timings.get("vector", 0.0) + _ms_since(embedded)
         return sorted(found, key=lambda item: -item.score)[:limit]
 
     async def _embed(self, model: str, identity: ModelIdentity | None, query: str) -> Vectors:
@@ -225,7 +256,17 @@ class SearchService:
         documents: dict[str, DocumentRecord] = {}
         for number, ids in wanted.items():
             tables = ranking.scopes[number].snapshot.tables
-            found = await tables.chunks(ids)
+            found, fault = await _readable(tables, ids)
+            if fault is not None:
+                if not found:
+                    raise fault
+                ranking.doubt(fault)
+                ranking.degraded = ranking.degraded or f"Some results are left out: {fault.full_message}"
+                page = [
+                    item
+                    for item in page
+                    if ranking.split(item)[0] is not ranking.scopes[number] or ranking.split(item)[1] in found
+                ]
             chunks.update((f"{number}:{key}", chunk) for key, chunk in found.items())
             records = await tables.documents(sorted({chunk.document_id for chunk in found.values()}))
             for record in reversed(records):
@@ -272,6 +313,18 @@ def _assemble(
             )
         )  # fmt: skip
     return results
+
+
+async def _readable(tables: TableReader, chunk_ids: Sequence[str]) -> tuple[dict[str, Chunk], StorageFault | None]:
+    """Chunks by id; when files are gone those that are in other files, and the fault."""
+    try:
+        return await tables.chunks(chunk_ids), None
+    except StorageFault as fault:
+        found: dict[str, Chunk] = {}
+        for chunk_id in chunk_ids:
+            with suppress(StorageFault):
+                found.update(await tables.chunks([chunk_id]))
+        return found, fault
 
 
 def _query_words(snapshot: Snapshot, query: str) -> dict[str, str]:

@@ -37,7 +37,8 @@ class SingleInstance(QObject):
         self.is_first = False
 
     def __enter__(self) -> SingleInstance:
-        self.is_first = self._lock.tryLock(0)
+        # Where no lock file can be written (read-only, disk full) nobody can be known to be first.
+        self.is_first = self._lock.tryLock(0) or self._lock.error() is not QLockFile.LockError.LockFailedError
         if self.is_first:
             # Left behind by an owner that was killed; the lock says that nobody listens there now.
             QLocalServer.removeServer(self._name)
