@@ -11,7 +11,7 @@ import signal
 
 VARIABLE = "RAG_STUDIO_FAILPOINT"
 
-POINTS = (
+INGEST_POINTS = (
     "begin.registered",
     "begin.linked",
     "begin.restored",
@@ -31,7 +31,21 @@ POINTS = (
     "collect.forgotten",
     "collect.swept",
 )
-"""Every point there is, in the order a job and the collection after it pass them."""
+"""In the order a job and the collection after it pass them."""
+
+BUNDLE_POINTS = (
+    "export.written",
+    "import.registered",
+    "import.texts",
+    "import.written",
+    "import.sealed",
+    "import.committing",
+    "import.done",
+)
+"""In the order an export and an import pass them; an import also passes the points of beginning and sealing."""
+
+POINTS = INGEST_POINTS + BUNDLE_POINTS
+"""Every point there is."""
 
 _chosen, _, _times = os.environ.get(VARIABLE, "").partition(":")
 _left = [int(_times or 1)]

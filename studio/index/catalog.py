@@ -42,6 +42,10 @@ _COLLECTABLE = (
 """A generation that waits for its promotion goes only once a newer one is active."""
 
 
+class Overtaken(Conflict):
+    """Another generation became active than the one this was built on."""
+
+
 class Catalog(Database):
     """One open catalog."""
 
@@ -70,7 +74,7 @@ class Catalog(Database):
 
     def create_kb(self, name: str, settings: KbSettings) -> KnowledgeBase:
         """Add a knowledge base without a generation. Raises Conflict or InvalidRequest."""
-        name = _checked_name(name)
+        name = checked_name(name)
         kb_id = _new_id()
         with self.transaction() as db:
             _refuse_taken(db, name, kb_id)
@@ -79,7 +83,7 @@ class Catalog(Database):
 
     def begin_import(self, name: str, settings: KbSettings) -> KnowledgeBase:
         """Add a knowledge base that nobody sees before `finish_import`. Raises Conflict or InvalidRequest."""
-        name = _checked_name(name)
+        name = checked_name(name)
         kb_id = _new_id()
         with self.transaction() as db:
             _refuse_taken(db, name, kb_id)
@@ -88,7 +92,7 @@ class Catalog(Database):
 
     def finish_import(self, kb_id: str, name: str, number: int) -> KnowledgeBase:
         """Show an imported knowledge base, with its generation active, all at once. Raises Conflict."""
-        name = _checked_name(name)
+        name = checked_name(name)
         with self.transaction() as db:
             _refuse_taken(db, name, kb_id)
             _activate(db, kb_id, number)
@@ -102,7 +106,7 @@ class Catalog(Database):
 
     def rename_kb(self, kb_id: str, name: str) -> KnowledgeBase:
         """Give another name. Raises Conflict or InvalidRequest."""
-        name = _checked_name(name)
+        name = checked_name(name)
         with self.transaction() as db:
             _refuse_taken(db, name, kb_id)
             db.execute("UPDATE kb SET name = ? WHERE id = ?", (name, kb_id))
@@ -220,13 +224,18 @@ class Catalog(Database):
                 (kb_id, number, GenerationState.ACTIVE),
             )
 
-    def promote(self, kb_id: str, number: int) -> Generation:
+    def promote(self, kb_id: str, number: int, *, instead_of: int | None = None) -> Generation:
         """Make a ready or archived generation active: the one atomic step. Raises NotFound, Conflict.
+
+        With `instead_of`, only while that one is active: raises Overtaken when another was promoted meanwhile.
 
         An archived one brings the settings back that it was built with; otherwise the next ingest would rebuild
         everything with those that were rolled back from.
         """
         with self.transaction() as db:
+            (active,) = db.execute("SELECT active FROM kb WHERE id = ?", (kb_id,)).fetchone() or (None,)
+            if instead_of is not None and active != instead_of:
+                raise Overtaken(f"Generation {active} was made active while generation {number} was being built.")
             was = _activate(db, kb_id, number)
             if was is GenerationState.ARCHIVED:
                 db.execute(
@@ -283,7 +292,8 @@ def _no_generation(number: int) -> NotFound:
     return NotFound(f"There is no generation {number}.", way_out="See: rag-studio generations KB.")
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """A knowledge base's name as it is stored. Raises InvalidRequest."""
     name = " ".join(name.split())
     if not name:
         raise InvalidRequest("A knowledge base needs a name.")

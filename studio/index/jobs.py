@@ -26,8 +26,11 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, kb_id: str, paths: Sequence[str], options: dict[str, Any]) -> str:
-        """Accept an ingest request; from here on it survives a crash. Returns the job's id."""
+    def create(self, kb_id: str, paths: Sequence[str], options: dict[str, Any], replaces: str = "") -> str:
+        """Accept a request; from here on it survives a crash. Returns the job's id.
+
+        The job `replaces` ends at the same moment: the new one does what it was to do.
+        """
         job_id = uuid.uuid4().hex[:12]
         with self._database.transaction() as db:
             db.execute(
@@ -35,6 +38,7 @@ class Jobs:
                 " VALUES (?, ?, 'running', ?, ?, ?, ?)",
                 (job_id, kb_id, json.dumps(list(paths)), json.dumps(options), now_ms(), now_ms()),
             )
+            db.execute("UPDATE job SET state = 'resumed', updated_ms = ? WHERE id = ?", (now_ms(), replaces))
         return job_id
 
     def finish(self, job_id: str, state: str, *, generation: int | None = None, error: str = "") -> None:
@@ -44,6 +48,15 @@ class Jobs:
                 "UPDATE job SET state = ?, generation = ?, error = ?, updated_ms = ? WHERE id = ?",
                 (state, generation, error, now_ms(), job_id),
             )
+
+    def ingested(self, kb_id: str, after: int) -> list[Job]:
+        """Ingest requests that made a generation with a number above `after`, oldest first."""
+        rows = self._database.rows(
+            "SELECT id, paths, options FROM job WHERE kb_id = ? AND generation > ? ORDER BY created_ms, rowid",
+            (kb_id, after),
+        )
+        jobs = [Job(row["id"], json.loads(row["paths"]), json.loads(row["options"])) for row in rows]
+        return [job for job in jobs if "include" in job.options]
 
     def unfinished(self, kb_id: str) -> Job | None:
         """The latest job that was accepted and never ended."""

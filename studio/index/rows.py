@@ -22,6 +22,8 @@ CHUNK_COLUMNS = (
     "anchor", "char_start", "char_end", "created_at", "updated_at",
 )  # fmt: skip
 
+CHUNK_CONTENT = tuple(name for name in CHUNK_COLUMNS if name not in ("kb_id", "created_at", "updated_at"))
+"""Columns that are the same in every knowledge base that holds the chunk."""
 
 ROWS_PER_TURN = 500
 """Arrow turns a whole batch into Python values without once letting go of the interpreter; 10,000 rows at a time
