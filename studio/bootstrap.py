@@ -14,10 +14,15 @@ from studio.embedding.pool import EmbedderPool
 from studio.index.stores import Stores
 from studio.memory import MemoryCoordinator
 from studio.paths import DataPaths, resources_dir
+from studio.services.bundles import BundleService
+from studio.services.compare import CompareService
+from studio.services.doctor import DoctorService
+from studio.services.gate import GateService
 from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
 from studio.services.maintenance import MaintenanceService
 from studio.services.models import ModelService
+from studio.services.promotion import Promotion
 from studio.services.quality import QualityService
 from studio.services.sample import SampleService
 from studio.services.search import SearchService
@@ -33,10 +38,19 @@ class Services:
     ingest: IngestService
     search: SearchService
     maintenance: MaintenanceService
+    doctor: DoctorService
+    compare: CompareService
+    gate: GateService
     models: ModelService
+    bundles: BundleService
     quality: QualityService
     sample: SampleService
     memory: MemoryCoordinator
+
+    @property
+    def read_only(self) -> str | None:
+        """Why nothing can be changed for now (read-only folder, disk full), in sentences; None when it can."""
+        return self.library.read_only
 
 
 @asynccontextmanager
@@ -67,9 +81,11 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
             },
         )
         library = LibraryService(stores, config)
-        maintenance = MaintenanceService(stores, config, models)
-        ingest = IngestService(stores, embedders, parser, maintenance.collect_if_due)
         search = SearchService(stores, embedders)
+        gate = GateService(stores, search)
+        promotion = Promotion(stores, gate)
+        maintenance = MaintenanceService(stores, config, promotion)
+        ingest = IngestService(stores, embedders, parser, promotion, maintenance.collect_if_due)
         yield Services(
             paths=paths,
             config=config,
@@ -77,7 +93,11 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
             ingest=ingest,
             search=search,
             maintenance=maintenance,
+            doctor=DoctorService(stores, models, ingest),
+            compare=CompareService(stores, search),
+            gate=gate,
             models=ModelService(stores, models, embedders),
+            bundles=BundleService(stores, models),
             quality=QualityService(stores, search),
             sample=SampleService(library, ingest, resources_dir() / "samples"),
             memory=memory,

@@ -98,6 +98,8 @@ async def collect(
     """Collect one knowledge base. The report names what was deleted, kept (with the reason) and failed."""
     report = GcReport()
     kb = await thread.run(catalog.knowledge_base, store.kb_id)
+    if not dry_run:
+        await thread.run(catalog.require_writable)
     planned = plan(await thread.run(catalog.generations, store.kb_id), retention, now_ms())
     report.kept += [Kept(kb.name, item.number, why) for item, why in planned.kept]
     before = await asyncio.to_thread(disk_usage, store.paths.root)
@@ -116,7 +118,7 @@ async def collect(
     if dry_run:
         report.freed_bytes = await _would_free(store, remaining, before)
         return report
-    await _sweep(store, catalog, thread, report)
+    await sweep(store, catalog, thread, report)
     after = await asyncio.to_thread(disk_usage, store.paths.root)
     report.freed_bytes = max(0, sum(before.values()) - sum(after.values()))
     return report
@@ -161,7 +163,7 @@ async def _collect_one(
     return True
 
 
-async def _sweep(store: GenerationStore, catalog: Catalog, thread: Executor, report: GcReport) -> None:
+async def sweep(store: GenerationStore, catalog: Catalog, thread: Executor, report: GcReport) -> None:
     """Remove table versions, texts, directories and lease files that no generation refers to.
 
     Needs the writer lock: a build in progress owns files that nothing refers to yet.

@@ -30,7 +30,7 @@ from studio.domain import (
     ModelIdentity,
     Vectors,
 )
-from studio.errors import Busy, Conflict, InvariantViolated, StudioError
+from studio.errors import Busy, Conflict, InvariantViolated, StorageFault, StudioError
 from studio.failpoints import reach
 from studio.index.durable import flush_tree
 from studio.index.footprint import files_of
@@ -59,7 +59,8 @@ class GenerationStore(GenerationReader):
     """All generations of one knowledge base: what `GenerationReader` reads, and building new ones."""
 
     async def lock_for_writing(self, name: str) -> FileLock:
-        """The one writer's lock. Raises Busy when another process or job holds it."""
+        """The one writer's lock. Raises Busy when another process or job holds it, StorageFault when read-only."""
+        await self._thread.run(self._catalog.require_writable)
         lock = try_lock(self.paths.writer_lock, shared=False)
         if lock is None:
             raise Busy(
@@ -67,9 +68,18 @@ class GenerationStore(GenerationReader):
             )
         return lock
 
-    async def begin(self, kb: KnowledgeBase, model: ModelIdentity, *, note: str, from_scratch: bool = False) -> Build:
+    async def begin(
+        self,
+        kb: KnowledgeBase,
+        model: ModelIdentity,
+        *,
+        note: str,
+        from_scratch: bool = False,
+        new_table: bool = False,
+    ) -> Build:
         """Start a build on top of `kb.active_generation`, or an empty one with `from_scratch`.
 
+        With `new_table` its chunks get a table of their own: the one that its model has is damaged.
         The caller holds the writer lock. Raises Conflict when another generation has become active since `kb` was
         read: what the caller compared its files with is not what it would build on.
         """
@@ -85,7 +95,8 @@ class GenerationStore(GenerationReader):
             # A rollback and a collection by another process may come while the base is being linked.
             _, lease = await self._lease(base.number, follow_active=False)
         try:
-            return await self._begin(kb, model, generations, parent, base, note)
+            table = _new_table(model, generations) if new_table else _table_for(model, generations, base)
+            return await self._begin(kb, model, table, parent, base, note)
         finally:
             if lease is not None:
                 lease.release()
@@ -94,7 +105,7 @@ class GenerationStore(GenerationReader):
         self,
         kb: KnowledgeBase,
         model: ModelIdentity,
-        generations: Sequence[Generation],
+        table: str,
         parent: Generation | None,
         base: Generation | None,
         note: str,
@@ -105,7 +116,7 @@ class GenerationStore(GenerationReader):
             parent=parent.number if parent else None,
             settings=kb.settings,
             model=model,
-            table=_table_for(model, generations),
+            table=table,
             note=note,
             rows_version=ROWS_VERSION,
             lexical_version=LEXICAL_VERSION,
@@ -173,19 +184,25 @@ class GenerationStore(GenerationReader):
         files = await files_of(self, generation)
         before: Mapping[int, int] = {}
         if generation.parent is not None:
-            parent = await self._thread.run(self._catalog.generation, self.kb_id, generation.parent)
-            before = await files_of(self, parent)
+            with suppress(StudioError):  # a parent that is damaged, or was collected meanwhile, shares nothing
+                parent = await self._thread.run(self._catalog.generation, self.kb_id, generation.parent)
+                before = await files_of(self, parent)
         return sum(files.values()), sum(size for name, size in files.items() if name not in before)
 
     async def discard(self, number: int, error: str, lexical: LexicalWriter | None = None) -> None:
         """Mark a build as failed and remove what it left; its table rows go with the next `begin`.
 
-        Files are removed only once the catalog says `failed`: a build that was promoted a moment ago, while its job
-        was being cancelled, stays whole.
+        Files are removed only where the catalog says that it never became ready: a build that was promoted a moment
+        ago, while its job was being cancelled, stays whole.
         """
-        await self._thread.run(self._catalog.set_state, self.kb_id, number, GenerationState.FAILED, error)
+
+        async def mark_failed() -> None:
+            await self._thread.run(self._catalog.set_state, self.kb_id, number, GenerationState.FAILED, error)
+
+        with suppress(StorageFault):  # on a full disk the files of the build have to go first
+            await mark_failed()
         found = await self._thread.run(self._catalog.generation, self.kb_id, number)
-        if found.state is not GenerationState.FAILED:
+        if found.state not in (GenerationState.BUILDING, GenerationState.FAILED):
             return
         if lexical is not None:
             await run_to_end(lexical.abandon)
@@ -193,6 +210,8 @@ class GenerationStore(GenerationReader):
             await asyncio.to_thread(shutil.rmtree, self.paths.lexical_generation(number), ignore_errors=True)
         with suppress(StudioError):  # the tag is also dropped when the failed generation is collected
             await self.vectors.drop_tag(tag_of(number))
+        if found.state is GenerationState.BUILDING:
+            await mark_failed()
 
     async def recover(self) -> list[int]:
         """Discard builds that a crash left behind; under the writer lock nobody else is building."""
@@ -270,9 +289,14 @@ class Build:
             reach("write.documents")
 
 
-def _table_for(model: ModelIdentity, generations: Sequence[Generation]) -> str:
+def _table_for(model: ModelIdentity, generations: Sequence[Generation], base: Generation | None) -> str:
     """Vectors of different models never share a table: the first model has `chunks`, others one by hash."""
-    for generation in generations:
+    for generation in (base, *generations) if base else generations:
         if generation.model is not None and generation.model.sha256 == model.sha256:
             return generation.chunks_table
     return "chunks" if not generations else f"chunks_{model.sha256[:8]}"
+
+
+def _new_table(model: ModelIdentity, generations: Sequence[Generation]) -> str:
+    """A name that no generation's table has."""
+    return f"chunks_{model.sha256[:8]}_{max((item.number for item in generations), default=0) + 1}"

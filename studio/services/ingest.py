@@ -4,44 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from studio.documents.chunker import segment
-from studio.documents.texts import has_texts, read_text
 from studio.domain import (
     DocumentParser,
     DocumentRecord,
-    DocumentStatus,
     Embedder,
     EmbedderProvider,
     FileState,
     Generation,
+    GenerationState,
     IngestOptions,
     IngestReport,
     IngestStage,
     KnowledgeBase,
     ModelIdentity,
-    ParsedDocument,
     ProgressSink,
     Vectors,
 )
-from studio.errors import DocumentFault, FailureCode, InvalidRequest, NotFound, StudioError
+from studio.errors import Conflict, InvalidRequest, NotFound, StudioError
 from studio.index.generations import Build, GenerationStore
-from studio.index.rows import text_key
 from studio.index.stores import Stores
 from studio.services.pipeline import Pipeline
-from studio.services.plan import Plan, basis_of, hash_or_none, plan_ingest, rows_by_path
+from studio.services.plan import Plan, basis_of, plan_ingest
 from studio.services.progress import ProgressTracker
+from studio.services.promotion import Promotion, way_past
+from studio.services.rebuild import plan_restoring, rebuild, reindex
 from studio.services.scan import Scan, scan
-from studio.services.sources import Outcome, Source
+from studio.services.sources import Outcome
 
 log = logging.getLogger(__name__)
 
 DEFAULT_OPTIONS = IngestOptions()
+REINDEX, RESTORE = "reindex", "restore"
+"""Options of jobs that read documents again (their paths are ids), and that bring those of a generation back."""
 
 AfterPromotion = Callable[[str], Awaitable[None]]
 """Called with a knowledge base's id once a job has promoted a generation and let go of the writer lock."""
@@ -51,11 +50,17 @@ class IngestService:
     """Builds generations from files. One job per knowledge base at a time, enforced across processes."""
 
     def __init__(
-        self, stores: Stores, embedders: EmbedderProvider, parser: DocumentParser, after_promotion: AfterPromotion
+        self,
+        stores: Stores,
+        embedders: EmbedderProvider,
+        parser: DocumentParser,
+        promotion: Promotion,
+        after_promotion: AfterPromotion,
     ) -> None:
         self._stores = stores
         self._embedders = embedders
         self._parser = parser
+        self._promotion = promotion
         self._after_promotion = after_promotion
 
     async def ingest(
@@ -67,8 +72,9 @@ class IngestService:
     ) -> IngestReport:
         """Make the knowledge base match `paths`: add what is new, update what changed, drop what is gone.
 
-        A named file is read even when it failed before. Raises NotFound, Busy, ModelFault, StorageFault; then the
-        active generation is as it was. Cancelling the task cancels the job.
+        A named file is read even when it failed before. A generation that fails its pinned queries is not promoted,
+        and the next job starts from the active one again. Raises NotFound, Busy, Conflict, ModelFault, StorageFault;
+        then the active generation is as it was. Cancelling the task cancels the job.
         """
         if not paths:
             raise InvalidRequest("Nothing to ingest: name at least one file or folder.")
@@ -77,10 +83,7 @@ class IngestService:
         with await self._stores.store(base.id).lock_for_writing(base.name):
             await self._match_settings(base, progress)
             base = await self._stores.knowledge_base(base.id)
-            arguments = [str(path) for path in paths]
-            job = await self._stores.thread.run(
-                self._stores.catalog.jobs.create, base.id, arguments, {**asdict(options)}
-            )
+            job = await self._accept(base, [str(path) for path in paths], {**asdict(options)})
             tracker = ProgressTracker(job, base.id, progress)
             report = await self._job(job, tracker, self._ingest(job, base, found, options, tracker))
         return await self._collected(report)
@@ -91,8 +94,13 @@ class IngestService:
         job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
         if job is None:
             raise NotFound(f"“{base.name}” has no unfinished job.")
-        raw = {**job.options, "include": tuple(job.options["include"]), "exclude": tuple(job.options["exclude"])}
-        report = await self.ingest(base.id, [Path(path) for path in job.paths], IngestOptions(**raw), progress)
+        if REINDEX in job.options:
+            report = await self.reindex(base.id, job.paths, progress)
+        elif RESTORE in job.options:
+            report = await self.restore(base.id, job.options[RESTORE], progress)
+        else:
+            raw = {**job.options, "include": tuple(job.options["include"]), "exclude": tuple(job.options["exclude"])}
+            report = await self.ingest(base.id, [Path(path) for path in job.paths], IngestOptions(**raw), progress)
         await self._stores.thread.run(self._stores.catalog.jobs.finish, job.id, "resumed", generation=report.generation)
         return report
 
@@ -114,16 +122,61 @@ class IngestService:
                 if not matches:
                     raise NotFound(f"“{base.name}” has no document “{name}”.", way_out="See: rag-studio documents KB.")
                 plan.removed.extend(record for record in matches if record not in plan.removed)
-            job = await self._stores.thread.run(self._stores.catalog.jobs.create, base.id, list(documents), {})
+            if active := await self._active(base):
+                base = replace(base, settings=active.settings)  # those that made the chunks it carries over
+            job = await self._accept(base, documents, {})
             tracker = ProgressTracker(job, base.id, None)
             report = await self._job(job, tracker, self._run(job, base, plan, DEFAULT_OPTIONS, tracker, "removal"))
         return await self._collected(report)
 
-    async def rebuild(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
-        """Chunk and embed every document anew with the present settings, from the stored texts."""
+    async def rebuild(
+        self, kb: str, progress: ProgressSink | None = None, *, lost: Sequence[DocumentRecord] | None = None
+    ) -> IngestReport:
+        """Chunk and embed every document anew with the present settings, from the stored texts.
+
+        `lost` are the documents of an active generation that cannot be read; the new one shares no chunk with it.
+        """
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            report = await self._rebuild(base, progress)
+            report = await self._rebuild(base, progress, lost)
+        return await self._collected(report)
+
+    async def reindex(self, kb: str, documents: Sequence[str], progress: ProgressSink | None = None) -> IngestReport:
+        """Read documents again whose rows or stored texts are damaged, although their files did not change.
+
+        Of a file that is gone the stored text is taken. What cannot be read again stays as it is and is reported
+        among the failed. Raises NotFound, Busy, StorageFault, and ModelFault, after which the job waits for `resume`.
+        """
+        base = await self._stores.knowledge_base(kb)
+        with await self._stores.store(base.id).lock_for_writing(base.name):
+            await self._match_settings(base, progress)
+            base = await self._stores.knowledge_base(base.id)
+            existing = await self._records(base)
+            waiting = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
+            if waiting is not None and REINDEX in waiting.options:
+                documents = [*dict.fromkeys((*waiting.paths, *documents))]
+            job = await self._accept(base, documents, {REINDEX: True})
+            embedder = await self._embedders.embedder(base.settings.model)
+            tracker = ProgressTracker(job, base.id, progress)
+            report = await self._job(job, tracker, self._reindexed(job, base, embedder, existing, documents, tracker))
+        return await self._collected(report)
+
+    async def restore(self, kb: str, number: int, progress: ProgressSink | None = None) -> IngestReport:
+        """Give the active generation the documents of another one, whose chunks cannot be read any more.
+
+        What both have in common stays; the rest is read from the files as they are now, or from stored texts.
+        Raises NotFound, Busy, StorageFault, and ModelFault, after which the job waits for `resume`.
+        """
+        base = await self._stores.knowledge_base(kb)
+        store = self._stores.store(base.id)
+        with await store.lock_for_writing(base.name):
+            lost = await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
+            wanted = await store.vectors.records(lost.documents_version)
+            plan = await plan_restoring(await self._records(base), wanted, self._parser, store.paths.texts)
+            job = await self._accept(base, [], {RESTORE: number})
+            await self._model(base, needed=bool(plan.sources))
+            tracker = ProgressTracker(job, base.id, progress)
+            report = await self._job(job, tracker, self._run(job, base, plan, DEFAULT_OPTIONS, tracker, "repair"))
         return await self._collected(report)
 
     async def _collected(self, report: IngestReport) -> IngestReport:
@@ -132,6 +185,15 @@ class IngestService:
         return report
 
     # ------------------------------------------------------------ jobs
+
+    async def _accept(self, kb: KnowledgeBase, paths: Sequence[str], options: dict[str, Any]) -> str:
+        """Write a job down, which then survives a crash, in the place of a repair that waits. Returns its id."""
+        jobs = self._stores.catalog.jobs
+        waiting = await self._stores.thread.run(jobs.unfinished, kb.id)
+        again = waiting is not None and not waiting.options.keys().isdisjoint(options.keys() & {REINDEX, RESTORE})
+        return await self._stores.thread.run(
+            jobs.create, kb.id, paths, options, waiting.id if waiting and again else ""
+        )
 
     async def _job(self, job: str, tracker: ProgressTracker, work: Coroutine[Any, Any, IngestReport]) -> IngestReport:
         finish = self._stores.catalog.jobs.finish
@@ -159,7 +221,7 @@ class IngestService:
     async def _records(self, kb: KnowledgeBase) -> list[DocumentRecord]:
         if kb.active_generation is None:
             return []
-        async with self._stores.store(kb.id).reading() as snapshot:
+        async with self._stores.store(kb.id).reading(kb.active_generation) as snapshot:
             return await snapshot.tables.documents()
 
     # ------------------------------------------------------------ building
@@ -169,7 +231,7 @@ class IngestService:
     ) -> IngestReport:
         if not plan.sources and not plan.removed:
             outcome = Outcome(unchanged=plan.unchanged, failures=plan.failures)
-            return _report(job, kb, None, False, outcome, tracker)
+            return _report(job, kb, None, outcome, tracker)
         store = self._stores.store(kb.id)
         tracker.stage(IngestStage.INDEXING)
         embedder, identity = await self._model(kb, needed=bool(plan.sources))
@@ -181,17 +243,17 @@ class IngestService:
             if not outcome.changed and kb.active_generation is not None:
                 await build.abandon("nothing changed")
                 await self._stores.thread.run(self._stores.catalog.forget_generation, kb.id, build.generation.number)
-                return _report(job, kb, None, False, outcome, tracker)
+                return _report(job, kb, None, outcome, tracker)
             tracker.stage(IngestStage.SEALING)
             generation = await store.seal(build)
         except BaseException as error:
             await build.abandon(str(error) or type(error).__name__)
             raise
-        if options.promote:
-            await self._promote(kb, generation, tracker)
+        await self._annotate(generation, note, _summary(outcome))
+        held = await self._promote(kb, generation, tracker) if options.promote else ""
         for record in plan.removed:
             tracker.file(record.source_path, FileState.REMOVED)
-        return _report(job, kb, generation.number, options.promote, outcome, tracker)
+        return _report(job, kb, generation.number, outcome, tracker, promoted=options.promote, held=held)
 
     async def _fill(
         self, build: Build, embedder: Embedder | None, kb: KnowledgeBase, store: GenerationStore, plan: Plan,
@@ -215,114 +277,122 @@ class IngestService:
 
     async def _model(self, kb: KnowledgeBase, *, needed: bool) -> tuple[Embedder | None, ModelIdentity]:
         """The embedder and its identity; for a mere removal the identity alone, so that it works without the model."""
-        if not needed and kb.active_generation is not None:
-            active = await self._stores.thread.run(self._stores.catalog.generation, kb.id, kb.active_generation)
-            if active.model is not None:
-                return None, active.model
+        active = await self._active(kb)
+        if not needed and active is not None and active.model is not None:
+            return None, active.model
         embedder = await self._embedders.embedder(kb.settings.model)
         return embedder, embedder.model.identity
 
-    async def _promote(self, kb: KnowledgeBase, generation: Generation, tracker: ProgressTracker) -> None:
+    async def _active(self, kb: KnowledgeBase) -> Generation | None:
+        if kb.active_generation is None:
+            return None
+        return await self._stores.thread.run(self._stores.catalog.generation, kb.id, kb.active_generation)
+
+    async def _annotate(self, generation: Generation, doing: str, summary: str) -> None:
+        note = f"{doing}: {summary}" if summary else doing
+        await self._stores.thread.run(self._stores.catalog.annotate, generation.kb_id, generation.number, note=note)
+
+    async def _promote(self, kb: KnowledgeBase, generation: Generation, tracker: ProgressTracker) -> str:
+        """Returns why the generation is held back, "" when it is active."""
         # Never inside the block that abandons a build: a cancellation can arrive when the transaction has committed.
         tracker.stage(IngestStage.PROMOTING)
-        await self._stores.thread.run(self._stores.catalog.promote, kb.id, generation.number)
+        return await self._promotion.promote(generation, built=True)
 
     # ------------------------------------------------------------ rebuilding
 
     async def _match_settings(self, kb: KnowledgeBase, progress: ProgressSink | None) -> None:
-        """A changed model or chunk size means every vector is stale: rebuild before adding to them."""
-        if kb.active_generation is None:
-            return
-        active = await self._stores.thread.run(self._stores.catalog.generation, kb.id, kb.active_generation)
-        if active.settings != kb.settings:
-            await self._rebuild(kb, progress)
+        """A changed model or chunk size means every vector is stale: rebuild before adding to them.
 
-    async def _rebuild(self, kb: KnowledgeBase, progress: ProgressSink | None) -> IngestReport:
+        A rebuild that was held back is tried again before another one is made. Raises Conflict while it is held: what
+        has the new settings cannot be built on the active generation.
+        """
+        active = await self._active(kb)
+        if active is None or active.settings == kb.settings:
+            return
+        waiting = await self._waiting_rebuild(kb, active)
+        if waiting is None:
+            report = await self._rebuild(kb, progress)
+            number, held = report.generation, report.held
+        else:
+            number, held = waiting.number, await self._promotion.promote(waiting, built=True)
+        if number is not None and held:
+            raise Conflict(
+                f"Nothing was added: the settings of “{kb.name}” changed, and generation {number}, which was rebuilt "
+                f"with them, is not active. {held}",
+                way_out=way_past(number),
+            )
+
+    async def _waiting_rebuild(self, kb: KnowledgeBase, active: Generation) -> Generation | None:
+        """A ready generation made of the active one with the present settings."""
+        for item in await self._stores.thread.run(self._stores.catalog.generations, kb.id):
+            if item.state is GenerationState.READY and item.parent == active.number and item.settings == kb.settings:
+                return item
+        return None
+
+    async def _rebuild(
+        self,
+        kb: KnowledgeBase,
+        progress: ProgressSink | None,
+        lost: Sequence[DocumentRecord] | None = None,
+    ) -> IngestReport:
         if kb.active_generation is None:
             raise NotFound(
                 f"“{kb.name}” is empty: there is nothing to rebuild.", way_out="Ingest some documents first."
             )
-        job = await self._stores.thread.run(self._stores.catalog.jobs.create, kb.id, [], {"rebuild": True})
+        job = await self._accept(kb, [], {"rebuild": True})
         tracker = ProgressTracker(job, kb.id, progress)
-        return await self._job(job, tracker, self._rebuilt(job, kb, tracker))
+        return await self._job(job, tracker, self._rebuilt(job, kb, tracker, lost))
 
-    async def _rebuilt(self, job: str, kb: KnowledgeBase, tracker: ProgressTracker) -> IngestReport:
+    async def _reindexed(
+        self,
+        job: str,
+        kb: KnowledgeBase,
+        embedder: Embedder,
+        existing: Sequence[DocumentRecord],
+        documents: Sequence[str],
+        tracker: ProgressTracker,
+    ) -> IngestReport:
         store = self._stores.store(kb.id)
-        records = await self._records(kb)
-        by_path = rows_by_path(records)
-        tracker.expect(by_path)
-        tracker.stage(IngestStage.INDEXING)
+        generation, outcome = await reindex(store, kb, embedder, self._parser, existing, documents, tracker)
+        if generation is None:
+            return _report(job, kb, None, outcome, tracker)
+        await self._annotate(generation, "repair", _summary(outcome))
+        held = await self._promote(kb, generation, tracker)
+        return _report(job, kb, generation.number, outcome, tracker, promoted=True, held=held)
+
+    async def _rebuilt(
+        self, job: str, kb: KnowledgeBase, tracker: ProgressTracker, lost: Sequence[DocumentRecord] | None
+    ) -> IngestReport:
+        store = self._stores.store(kb.id)
+        records = await self._records(kb) if lost is None else lost
         embedder = await self._embedders.embedder(kb.settings.model)
-        build = await store.begin(kb, embedder.model.identity, note="rebuild", from_scratch=True)
-        try:
-            sources = []
-            for path, items in by_path.items():
-                for item in items:
-                    if item.status is DocumentStatus.FAILED:
-                        await build.add_record(item)
-                        tracker.file(path, FileState.FAILED, error=item.error, reason=item.reason)
-                if any(item.status is DocumentStatus.INDEXED for item in items):
-                    indexed = [item for item in items if item.status is DocumentStatus.INDEXED]
-                    sources.append(self._stored_source(store, Path(path), indexed))
+        generation, outcome = await rebuild(
+            store, kb, embedder, self._parser, records, tracker, new_table=lost is not None
+        )
+        await self._annotate(generation, "rebuild", f"{generation.documents} documents with {kb.settings.model}")
+        held = await self._promote(kb, generation, tracker)
+        return _report(job, kb, generation.number, outcome, tracker, promoted=True, held=held)
 
-            async def nothing(_: Sequence[str]) -> Mapping[str, Vectors]:
-                return {}
 
-            pipeline = Pipeline(
-                build, embedder, kb.settings, store.paths.texts, tracker,
-                known={}, copies={}, untouched=Counter(), embeddings_of=nothing,
-            )  # fmt: skip
-            outcome = await pipeline.run(sources, (), 1)
-            tracker.stage(IngestStage.SEALING)
-            generation = await store.seal(build)
-        except BaseException as error:
-            await build.abandon(str(error) or type(error).__name__)
-            raise
-        await self._promote(kb, generation, tracker)
-        return _report(job, kb, generation.number, True, outcome, tracker)
-
-    def _stored_source(self, store: GenerationStore, path: Path, records: list[DocumentRecord]) -> Source:
-        """A source whose documents come from the stored texts; from the file itself where those are gone."""
-        first = records[0]
-        key = text_key(first.sha256, first.kind)
-
-        async def sha256() -> str:
-            return first.sha256
-
-        async def documents() -> AsyncIterator[ParsedDocument]:
-            if not await asyncio.to_thread(has_texts, store.paths.texts, key):
-                if await hash_or_none(path) != first.sha256:
-                    raise DocumentFault(
-                        FailureCode.VANISHED,
-                        "The stored text of this document is gone, and its file is gone or was changed.",
-                        way_out="Ingest it again.",
-                    )
-                async for parsed in self._parser.parse(path):
-                    yield parsed
-                return
-            for record in records:
-                stored = await asyncio.to_thread(read_text, store.paths.texts, key, record.row)
-                segments = await asyncio.to_thread(segment, stored.text, stored.spans)
-                yield ParsedDocument(
-                    text=stored.text, spans=stored.spans, segments=segments, kind=record.kind,
-                    title=record.title, author=record.author, licence=record.licence,
-                    external_id=record.external_id, row=record.row, pages=record.pages,
-                )  # fmt: skip
-
-        return Source(
-            path, first.kind, first.size_bytes, first.mtime_ns, records, sha256=sha256, documents=documents,
-            store_texts=False,
-        )  # fmt: skip
+def _summary(outcome: Outcome) -> str:
+    """“3 added, 1 removed”: what a job did to documents."""
+    counts = {
+        "added": outcome.added, "updated": outcome.updated, "removed": outcome.removed,
+        "failed": len(outcome.failures),
+    }  # fmt: skip
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def _report(
-    job: str, kb: KnowledgeBase, generation: int | None, promoted: bool, outcome: Outcome, tracker: ProgressTracker
-) -> IngestReport:
+    job: str, kb: KnowledgeBase, generation: int | None, outcome: Outcome, tracker: ProgressTracker, *,
+    promoted: bool = False, held: str = "",
+) -> IngestReport:  # fmt: skip
+    """`promoted`: it was meant to be, and is unless `held` says why not."""
     seconds = tracker.elapsed_s
     return IngestReport(
-        job_id=job, kb_id=kb.id, generation=generation, promoted=promoted and generation is not None,
+        job_id=job, kb_id=kb.id, generation=generation, promoted=promoted and not held,
         added=outcome.added, updated=outcome.updated, unchanged=outcome.unchanged, removed=outcome.removed,
         failed=tuple(sorted(outcome.failures, key=lambda item: item.path)), chunks_added=outcome.chunks_added,
         embedded=outcome.embedded, reused=outcome.reused, seconds=seconds,
-        chunks_per_second=outcome.chunks_added / seconds if seconds else 0.0,
+        chunks_per_second=outcome.chunks_added / seconds if seconds else 0.0, held=held,
     )  # fmt: skip

@@ -21,6 +21,15 @@ class LibraryService:
         self._stores = stores
         self._config = config
 
+    @property
+    def read_only(self) -> str | None:
+        """Why nothing can be changed for now, in sentences for a person; None when it can."""
+        return self._stores.catalog.read_only
+
+    async def require_writable(self) -> None:
+        """Look again whether something can be changed. Raises StorageFault, with the reason, while nothing can."""
+        await self._stores.thread.run(self._stores.catalog.require_writable)
+
     async def list(self) -> list[KnowledgeBase]:
         """All knowledge bases by name."""
         return await self._stores.thread.run(self._stores.catalog.knowledge_bases)

@@ -145,12 +145,18 @@ async def _plan_file(
                 plan.failures.append(FileFailure(str(file.path), failed.error, failed.reason))
                 tracker.file(file.path, FileState.FAILED, error=failed.error, reason=failed.reason)
             return
-    plan.sources.append(
-        Source(
-            file.path, file_kind(file.path), file.size_bytes, file.mtime_ns, old,
-            sha256=lambda: asyncio.to_thread(sha256_of, file.path),
-            documents=lambda: parser.parse(file.path),
-        )
+    plan.sources.append(file_source(file, old, parser))
+
+
+def file_source(
+    file: ScannedFile, old: Sequence[DocumentRecord], parser: DocumentParser, *, keep_old: bool = True
+) -> Source:
+    """A file to be read, with what the base of the build has of it."""
+    return Source(
+        file.path, file_kind(file.path), file.size_bytes, file.mtime_ns, old,
+        sha256=lambda: asyncio.to_thread(sha256_of, file.path),
+        documents=lambda: parser.parse(file.path),
+        keep_old=keep_old,
     )  # fmt: skip
 
 

@@ -109,7 +109,7 @@ class QualityService:
 def read_queries(path: Path) -> dict[str, str]:
     """Query id → text. Raises NotFound, InvalidRequest naming the line."""
     queries: dict[str, str] = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         if not line.strip():
             continue
         try:
@@ -125,7 +125,7 @@ def read_queries(path: Path) -> dict[str, str]:
 def read_qrels(path: Path) -> Judgments:
     """Judgments from three tab-separated columns (BEIR) or four columns (TREC). Raises NotFound, InvalidRequest."""
     judgments: Judgments = {}
-    for number, row in enumerate(csv.reader(_lines(path), delimiter="\t"), start=1):
+    for number, row in enumerate(csv.reader(lines_of(path), delimiter="\t"), start=1):
         cells = row if len(row) >= 3 else " ".join(row).split()
         if len(cells) == 4:
             cells = [cells[0], cells[2], cells[3]]
@@ -141,9 +141,12 @@ def read_qrels(path: Path) -> Judgments:
     return judgments
 
 
-def _lines(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file. Raises NotFound, StorageFault, and InvalidRequest when it is not UTF-8."""
     try:
-        return path.read_text("utf-8").splitlines()
+        return path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{path} is not a text file in UTF-8.", way_out="Save it as UTF-8.") from None
     except FileNotFoundError:
         raise NotFound(f"There is no file {path}.") from None
     except OSError as error:

@@ -124,6 +124,17 @@ def _add(path: Path, found: Scan) -> None:
     found.files.append(ScannedFile(path, status.st_size, status.st_mtime_ns))
 
 
+def scanned(path: Path) -> ScannedFile | None:
+    """One file as it is now; None when it is gone, not a regular file, or must not be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode) or not os.access(path, os.R_OK):
+        return None
+    return ScannedFile(path, status.st_size, status.st_mtime_ns)
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal. Raises OSError."""
     digest = hashlib.sha256()

@@ -24,6 +24,8 @@ class Source:
     sha256: Callable[[], Awaitable[str]]
     documents: Callable[[], AsyncIterator[ParsedDocument]]
     store_texts: bool = True
+    keep_old: bool = True
+    """Whether the build holds the rows of before, so that they can stay when the file cannot be read."""
     fault: DocumentFault | None = None
     """Why the file as a whole cannot be indexed."""
     kept: Sequence[DocumentRecord] = ()

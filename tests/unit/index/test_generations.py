@@ -232,8 +232,8 @@ async def test_a_missing_lexical_directory_is_a_clear_fault(bench: Bench) -> Non
     generation = await bench.promote(await bench.built({"d1": ["one"]}))
     shutil.rmtree(bench.store.paths.lexical_generation(generation.number))
     with pytest.raises(StorageFault, match="keyword index"):
-        async with bench.store.reading():
-            pass
+        async with bench.store.reading() as snapshot:
+            snapshot.lexical.search("one", limit=1)
     with try_lock(bench.store.paths.lease(generation.number), shared=False) as free:
         assert free is not None
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +68,7 @@ async def test_going_back_and_forward_across_a_change_of_model(
     assert (report.generation, report.embedded) == (5, 1)
     with pytest.raises(Conflict, match="no newer"):
         await services.maintenance.roll_forward(kb)
-    assert wrong(await services.maintenance.doctor()) == {}
+    assert wrong(await services.doctor.check()) == {}
 
 
 async def test_a_note_can_be_replaced(services: Services, kb: str) -> None:
@@ -109,7 +108,7 @@ async def test_collection_follows_the_setting(services: Services, kb: str) -> No
     assert (await services.maintenance.collect()).deleted == ["Care/1"]
     numbers = [item.number for item in await services.maintenance.generations(kb)]
     assert numbers == [3, 2]
-    assert wrong(await services.maintenance.doctor()) == {}
+    assert wrong(await services.doctor.check()) == {}
 
 
 async def test_old_generations_go_after_a_promotion(services: Services, kb: str, folder: Path, write: Write) -> None:
@@ -118,7 +117,7 @@ async def test_old_generations_go_after_a_promotion(services: Services, kb: str,
     await services.ingest.ingest(kb, [folder])
     states = {item.number: item.state for item in await services.maintenance.generations(kb)}
     assert states == {4: GenerationState.ACTIVE, 3: GenerationState.ARCHIVED}
-    assert wrong(await services.maintenance.doctor()) == {}
+    assert wrong(await services.doctor.check()) == {}
 
 
 async def test_a_failing_collection_never_fails_a_promotion(
@@ -141,42 +140,6 @@ async def test_documents_can_be_removed_without_the_model(services: Services, kb
     (first, *_) = await services.library.documents(kb)
     report = await services.ingest.remove(kb, [first.document_id])
     assert (report.removed, report.promoted) == (1, True)
-
-
-async def test_doctor_is_content_with_a_sound_store(services: Services, kb: str) -> None:
-    checks = await services.maintenance.doctor()
-    assert wrong(checks) == {}
-    assert sum("both indexes" in check.name for check in checks) == 3
-
-
-async def test_doctor_sees_and_mends_a_lost_keyword_index(services: Services, kb: str) -> None:
-    store = services.library._stores.store(kb)
-    store.release()
-    shutil.rmtree(store.paths.lexical_generation(3))
-    assert any("Care" in name for name in wrong(await services.maintenance.doctor()))
-    assert wrong(await services.maintenance.doctor(repair=True)) == {}
-    response = await services.search.search(SearchRequest((kb,), "number", SearchMode.KEYWORD))
-    assert len(response.results) == 3
-
-
-async def test_doctor_sees_missing_texts_and_orphans(services: Services, kb: str) -> None:
-    store = services.library._stores.store(kb)
-    next(store.paths.texts.iterdir()).unlink()
-    orphan = services.paths.kb("0123456789ab").root
-    orphan.mkdir()
-    found = wrong(await services.maintenance.doctor())
-    assert any("texts" in name for name in found)
-    assert "no orphaned files" in found
-    await services.maintenance.doctor(repair=True)
-    assert not orphan.exists()
-    assert store.paths.root.exists()
-
-
-async def test_doctor_names_a_missing_model(services: Services) -> None:
-    await services.library.create("Odd", KbSettings(model="no-such-model"))
-    (check,) = [check for check in await services.maintenance.doctor() if check.name == "models"]
-    assert not check.ok
-    assert "no-such-model" in check.detail
 
 
 async def test_models_in_use_stay(services: Services, kb: str) -> None:

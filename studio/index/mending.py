@@ -1,0 +1,141 @@
+"""Mending what holds a generation together: its keyword index, its tags, the head of its tables.
+
+The caller holds the writer lock. Whatever is put in the place of something damaged is complete and flushed before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from studio.concurrency import run_to_end
+from studio.domain import Generation
+from studio.errors import StorageFault, storage_fault
+from studio.failpoints import reach
+from studio.index.durable import flush_tree
+from studio.index.generations import tag_of
+from studio.index.lexical import LexicalWriter
+from studio.index.rows import ROWS_PER_TURN
+from studio.index.vectors import DOCUMENTS_TABLE, VectorDatabase
+
+_COLUMNS = ("chunk_id", "document_id", "content")
+_NEW, _OLD = ".repair", ".damaged"
+_ASIDE = "_damaged"
+_HIGHEST_VERSION = 2**64 - 1
+"""Lance names the manifest of version n by this minus n, so that the newest comes first in a listing."""
+
+
+async def rebuild_keywords(vectors: VectorDatabase, directory: Path, generation: Generation) -> None:
+    """Make a keyword index anew from the chunks of its generation. Raises StorageFault; then the old one is there.
+
+    A death between the two renames leaves no directory of that name, which the next repair makes again.
+    """
+    fresh = directory.with_name(directory.name + _NEW)
+    writer = await run_to_end(LexicalWriter, fresh, generation.settings.language, None)
+    try:
+        reader = await vectors.reader(generation.chunks_table, generation.chunks_version, generation.documents_version)
+        try:
+            async for batch in reader.batches(_COLUMNS, ROWS_PER_TURN):
+                await run_to_end(_add, writer, batch)
+        finally:
+            reader.close()
+        await run_to_end(writer.seal)
+        await run_to_end(_swap, fresh, directory)
+    finally:
+        await run_to_end(writer.abandon)
+
+
+def _add(writer: LexicalWriter, batch: Any) -> None:
+    writer.add_contents(zip(*(batch.column(name).to_pylist() for name in _COLUMNS), strict=True))
+
+
+def _swap(fresh: Path, directory: Path) -> None:
+    old = directory.with_name(directory.name + _OLD)
+    try:
+        flush_tree([fresh], 0.0)
+        if old.exists():
+            shutil.rmtree(old)
+        if directory.exists():
+            directory.rename(old)
+        reach("repair.keywords")
+        fresh.rename(directory)
+        flush_tree([directory.parent], directory.parent.stat().st_mtime)
+    except OSError as error:  # Windows: a reader has a file of it open
+        raise storage_fault(error, "replacing a damaged keyword index", directory) from error
+    finally:
+        if old.exists() and not directory.exists():
+            with suppress(OSError):
+                old.rename(directory)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+async def mend_tags(vectors: VectorDatabase, generation: Generation) -> None:
+    """Let both tags of a generation hold the versions that the catalog names. Raises StorageFault when one is gone."""
+    for table, version in (
+        (generation.chunks_table, generation.chunks_version),
+        (DOCUMENTS_TABLE, generation.documents_version),
+    ):
+        tags = await vectors.tags_of(table)
+        if tags.get(tag_of(generation.number)) != version:
+            await vectors.set_tag(table, tag_of(generation.number), version)
+
+
+def _drop_unreadable_tags(table: Path) -> None:
+    for file in (table / "_refs" / "tags").glob("*.json"):
+        try:
+            json.loads(file.read_bytes())["version"]
+        except (ValueError, KeyError, TypeError):
+            file.unlink(missing_ok=True)
+
+
+async def mend_table(folder: Path, table: str) -> None:
+    """Make a table of the database in `folder` open again if it does not; it stays as it is where that fails.
+
+    A tag file that cannot be read makes every use of tags fail: it is removed, `mend_tags` makes it again. Lance reads
+    the newest manifest whichever version it is asked for, so that one torn by a power cut hides all the
+    others. A manifest is only taken away for good when the table opens without it; otherwise all come back.
+    Raises StorageFault when the files cannot be moved.
+    """
+    root = folder / f"{table}.lance"
+    await asyncio.to_thread(_drop_unreadable_tags, root)
+    if await _opens(folder, table):
+        return
+    aside = root / _ASIDE
+    moved: list[Path] = []
+    try:
+        for manifest in await asyncio.to_thread(_newest_first, root / "_versions"):
+            await asyncio.to_thread(aside.mkdir, exist_ok=True)
+            await asyncio.to_thread(manifest.rename, aside / manifest.name)
+            moved.append(manifest)
+            if await _opens(folder, table):
+                moved.clear()
+                return
+    except OSError as error:
+        raise storage_fault(error, "mending a table", root) from error
+    finally:
+        for manifest in moved:
+            (aside / manifest.name).rename(manifest)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _newest_first(versions: Path) -> list[Path]:
+    def version(manifest: Path) -> int:
+        number = int(manifest.stem)
+        return _HIGHEST_VERSION - number if number > _HIGHEST_VERSION // 2 else number
+
+    return sorted((file for file in versions.glob("*.manifest") if file.stem.isdecimal()), key=version, reverse=True)
+
+
+async def _opens(folder: Path, table: str) -> bool:
+    vectors = VectorDatabase(folder)  # another one may remember what it read before
+    try:
+        await vectors.tags_of(table)
+    except StorageFault:
+        return False
+    finally:
+        vectors.close()
+    return True

@@ -1,0 +1,192 @@
+"""The gate: pinned queries that a generation must answer before it becomes active."""
+
+from __future__ import annotations
+
+import asyncio
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from studio.domain import DocumentRecord, DocumentStatus, PinnedQuery, SearchRequest
+from studio.errors import InvalidRequest, NotFound
+from studio.index.reading import Snapshot
+from studio.index.stores import Stores
+from studio.services.search import MAX_QUERY_CHARS, SearchService
+
+MAX_TOP = 100
+
+DEPTHS = (100, 1000)
+"""Passages a side that are looked at: as many as an ordinary search takes; more only where those belong to fewer
+documents than the pinned query counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingDocument:
+    """A document that is not among the first ones. `rank` counts documents from 1; None: not found at all."""
+
+    reference: str
+    rank: int | None
+    in_generation: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PinOutcome:
+    """What became of one pinned query. `found` maps references to ranks.
+
+    `degraded` says why the query cannot be judged; it has then failed, whatever was found.
+    """
+
+    id: int
+    query: str
+    top: int
+    passed: bool
+    found: Mapping[str, int]
+    missing: tuple[MissingDocument, ...]
+    degraded: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """The pinned queries against one generation; passed when there are none."""
+
+    kb: str
+    generation: int | None
+    passed: bool
+    queries: tuple[PinOutcome, ...]
+
+
+class GateService:
+    """Keeps pinned queries and tries them. Needs no lock but the reader's lease, so a writer may call it."""
+
+    def __init__(self, stores: Stores, search: SearchService) -> None:
+        self._stores = stores
+        self._search = search
+
+    async def pins(self, kb: str) -> list[PinnedQuery]:
+        """The pinned queries of a knowledge base, oldest first. Raises NotFound."""
+        base = await self._stores.knowledge_base(kb)
+        return await self._stores.thread.run(self._stores.catalog.pins.list, base.id)
+
+    async def add(self, kb: str, query: str, must_find: Sequence[str], top: int = 10) -> PinnedQuery:
+        """Pin a query that must find documents of the active generation among its first `top`.
+
+        A document is named by its id, external id, path, or file name with or without its ending; where several have
+        that name, one of them is enough. Raises InvalidRequest, NotFound.
+        """
+        query = query.strip()
+        if not query or len(query) > MAX_QUERY_CHARS:
+            raise InvalidRequest(f"A pinned query needs 1 to {MAX_QUERY_CHARS:,} characters.")
+        if not 1 <= top <= MAX_TOP:
+            raise InvalidRequest(f"A pinned query looks at the first 1 to {MAX_TOP} documents, not {top}.")
+        references = list(filter(None, (name.strip() for name in must_find)))
+        if not references:
+            raise InvalidRequest(f"Name at least one document that “{query}” must find.")
+        absolute = {name: str(Path(name).absolute()) for name in references}
+        base = await self._stores.knowledge_base(kb)
+        async with self._stores.store(base.id).reading() as snapshot:
+            named = await _named(snapshot, {*references, *absolute.values()})
+        for name in references:
+            if name not in named and absolute[name] not in named:
+                raise NotFound(
+                    f"The active generation of “{base.name}” has no document “{name}”.",
+                    way_out="Name one by its id, path or file name; see: rag-studio documents KB.",
+                )
+        names = dict.fromkeys(name if name in named else absolute[name] for name in references)
+        return await self._stores.thread.run(self._stores.catalog.pins.add, base.id, query, list(names), top)
+
+    async def remove(self, kb: str, number: int) -> None:
+        """Unpin a query. Raises NotFound."""
+        base = await self._stores.knowledge_base(kb)
+        await self._stores.thread.run(self._stores.catalog.pins.remove, base.id, number)
+
+    async def check(self, kb: str, number: int | None = None) -> GateReport:
+        """Try the pinned queries on the active generation, or on `number`. Raises NotFound, StorageFault.
+
+        Without pinned queries nothing is read.
+        """
+        base = await self._stores.knowledge_base(kb)
+        if number is not None:
+            await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
+        pins = await self.pins(base.id)
+        if not pins:
+            return GateReport(base.name, number if number is not None else base.active_generation, True, ())
+        async with self._stores.store(base.id).reading(number) as snapshot:
+            named = await _named(snapshot, {name for pin in pins for name in pin.must_find})
+            outcomes = tuple([await self._outcome(base.id, snapshot, pin, named) for pin in pins])
+        passed = all(outcome.passed for outcome in outcomes)
+        return GateReport(base.name, snapshot.generation.number, passed, outcomes)
+
+    async def _outcome(
+        self, kb_id: str, snapshot: Snapshot, pin: PinnedQuery, named: Mapping[str, AbstractSet[str]]
+    ) -> PinOutcome:
+        ranks, degraded = await self._ranks(kb_id, snapshot, pin)
+        found: dict[str, int] = {}
+        missing = []
+        for name in pin.must_find:
+            documents = named.get(name, frozenset())
+            rank = min((ranks[document] for document in documents if document in ranks), default=None)
+            if rank is not None and rank <= pin.top:
+                found[name] = rank
+            else:
+                missing.append(MissingDocument(name, rank, bool(documents)))
+        passed = not missing and degraded is None
+        return PinOutcome(pin.id, pin.query, pin.top, passed, found, tuple(missing), degraded)
+
+    async def _ranks(self, kb_id: str, snapshot: Snapshot, pin: PinnedQuery) -> tuple[dict[str, int], str | None]:
+        """(document id → rank by its best passage, why the vector side did not answer)."""
+        ranks: dict[str, int] = {}
+        degraded = None
+        for depth in DEPTHS:
+            request = SearchRequest((kb_id,), pin.query, generation=snapshot.generation.number, candidates=depth)
+            async with self._search.ranking(request) as ranking:
+                ids = [ranking.split(item)[1] for item in ranking.fused]
+                degraded = ranking.degraded
+                chunks = await snapshot.tables.chunks(ids)
+            documents = dict.fromkeys(chunks[chunk_id].document_id for chunk_id in ids if chunk_id in chunks)
+            ranks = {document: rank for rank, document in enumerate(documents, start=1)}
+            if len(ranks) >= pin.top or depth >= snapshot.generation.chunks:
+                break
+        return ranks, degraded
+
+
+def held_sentence(report: GateReport) -> str:
+    """Why a generation that failed its gate is held back, for a person: the first reason and the number of others."""
+    reasons = [reason for outcome in report.queries if not outcome.passed for reason in _reasons(outcome)]
+    others = len(reasons) - 1
+    more = f" {others} other {'demand is' if others == 1 else 'demands are'} not met either." if others else ""
+    return f"Held back: {reasons[0]}{more}"
+
+
+def _reasons(outcome: PinOutcome) -> Iterable[str]:
+    query = textwrap.shorten(outcome.query, 80, placeholder="…")
+    if outcome.degraded is not None:
+        yield f"“{query}” cannot be judged. {outcome.degraded}"
+        return
+    for item in outcome.missing:
+        if not item.in_generation:
+            why = "it is not in this generation"
+        else:
+            why = f"it is number {item.rank}" if item.rank is not None else "it is not found at all"
+        where = f"among its first {outcome.top} documents" if outcome.top > 1 else "first"
+        yield f"“{query}” does not find {item.reference} {where} ({why})."
+
+
+async def _named(snapshot: Snapshot, references: AbstractSet[str]) -> dict[str, set[str]]:
+    """Reference → ids of the indexed documents that it names; references that name none are left out."""
+    records = await snapshot.tables.documents()
+    return await asyncio.to_thread(_ids_by_reference, records, references)
+
+
+def _ids_by_reference(records: Iterable[DocumentRecord], references: AbstractSet[str]) -> dict[str, set[str]]:
+    named: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        if record.status is not DocumentStatus.INDEXED:
+            continue
+        path = PurePath(record.source_path)
+        names = {record.document_id, record.external_id, record.source_path, path.name, path.stem}
+        for name in names & references:
+            named[name].add(record.document_id)
+    return dict(named)

@@ -1,0 +1,250 @@
+"""Mending a knowledge base: what `doctor --repair` does, under the writer lock and without losing what works.
+
+In this order: tables open again, tags are set again, keyword indexes are rebuilt from the tables; documents of the
+active generation whose rows or texts are damaged are read again, or, where its tables cannot be read at all, the
+newest whole generation takes its place and is brought up to date; generations proven damaged are given up; what
+belongs to no generation is swept away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from studio.domain import (
+    Check,
+    DocumentRecord,
+    DocumentStatus,
+    Generation,
+    GenerationState,
+    IngestOptions,
+    IngestReport,
+    KnowledgeBase,
+)
+from studio.errors import ModelFault, StorageFault, StudioError, storage_fault
+from studio.index.audit import Audit
+from studio.index.gc import GcReport, sweep
+from studio.index.generations import GenerationStore
+from studio.index.jobs import Job
+from studio.index.mending import mend_table, mend_tags, rebuild_keywords
+from studio.index.rows import text_key
+from studio.index.stores import Stores
+from studio.index.vectors import DOCUMENTS_TABLE
+from studio.services.bundles import discard_dead_imports
+from studio.services.examine import Examination, examine
+from studio.services.ingest import RESTORE, IngestService
+from studio.services.promotion import way_past
+
+log = logging.getLogger(__name__)
+
+
+class Repair:
+    """Mends every knowledge base, one after the other."""
+
+    def __init__(self, stores: Stores, ingest: IngestService) -> None:
+        self._stores = stores
+        self._ingest = ingest
+
+    async def run(self) -> list[Check]:
+        """Returns a failing check for everything that could not be done, and why. Never raises StudioError."""
+        notes: list[Check] = []
+        try:
+            await self._stores.thread.run(self._stores.catalog.require_writable)
+            await discard_dead_imports(self._stores)
+            for folder in await unknown_folders(self._stores):
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            bases = await self._stores.thread.run(self._stores.catalog.knowledge_bases)
+        except StudioError as error:
+            return [Check("repair", False, str(error), error.way_out)]
+        for base in bases:
+            try:
+                notes += await self._mend(base)
+            except ModelFault as error:
+                again = "ingest KB --resume" if await self._waiting(base) is not None else "doctor --repair"
+                notes.append(
+                    Check(f"{base.name}: repair", False, str(error), f"{error.way_out} Then run: rag-studio {again}")
+                )
+            except StudioError as error:
+                notes.append(Check(f"{base.name}: repair", False, str(error), error.way_out))
+        return notes
+
+    async def _mend(self, base: KnowledgeBase) -> list[Check]:
+        store = self._stores.store(base.id)
+        with await store.lock_for_writing(base.name):
+            found = await self._mend_indexes(base, store)
+        report = await self._mend_active(base, store, found)
+        if report is not None:
+            found = await examine(self._stores, base)
+        with await store.lock_for_writing(base.name):
+            await self._give_up(base, store, found)
+        swept = GcReport()
+        await sweep(store, self._stores.catalog, self._stores.thread, swept)
+        _forget_caches(store)
+        notes = [Check(f"{base.name}: repair", False, error, "") for error in swept.errors]
+        if report is not None and report.held:
+            notes.append(Check(f"{base.name}: repair", False, report.held, way_past(report.generation or 0)))
+        return notes
+
+    # ------------------------------------------------------------ indexes
+
+    async def _mend_indexes(self, base: KnowledgeBase, store: GenerationStore) -> Examination:
+        """Tables, tags, keyword indexes; under the writer lock. Returns what is left to do."""
+        for folder in await asyncio.to_thread(lambda: sorted(store.paths.vectors.glob("*.lance"))):
+            await mend_table(store.paths.vectors, folder.stem)
+        _forget_caches(store)
+        await store.recover()
+        found = await examine(self._stores, base)
+        changed = False
+        for item in found.audits:
+            generation = item.generation
+            if item.tables_fault:
+                continue  # nothing to mend it from
+            if found.tagged(generation) < 2:
+                await mend_tags(store.vectors, generation)
+                changed = True
+            if not item.same_chunks and not item.repeated:
+                log.warning("rebuilding the keyword index of generation %d of %s", generation.number, base.id)
+                directory = store.paths.lexical_generation(generation.number)
+                await rebuild_keywords(store.vectors, directory, generation)
+                changed = True
+        _forget_caches(store)
+        return await examine(self._stores, base) if changed else found
+
+    # ------------------------------------------------------------ the active generation
+
+    async def _mend_active(
+        self, base: KnowledgeBase, store: GenerationStore, found: Examination
+    ) -> IngestReport | None:
+        active = found.active
+        if active is None:
+            return None
+        if active.tables_fault:
+            return await self._revive(base, store, found, active.generation)
+        damaged = active.damaged | found.misplaced[active.generation.number]
+        if active.texts & found.bad_texts:
+            for record in await store.vectors.records(active.generation.documents_version):
+                if record.status is DocumentStatus.INDEXED and text_key(record.sha256, record.kind) in found.bad_texts:
+                    damaged.add(record.document_id)
+        if damaged:
+            log.warning("reading %d damaged documents of %s again", len(damaged), base.id)
+            return await self._ingest.reindex(base.id, sorted(damaged))
+        if (job := await self._waiting(base)) is not None and RESTORE in job.options:
+            return await self._ingest.resume(base.id)
+        return None
+
+    async def _revive(
+        self, base: KnowledgeBase, store: GenerationStore, found: Examination, broken: Generation
+    ) -> IngestReport | None:
+        """Let searches be answered again although the active generation cannot be read any more."""
+        await asyncio.to_thread(_refuse_unreadable, store.paths.vectors)
+        whole = [item.generation for item in found.audits if _stands_in(item)]
+        whole.sort(key=lambda item: (item.settings == base.settings, item.number))
+        listed = [await _listed(store, item) for item in (broken, *(item.generation for item in found.audits))]
+        if whole:
+            number = whole[-1].number
+            log.warning("generation %d of %s cannot be read; going back to %d", broken.number, base.id, number)
+            await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
+            if listed[0] is not None:
+                return await self._ingest.restore(base.id, broken.number)
+            return await self._ingest_again(base, after=number)
+        records = next((records for records in listed if records is not None), None)
+        if records is not None:
+            return await self._ingest.rebuild(base.id, lost=records)
+        if not any(paths for paths, _ in await self._requests(base, after=0)):
+            raise StorageFault(
+                f"No generation of “{base.name}” can be read, and none of the files it was made from is there.",
+                way_out="Put the files back, or restore the data directory from a backup.",
+            )
+        with await store.lock_for_writing(base.name):
+            await store.vectors.drop_table(DOCUMENTS_TABLE)
+        await self._ingest.rebuild(base.id, lost=[])
+        return await self._ingest_again(base, after=0)
+
+    async def _ingest_again(self, base: KnowledgeBase, *, after: int) -> IngestReport | None:
+        """Run the requests again that made the generations above `after`."""
+        report = None
+        for paths, options in await self._requests(base, after=after):
+            if paths:
+                report = await self._ingest.ingest(base.id, paths, options)
+        return report
+
+    async def _requests(self, base: KnowledgeBase, *, after: int) -> list[tuple[list[Path], IngestOptions]]:
+        """Past requests without repetitions, oldest first; only paths that are there."""
+        jobs = await self._stores.thread.run(self._stores.catalog.jobs.ingested, base.id, after)
+        distinct = {(tuple(job.paths), repr(job.options)): job for job in jobs}
+        return await asyncio.to_thread(lambda: [_request(job) for job in distinct.values()])
+
+    async def _waiting(self, base: KnowledgeBase) -> Job | None:
+        return await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
+
+    # ------------------------------------------------------------ what is lost
+
+    async def _give_up(self, base: KnowledgeBase, store: GenerationStore, found: Examination) -> None:
+        """Mark other generations that are proven damaged as failed, for the collector; only next to a whole one."""
+        active = found.active
+        if active is None or not active.whole or found.tagged(active.generation) < 2:
+            return
+        await asyncio.to_thread(_refuse_unreadable, store.paths.vectors)
+        job = await self._waiting(base)
+        needed = job.options.get(RESTORE) if job is not None else None
+        for item in found.audits:
+            number = item.generation.number
+            if item is active or number == needed or not (item.tables_fault or item.damaged):
+                continue
+            why = item.tables_fault or f"{len(item.damaged)} documents are damaged."
+            log.warning("giving generation %d of %s up: %s", number, base.id, why)
+            await self._stores.thread.run(
+                self._stores.catalog.set_state, base.id, number, GenerationState.FAILED, f"Damaged on the disk: {why}"
+            )
+        generations = await self._stores.thread.run(self._stores.catalog.generations, base.id)
+        kept = {item.chunks_table for item in generations if item.state is not GenerationState.FAILED}
+        for table in set(await store.vectors.table_names()) - kept - {DOCUMENTS_TABLE}:
+            try:
+                await store.vectors.tags_of(table)
+            except StorageFault:  # would stand in the way of every collection
+                await store.vectors.drop_table(table)
+
+
+async def unknown_folders(stores: Stores) -> list[Path]:
+    """Folders that belong to no knowledge base: their deletion was interrupted."""
+    folders = await asyncio.to_thread(_folders, stores.paths.root / "kb")
+    bases = await stores.thread.run(stores.catalog.knowledge_bases)
+    known = {base.id for base in bases} | {*await stores.thread.run(stores.catalog.imports)}
+    return [folder for folder in folders if folder.name not in known]
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(root.iterdir()) if root.is_dir() else []
+
+
+def _stands_in(item: Audit) -> bool:
+    return item.generation.state is GenerationState.ARCHIVED and item.whole
+
+
+async def _listed(store: GenerationStore, generation: Generation) -> list[DocumentRecord] | None:
+    try:
+        return await store.vectors.records(generation.documents_version)
+    except StorageFault:
+        return None
+
+
+def _request(job: Job) -> tuple[list[Path], IngestOptions]:
+    raw = {**job.options, "include": tuple(job.options["include"]), "exclude": tuple(job.options["exclude"])}
+    return [Path(path) for path in job.paths if Path(path).exists()], IngestOptions(**raw)
+
+
+def _refuse_unreadable(folder: Path) -> None:
+    """Raise StorageFault when a file may not be read: that is no damage, and nothing must be given up for it."""
+    for directory, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(directory, name)
+            if path.exists() and not os.access(path, os.R_OK):
+                raise storage_fault(PermissionError(13, "Permission denied"), "reading the vector tables", path)
+
+
+def _forget_caches(store: GenerationStore) -> None:
+    store.release()
+    store.vectors.forget_caches()
