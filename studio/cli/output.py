@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
+from studio.cli.arguments import Options
 from studio.domain import IngestProgress, IngestStage
 from studio.errors import StudioError
 
@@ -35,11 +36,24 @@ def print_json(value: object) -> None:
     sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
 
 
+def say(options: Options, value: object, text: str) -> None:
+    """The result of a command: `value` with --json, else `text`."""
+    if options.json:
+        print_json(value)
+    elif text:
+        sys.stdout.write(text + "\n")
+
+
 def print_error(error: StudioError, *, as_json: bool) -> None:
     """The message on stderr; with --json also as the document on stdout."""
     sys.stderr.write(f"rag-studio: {error.full_message}\n")
     if as_json:
-        print_json({"error": {"type": type(error).__name__, "message": str(error), "way_out": error.way_out}})
+        print_json({"error": error_value(error)})
+
+
+def error_value(error: StudioError) -> dict[str, str]:
+    """An error as JSON knows it."""
+    return {"type": type(error).__name__, "message": str(error), "way_out": error.way_out}
 
 
 def table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> str:
@@ -78,8 +92,8 @@ class ProgressLine:
             text += f", about {progress.seconds_left:.0f} s left"
         self._show(progress.stage, text)
 
-    def download(self, done: int, total: int | None, what: str) -> None:
-        """Bytes of a download."""
+    def transfer(self, done: int, total: int | None, what: str) -> None:
+        """Bytes that were read or written."""
         self._show(what, f"{what}: {size(done)}" + (f" of {size(total)}" if total else ""))
 
     def count(self, done: int, total: int) -> None:

@@ -151,6 +151,19 @@ def test_only_failures_is_exit_code_one(program: Program, folder: Path) -> None:
         (["kb", "delete", "Notes"], 2, "--yes"),
         (["promote", "Notes", "7"], 1, "no generation 7"),
         (["rollback", "Notes"], 1, "no older generation"),
+        (["rollback", "Notes", "1", "--forward"], 2, "not allowed with"),
+        (["rollback", "Notes", "--forward"], 1, "no newer generation"),
+        (["generations", "Notes", "--note", "one", "text"], 2, "“one”"),
+        (["generations", "Notes", "--note", "9", "text"], 1, "no generation 9"),
+        (["kb", "retention", "Notes", "--keep", "-1"], 2, "negative"),
+        (["kb", "retention", "Notes", "--min-age", "nan"], 2, "number of hours"),
+        (["kb", "retention", "Notes", "--default", "--keep", "1"], 2, "--default"),
+        (["diff", "Notes", "1", "two"], 2, "invalid int"),
+        (["diff", "Notes", "1", "9"], 1, "no generation 9"),
+        (["diff", "Notes", "1", "1", "--queries", "/none"], 1, "/none"),
+        (["gate", "add", "Notes", "query"], 2, "--must-find"),
+        (["gate", "add", "Notes", "query", "--must-find", "nothing.txt"], 1, "nothing.txt"),
+        (["gate", "remove", "Notes", "7"], 1, "no pinned query 7"),
         (["remove", "Notes", "nothing"], 1, "no document"),
         (["model", "install", "/no/such/model.gguf"], 1, "/no/such/model.gguf"),
         (["model", "use", "Notes", "no-such-model"], 1, "no-such-model"),
@@ -218,7 +231,7 @@ def test_gc_reports_and_frees(library: Program, folder: Path, write: Write) -> N
     report = library.ok("gc")
     assert report["deleted"] == ["Notes/1"]
     assert report["freed_bytes"] > 0
-    assert report["kept"] == [{"generation": 2, "why": "active"}]
+    assert report["kept"] == [{"kb": "Notes", "generation": 2, "why": "active"}]
 
 
 def test_the_data_directory_is_private(library: Program) -> None:

@@ -1,0 +1,220 @@
+"""The arguments of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from studio import __version__
+from studio.errors import InvalidRequest
+
+Options = argparse.Namespace
+
+MODES = ("hybrid", "vector", "keyword")
+FUSIONS = ("minmax", "rrf", "adaptive")
+
+
+class _Commands:
+    """Adds commands that all take the global options."""
+
+    def __init__(self, parser: argparse.ArgumentParser, dest: str, metavar: str, *, required: bool) -> None:
+        # Global options work before and after the command. After it they must have no default of their own, or it
+        # would overwrite what was given before; and set_defaults on one parser would change the actions both share.
+        self._shared = _global_options(argparse.SUPPRESS, argparse.SUPPRESS)
+        self._commands = parser.add_subparsers(dest=dest, metavar=metavar, required=required)
+
+    def add(self, name: str, text: str) -> argparse.ArgumentParser:
+        """A command that `text` describes."""
+        described = f"{text[0].upper()}{text[1:]}."
+        return self._commands.add_parser(name, help=text, description=described, parents=[self._shared])
+
+    def add_group(self, name: str, text: str) -> _Commands:
+        """A command with actions of its own."""
+        return _Commands(self.add(name, text), "action", "ACTION", required=True)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="rag-studio",
+        description="Local-first knowledge bases with cited hybrid search.",
+        parents=[_global_options(None, False)],
+    )
+    parser.add_argument("--version", action="version", version=f"rag-studio {__version__}")
+    parser.add_argument("--sample", action="store_true", help="open the window on the sample knowledge base")
+    commands = _Commands(parser, "command", "COMMAND", required=False)
+    demo = commands.add("demo", "run the main job without a display and render the window to PNG files")
+    demo.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR")
+    _add_knowledge_bases(commands)
+    _add_contents(commands)
+    _add_questions(commands)
+    _add_generations(commands)
+    _add_gate(commands)
+    _add_bundles(commands)
+    _add_program(commands)
+    return parser
+
+
+def _add_knowledge_bases(commands: _Commands) -> None:
+    kb = commands.add_group("kb", "make, list, show, rename and delete knowledge bases")
+    kb.add("list", "list the knowledge bases")
+    create = kb.add("create", "make a knowledge base")
+    create.add_argument("name")
+    create.add_argument("--model", help="embedding model, see “model list”")
+    create.add_argument("--chunk-tokens", type=int, metavar="N", help="length of a passage, at most")
+    create.add_argument("--chunk-overlap", type=int, metavar="N", help="tokens that two passages share")
+    create.add_argument("--metric", choices=("cosine", "l2", "dot"), help="distance of vectors")
+    create.add_argument("--language", metavar="CODE", help="language of the keyword side, for example en")
+    rename = kb.add("rename", "give a knowledge base another name")
+    rename.add_argument("name")
+    rename.add_argument("new_name")
+    delete = kb.add("delete", "delete a knowledge base with all its generations; source files stay")
+    delete.add_argument("name")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    kb.add("info", "show a knowledge base").add_argument("name")
+    retention = kb.add("retention", "show or set which archived generations a knowledge base keeps")
+    retention.add_argument("name")
+    retention.add_argument("--keep", type=int, metavar="N", help="archived generations that stay")
+    retention.add_argument("--min-age", type=_hours, metavar="HOURS", help="none goes earlier after it was archived")
+    retention.add_argument("--max-size", type=int, metavar="MIB", help="what they may take together; 0: no limit")
+    retention.add_argument("--default", action="store_true", help="follow the program's settings again")
+
+
+def _add_contents(commands: _Commands) -> None:
+    ingest = commands.add("ingest", "make a knowledge base match files and folders")
+    ingest.add_argument("kb")
+    ingest.add_argument("paths", nargs="*", type=Path)
+    ingest.add_argument("--recursive", action=argparse.BooleanOptionalAction, default=True)
+    ingest.add_argument("--include", action="append", default=[], metavar="GLOB")
+    ingest.add_argument("--exclude", action="append", default=[], metavar="GLOB")
+    ingest.add_argument("--no-promote", action="store_true", help="leave the new generation ready, not active")
+    ingest.add_argument("--jobs", type=int, default=2, metavar="N", help="files read side by side")
+    ingest.add_argument("--resume", action="store_true", help="run the last unfinished job again")
+    commands.add("documents", "list documents").add_argument("kb")
+    remove = commands.add("remove", "remove documents")
+    remove.add_argument("kb")
+    remove.add_argument("documents", nargs="+", metavar="DOCUMENT")
+
+
+def _add_questions(commands: _Commands) -> None:
+    search = commands.add("search", "search one or more knowledge bases")
+    search.add_argument("kb", help="name, or several separated by commas")
+    search.add_argument("query")
+    search.add_argument("--mode", choices=MODES, default="hybrid")
+    search.add_argument("--limit", type=int, default=10, metavar="N")
+    search.add_argument("--offset", type=int, default=0, metavar="N")
+    search.add_argument("--filter", action="append", default=[], metavar="K=V")
+    search.add_argument("--weight", type=float, default=0.5, metavar="0..1", help="share of the vector side")
+    search.add_argument("--fusion", choices=FUSIONS, default="minmax")
+    search.add_argument("--explain", action="store_true", help="print every score (JSON has them always)")
+    search.add_argument("--generation", type=int, metavar="G")
+    evaluate = commands.add("evaluate", "measure retrieval quality with judged queries")
+    evaluate.add_argument("kb")
+    evaluate.add_argument("--queries", type=Path, required=True, metavar="F.jsonl")
+    evaluate.add_argument("--qrels", type=Path, required=True, metavar="F.tsv")
+    evaluate.add_argument("--modes", default=",".join(MODES))
+    evaluate.add_argument("--k", type=int, default=10)
+    evaluate.add_argument("--weight", type=float, default=0.5, metavar="0..1")
+    evaluate.add_argument("--fusion", choices=FUSIONS, default="minmax")
+
+
+def _add_generations(commands: _Commands) -> None:
+    generations = commands.add("generations", "list the generations of a knowledge base, or note something on one")
+    generations.add_argument("kb")
+    generations.add_argument("--note", nargs=2, metavar=("GEN", "TEXT"), help="set the note of a generation")
+    promote = commands.add("promote", "make a generation active, if it finds what its pinned queries demand")
+    promote.add_argument("kb")
+    promote.add_argument("generation", type=int)
+    promote.add_argument("--force", action="store_true", help="promote it even when pinned queries fail")
+    rollback = commands.add("rollback", "go back to an older generation, by default to the one before the active one")
+    rollback.add_argument("kb")
+    target = rollback.add_mutually_exclusive_group()
+    target.add_argument("generation", type=int, nargs="?")
+    target.add_argument("--forward", action="store_true", help="go to the next newer generation instead")
+    diff = commands.add("diff", "compare two generations: their documents, and what queries find in them")
+    diff.add_argument("kb")
+    diff.add_argument("a", type=int, metavar="GEN_A")
+    diff.add_argument("b", type=int, metavar="GEN_B")
+    diff.add_argument("--queries", type=Path, metavar="FILE", help="JSON lines with “text”, or one query a line")
+    diff.add_argument("--limit", type=int, default=10, metavar="N", help="hits of each query that are compared")
+    diff.add_argument("--mode", choices=MODES, default="hybrid")
+    gc = commands.add("gc", "delete generations that are not kept any more, of one knowledge base or of all")
+    gc.add_argument("kb", nargs="?")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would go")
+
+
+def _add_gate(commands: _Commands) -> None:
+    gate = commands.add_group("gate", "queries that a generation must answer before it becomes active")
+    gate.add("list", "list the pinned queries").add_argument("kb")
+    add = gate.add("add", "pin a query and the documents that it must find")
+    add.add_argument("kb")
+    add.add_argument("query")
+    add.add_argument(
+        "--must-find", action="append", required=True, metavar="DOC", help="its id, path or file name; can be repeated"
+    )
+    add.add_argument("--top", type=int, default=10, metavar="N", help="among the first N documents")
+    remove = gate.add("remove", "unpin a query")
+    remove.add_argument("kb")
+    remove.add_argument("id", type=int)
+    check = gate.add("check", "try the pinned queries; exit code 1 when one fails")
+    check.add_argument("kb")
+    check.add_argument("generation", type=int, nargs="?", help="by default the active one")
+
+
+def _add_bundles(commands: _Commands) -> None:
+    export = commands.add("export", "write one generation to a file that other machines can import")
+    export.add_argument("kb")
+    export.add_argument("file", type=Path)
+    export.add_argument("--generation", type=int, metavar="G", help="by default the active one")
+    export.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
+    verify = commands.add("verify", "check every checksum of an exported file")
+    verify.add_argument("file", type=Path)
+    load = commands.add("import", "make a knowledge base from an exported file, without embedding anything again")
+    load.add_argument("file", type=Path)
+    load.add_argument(
+        "--name", help="name of the new knowledge base, by default the exported one’s, with a number if that is taken"
+    )
+
+
+def _add_program(commands: _Commands) -> None:
+    model = commands.add_group("model", "list, install, choose and remove embedding models")
+    model.add("list", "list the models")
+    model.add("install", "install a model").add_argument("source", help="name, file, folder or URL")
+    use = model.add("use", "let a knowledge base use a model from its next build on")
+    use.add_argument("kb")
+    use.add_argument("name")
+    model.add("remove", "remove a model").add_argument("name")
+    doctor = commands.add("doctor", "check what must always hold")
+    doctor.add_argument("--repair", action="store_true", help="mend what can be mended, then check again")
+    config = commands.add_group("config", "read and write the program's settings")
+    config.add("get", "show one setting or all").add_argument("key", nargs="?")
+    setting = config.add("set", "change a setting")
+    setting.add_argument("key")
+    setting.add_argument("value")
+    config.add("path", "show where the settings lie")
+
+
+def _hours(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"“{text}” is not a number of hours")
+    return number
+
+
+def _global_options(data_dir: object, as_json: object) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", default=data_dir, help="where everything is kept")
+    parser.add_argument("--json", action="store_true", default=as_json, help="one JSON document on stdout")
+    return parser
+
+
+def key_value(text: str) -> tuple[str, str]:
+    """A KEY=VALUE argument. Raises InvalidRequest."""
+    key, equals, value = text.partition("=")
+    if not equals or not key or not value:
+        raise InvalidRequest(f"“{text}” is not a filter.", way_out="Write KEY=VALUE, for example type=pdf.")
+    return key, value

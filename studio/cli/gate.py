@@ -1,0 +1,54 @@
+"""Commands around the gate: pin queries, unpin them, try them on a generation."""
+
+from __future__ import annotations
+
+from studio.bootstrap import Services
+from studio.cli.arguments import Options
+from studio.cli.main import DONE, FAILED
+from studio.cli.output import say, table
+from studio.services.gate import GateReport, MissingDocument, PinOutcome
+
+
+async def gate(services: Services, options: Options) -> int:
+    """List, add, remove or try pinned queries; FAILED when one that was tried fails."""
+    if options.action == "list":
+        pins = await services.gate.pins(options.kb)
+        rows = [[pin.id, pin.top, pin.query, ", ".join(pin.must_find)] for pin in pins]
+        say(options, pins, table(rows, ("ID", "TOP", "QUERY", "MUST FIND")) if rows else "No pinned queries.")
+    elif options.action == "add":
+        pin = await services.gate.add(options.kb, options.query, options.must_find, options.top)
+        say(options, pin, f"Pinned “{pin.query}” as {pin.id}.")
+    elif options.action == "remove":
+        await services.gate.remove(options.kb, options.id)
+        say(options, {"removed": options.id}, f"Removed the pinned query {options.id}.")
+    else:
+        report = await services.gate.check(options.kb, options.generation)
+        say(options, report, _text(report))
+        return DONE if report.passed else FAILED
+    return DONE
+
+
+def _text(report: GateReport) -> str:
+    if not report.queries:
+        return "No pinned queries."
+    rows = [["ok" if item.passed else "FAILS", item.id, item.query, _found(item)] for item in report.queries]
+    return f"{report.kb}, generation {report.generation}\n{table(rows, ('', 'ID', 'QUERY', 'DOCUMENTS'))}"
+
+
+def _found(outcome: PinOutcome) -> str:
+    """`whales.txt #1 · pianos.txt #12, not in the first 10`."""
+    parts = [f"{name} #{rank}" for name, rank in outcome.found.items()]
+    parts += [_missing(item, outcome.top) for item in outcome.missing]
+    if outcome.degraded:
+        parts.append(outcome.degraded)
+    return " · ".join(parts)
+
+
+def _missing(item: MissingDocument, top: int) -> str:
+    if not item.in_generation:
+        return f"{item.reference} is not in this generation"
+    return (
+        f"{item.reference} is not found"
+        if item.rank is None
+        else f"{item.reference} #{item.rank}, not in the first {top}"
+    )

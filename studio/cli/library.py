@@ -1,0 +1,150 @@
+"""Commands around knowledge bases: themselves, their documents, their models."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from typing import Any
+
+from studio.bootstrap import Services
+from studio.cli.arguments import Options
+from studio.cli.main import DONE
+from studio.cli.output import ProgressLine, plain, say, size, table
+from studio.domain import DocumentRecord, KbSettings, KnowledgeBase, Metric
+from studio.errors import Conflict, InvalidRequest
+
+
+async def kb(services: Services, options: Options) -> int:
+    """List, make, rename, delete or show knowledge bases; say which generations one keeps."""
+    library = services.library
+    if options.action == "list":
+        bases = await library.list()
+        rows = [[kb.name, kb.documents, kb.chunks, size(kb.size_bytes), kb.active_generation or "-"] for kb in bases]
+        text = table(rows, ("NAME", "DOCUMENTS", "CHUNKS", "SIZE", "GENERATION")) if rows else "No knowledge bases yet."
+        say(options, [kb_value(kb) for kb in bases], text)
+        return DONE
+    if options.action == "create":
+        kb = await library.create(options.name, _settings(services, options))
+        say(options, kb_value(kb), f"Created “{kb.name}”.")
+    elif options.action == "rename":
+        kb = await library.rename(options.name, options.new_name)
+        say(options, kb_value(kb), f"Renamed to “{kb.name}”.")
+    elif options.action == "info":
+        kb = await library.get(options.name)
+        value = {**kb_value(kb), "retention": plain(await library.retention(kb.id))}
+        say(options, value, "\n".join(f"{key}: {item}" for key, item in value.items()))
+    elif options.action == "retention":
+        await _retention(services, options)
+    else:
+        kb = await library.get(options.name)
+        await asyncio.to_thread(_confirm, options, kb)
+        await library.delete(kb.id)
+        say(options, {"deleted": kb.name, "id": kb.id}, f"Deleted “{kb.name}”.")
+    return DONE
+
+
+async def _retention(services: Services, options: Options) -> None:
+    library = services.library
+    given = {
+        "keep_archived": options.keep,
+        "min_age_hours": options.min_age,
+        "max_archived_mib": options.max_size,
+    }
+    changed = {key: value for key, value in given.items() if value is not None}
+    if changed and options.default:
+        raise InvalidRequest("--default goes without --keep, --min-age and --max-size.")
+    if options.default:
+        policy = await library.set_retention(options.name, None)
+    else:
+        policy = await library.retention(options.name)
+        if changed:
+            policy = await library.set_retention(options.name, replace(policy, **changed))
+    lines = [f"Archived generations that stay: the newest {policy.keep_archived}"]
+    if policy.min_age_hours:
+        lines.append(f"None goes before it has been archived for {policy.min_age_hours:g} hours")
+    if policy.max_archived_mib:
+        lines.append(f"Together they take at most {policy.max_archived_mib} MiB")
+    say(options, policy, "\n".join(lines))
+
+
+def _settings(services: Services, options: Options) -> KbSettings:
+    given: dict[str, Any] = {
+        "model": options.model,
+        "chunk_tokens": options.chunk_tokens,
+        "chunk_overlap": options.chunk_overlap,
+        "metric": Metric(options.metric) if options.metric else None,
+        "language": options.language,
+    }
+    return replace(
+        services.library.default_settings(), **{key: value for key, value in given.items() if value is not None}
+    )
+
+
+def _confirm(options: Options, kb: KnowledgeBase) -> None:
+    if options.yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidRequest(f"Deleting “{kb.name}” cannot be undone.", way_out="Add --yes to do it.")
+    sys.stderr.write(f"Delete “{kb.name}” with {kb.documents} documents ({size(kb.size_bytes)})? Files stay. [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Conflict("Nothing was deleted.")
+
+
+def kb_value(kb: KnowledgeBase) -> dict[str, Any]:
+    """A knowledge base as JSON knows it."""
+    return {
+        "name": kb.name,
+        "id": kb.id,
+        "documents": kb.documents,
+        "chunks": kb.chunks,
+        "size_bytes": kb.size_bytes,
+        "active_generation": kb.active_generation,
+        "settings": plain(kb.settings),
+    }
+
+
+async def documents(services: Services, options: Options) -> int:
+    """List the documents of a knowledge base."""
+    records = await services.library.documents(options.kb)
+    rows = [[record.status.value, record.chunks, record.title, record.source_path] for record in records]
+    text = table(rows, ("STATUS", "CHUNKS", "TITLE", "PATH")) if rows else "No documents yet."
+    say(options, [_document(record) for record in records], text)
+    return DONE
+
+
+def _document(record: DocumentRecord) -> dict[str, Any]:
+    return {
+        "id": record.document_id,
+        "path": record.source_path,
+        "external_id": record.external_id,
+        "title": record.title,
+        "sha256": record.sha256,
+        "pages": plain(record.pages),
+        "chunks": record.chunks,
+        "status": record.status.value,
+        "error": record.error or None,
+        "reason": record.reason or None,
+    }
+
+
+async def model(services: Services, options: Options) -> int:
+    """List, install, choose or remove embedding models."""
+    models = services.models
+    if options.action == "list":
+        infos = await models.list()
+        rows = [[info.name, info.dimension, size(info.size_bytes), info.licence, info.installed] for info in infos]
+        say(options, infos, table(rows, ("NAME", "DIMENSION", "SIZE", "LICENCE", "INSTALLED")))
+    elif options.action == "install":
+        progress = ProgressLine()
+        info = await models.install(options.source, progress.transfer)
+        progress.close()
+        say(options, info, f"Installed {info.name} ({size(info.size_bytes)}).")
+    elif options.action == "use":
+        kb = await models.use(options.kb, options.name)
+        say(options, kb_value(kb), f"“{kb.name}” uses {options.name} from its next build on.")
+    else:
+        await models.remove(options.name)
+        say(options, {"removed": options.name}, f"Removed {options.name}.")
+    return DONE
