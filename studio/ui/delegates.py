@@ -198,22 +198,35 @@ class QueueDelegate(RowDelegate):
 
 
 class GenerationDelegate(RowDelegate):
-    """A generation: number, state, what it holds, when it was made."""
+    """A generation: number, state, what it holds, where it comes from, when it was made; why it is held back."""
+
+    height = 82
+    held_height = 104
+    _moments_width = 190
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        item: GenerationRow = index.data(ITEM_ROLE)
+        return QSize(200, self.held_height if item.held else self.height)
 
     def paint_row(self, painter: QPainter, rect: QRectF, state: RowState, index: Index) -> None:
         item: GenerationRow = index.data(ITEM_ROLE)
         self.ground(painter, rect, state)
-        ink, ground = _STATE_CHIPS.get(item.state, ("muted", "panel"))
-        tint = ink if item.state in _STATE_CHIPS else "muted"
-        self.icon(painter, rect.left() + 14, rect.center().y() - 9, "layers", tint, 18)
-        left = rect.left() + 46
-        width = rect.width() - 46 - 160
-        title = QRectF(left, rect.top() + 11, width, 18)
-        taken = self.text(painter, title, item.name, self.theme.font(13, MEDIUM), "text")
-        self.chip(painter, left + taken + 10, rect.top() + 20.5, item.chip, ink, ground=ground)
-        detail = QRectF(left, rect.top() + 32, width, 18)
+        ink, ground = ("warn", "warnsoft") if item.held else _STATE_CHIPS.get(item.state, ("muted", "panel"))
+        left, top = rect.left() + 46, rect.top() + 11
+        self.icon(painter, rect.left() + 14, top + 17, "layers", ink, 18)
+        width = rect.width() - 46 - self._moments_width
         small = self.theme.font(12, tabular=True)
+        taken = self.text(painter, QRectF(left, top, width, 18), item.name, self.theme.font(13, MEDIUM), "text")
+        self.chip(painter, left + taken + 10, top + 9.5, item.chip, ink, ground=ground)
         failed = item.state is GenerationState.FAILED
-        self.text(painter, detail, item.detail, small, "bad" if failed else "muted")
-        self.text(painter, rect.adjusted(0, 0, -16, 0), item.when, small, "muted", _RIGHT)
+        lines = [(item.held, "warn"), (item.detail, "bad" if failed else "muted"), (item.origin, "muted")]
+        top += 21
+        room = width if item.before else rect.width() - 46 - 16
+        for text, token in lines:
+            if text:
+                self.text(painter, QRectF(left, top, room, 18), text, small, token)
+                top, room = top + 20, rect.width() - 46 - 16
+        moments = QRectF(rect.right() - self._moments_width, rect.top() + 11, self._moments_width - 16, 18)
+        self.text(painter, moments, item.when, small, "text2", _RIGHT)
+        self.text(painter, moments.translated(0, 21), item.before, small, "muted", _RIGHT)
         self.rule(painter, rect)

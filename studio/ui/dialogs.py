@@ -20,6 +20,7 @@ SHORTCUTS = (
     ("Ctrl+O", "Open the source in its own program"),
     ("Ctrl+1, Ctrl+2, Ctrl+3", "Search, Ingest, Generations"),
     ("Ctrl+N", "New knowledge base"),
+    ("Ctrl+I", "Import a knowledge base"),
     ("F2", "Rename the knowledge base"),
     ("Ctrl+,", "Settings"),
     ("Esc", "Clear the search"),
@@ -37,13 +38,21 @@ def _dialog(parent: QWidget, title: str) -> QDialog:
 
 
 def ask_name(
-    parent: QWidget, title: str, explanation: str, name: str, action: str, accepted: Callable[[str], None]
+    parent: QWidget,
+    title: str,
+    explanation: str,
+    name: str,
+    action: str,
+    accepted: Callable[[str], None],
+    *,
+    field_name: str = "Name",
+    may_be_empty: bool = False,
 ) -> QDialog:
-    """Ask for a name; `accepted` is called with it, unless the person thinks better of it."""
+    """Ask for a name or another short text; `accepted` is called with it, unless the person thinks better of it."""
     dialog = _dialog(parent, title)
     field = QLineEdit(name)
-    field.setAccessibleName("Name")
-    field.setPlaceholderText("Name")
+    field.setAccessibleName(field_name)
+    field.setPlaceholderText(field_name)
     field.setMaxLength(120)
     field.selectAll()
     buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
@@ -51,12 +60,14 @@ def ask_name(
     confirm_button.setObjectName("primary")
     confirm_button.setDefault(True)
     buttons.addButton(confirm_button, QDialogButtonBox.ButtonRole.AcceptRole)
-    confirm_button.setEnabled(bool(name.strip()))
-    field.textChanged.connect(lambda text: confirm_button.setEnabled(bool(text.strip())))
+    confirm_button.setEnabled(may_be_empty or bool(name.strip()))
+    field.textChanged.connect(lambda text: confirm_button.setEnabled(may_be_empty or bool(text.strip())))
     buttons.accepted.connect(dialog.accept)
     buttons.rejected.connect(dialog.reject)
     dialog.accepted.connect(lambda: accepted(field.text().strip()))
-    items = [label(title, "h2"), *([label(explanation, "body")] if explanation else []), field, 6, buttons]
+    text = label(explanation, "body")
+    text.setWordWrap(True)
+    items = [label(title, "h2"), *([text] if explanation else []), field, 6, buttons]
     dialog.setLayout(column(*items, margins=(22, 20, 22, 18), spacing=12))
     dialog.setMinimumWidth(420)
     dialog.open()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QFrame, QLabel, QMenu, QWidget
+from PySide6.QtWidgets import QFileDialog, QFrame, QLabel, QPushButton, QWidget
 
 from studio.ui.delegates import QueueDelegate
 from studio.ui.theme import Theme
-from studio.ui.widgets import ItemList, button, column, label, panel, row, set_flag
+from studio.ui.widgets import Banner, ItemList, button, column, forbid, label, panel, popup_menu, row, set_flag
 from studio.viewmodels.base import ITEM_ROLE
 from studio.viewmodels.ingest import IngestViewModel
 from studio.viewmodels.queue import Tone
@@ -59,6 +59,11 @@ class DropZone(QFrame):
     def _retint(self) -> None:
         self._icon.setPixmap(self._theme.pixmap("upload", "accent", 26, self.devicePixelRatioF()))
 
+    def forbid(self, reason: str) -> None:
+        """Take no files, and say why; "" takes them again."""
+        self.setAcceptDrops(not reason)
+        forbid(reason, *self.findChildren(QPushButton))
+
     def choose_files(self) -> None:
         """Pick files in a dialog."""
         self._ask(QFileDialog.FileMode.ExistingFiles, self.tr("Choose files to index"))
@@ -91,6 +96,8 @@ class IngestPane(QWidget):
     """Shows the queue of the ingest view-model."""
 
     copied = Signal(str)
+    generations_wanted = Signal(str)
+    """Show the generations of the knowledge base of this id."""
 
     def __init__(self, model: IngestViewModel, theme: Theme) -> None:
         super().__init__()
@@ -105,6 +112,8 @@ class IngestPane(QWidget):
         self._cancel.clicked.connect(model.cancel_all)
         self.drop = DropZone(theme, self.tr("Drop PDFs, Markdown or folders here"))
         self.drop.chosen.connect(model.add)
+        self.held = Banner(theme, self.tr("Show generations"))
+        self.held.acted.connect(lambda: self.generations_wanted.emit(model.held_kb))
         self._heading = label(self.tr("QUEUE"), "section")
         self._summary = label("")
         self.queue = ItemList(model.queue, QueueDelegate(theme, self), self.tr("Ingest queue"))
@@ -114,7 +123,7 @@ class IngestPane(QWidget):
         head_frame = QWidget()
         head_frame.setLayout(head)
         head_frame.setFixedHeight(32)  # the same with and without buttons in it
-        layout = column(head_frame, self.drop, between, self.queue, margins=(24, 20, 24, 0), spacing=14)
+        layout = column(head_frame, self.drop, self.held, between, self.queue, margins=(24, 20, 24, 0), spacing=14)
         self.setLayout(column(panel("page", layout), spacing=0))
         model.changed.connect(self._show)
         theme.changed.connect(self._retint)
@@ -129,6 +138,9 @@ class IngestPane(QWidget):
         model = self._model
         self._target.setText(model.target)
         self._summary.setText(model.summary)
+        self.held.show_text(model.held)
+        self.drop.forbid(model.read_only)
+        forbid(model.read_only, self._retry)
         self._heading.setText(self.tr("DOCUMENTS") if model.shows_documents else self.tr("QUEUE"))
         self._heading.setVisible(bool(model.queue.items) or model.running)
         self._retry.setVisible(model.has_failed)
@@ -140,8 +152,7 @@ class IngestPane(QWidget):
         if not index.isValid():
             return
         item = index.data(ITEM_ROLE)
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu = popup_menu(self)
         folder = QUrl.fromLocalFile(str(Path(item.path).parent))
         menu.addAction(self.tr("Open folder"), lambda: QDesktopServices.openUrl(folder))
         menu.addAction(self.tr("Copy path"), lambda: self._copy(item.path, self.tr("Path copied")))

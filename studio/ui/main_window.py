@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
-from PySide6.QtCore import QByteArray, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QShowEvent
+from PySide6.QtCore import QByteArray, Qt, QTimer, QUrl, Signal
+from PySide6.QtGui import QAction, QCloseEvent, QDesktopServices, QDragEnterEvent, QDropEvent, QKeySequence, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QPlainTextEdit, QSplitter, QStackedWidget, QWidget
 
+from studio.domain import KnowledgeBase
+from studio.ui.bundles import ask_export, ask_import, offer_import
 from studio.ui.dialogs import show_shortcuts
 from studio.ui.generations_pane import GenerationsPane
 from studio.ui.ingest_pane import IngestPane, accept_files, dropped_paths
@@ -19,7 +22,8 @@ from studio.ui.status_bar import StatusBar
 from studio.ui.theme import Theme, ThemeChoice
 from studio.ui.toast import Toast
 from studio.ui.welcome import WelcomePane
-from studio.ui.widgets import column, row
+from studio.ui.widgets import Banner, column, row, set_flag
+from studio.viewmodels.transfers import is_bundle
 from studio.viewmodels.workspace import Workspace
 
 SEARCH, INGEST, GENERATIONS = range(3)
@@ -47,9 +51,9 @@ class MainWindow(QMainWindow):
         self.preview = PreviewPane(workspace.preview, theme)
         self.search = SearchPane(workspace.search, workspace.library, workspace.preview, theme)
         self.ingest = IngestPane(workspace.ingest, theme)
-        self.generations = GenerationsPane(workspace.generations, theme)
+        self.generations = GenerationsPane(workspace, theme)
         self.welcome = WelcomePane(theme)
-        self.status = StatusBar(workspace.status)
+        self.status = StatusBar(workspace.status, theme)
         self._stack = QStackedWidget()
         for pane in (self.search, self.ingest, self.generations, self.welcome):
             self._stack.addWidget(pane)
@@ -64,13 +68,17 @@ class MainWindow(QMainWindow):
         body.setObjectName("center")
         top = row(self.sidebar, self._splitter, spacing=0)
         top.setStretch(1, 1)
-        body.setLayout(column(top, self.status, spacing=0))
+        self.read_only = Banner(theme, self.tr("Try again"))
+        self.read_only.acted.connect(workspace.library.try_writing)
+        set_flag(self.read_only, "kind", "strip")
+        body.setLayout(column(self.read_only, top, self.status, spacing=0))
         self.setCentralWidget(body)
         self.toast = Toast(theme, body)
         self._connect()
         self._add_shortcuts()
         self._restore_geometry()
         self.show_pane(SEARCH)
+        self._show_writability()
 
     def _connect(self) -> None:
         workspace = self._workspace
@@ -80,12 +88,23 @@ class MainWindow(QMainWindow):
         self.sidebar.pane_chosen.connect(self.show_pane)
         self.sidebar.settings_wanted.connect(self.open_settings)
         self.sidebar.theme_toggled.connect(self._toggle_theme)
+        self.sidebar.import_wanted.connect(self.import_bundle)
+        self.sidebar.export_wanted.connect(self.export)
+        self.generations.export_wanted.connect(self.export)
         self.search.open_wanted.connect(self.preview.open_external)
         self.search.copy_wanted.connect(self.preview.copy_citation)
         self.search.copy_context_wanted.connect(self.preview.copy_context)
         self.preview.copied.connect(self.toast.inform)
         self.preview.failed.connect(self.toast.warn)
+        self.search.pin_wanted.connect(workspace.gate.pin)
         self.ingest.copied.connect(self.toast.inform)
+        self.ingest.generations_wanted.connect(self.show_generations)
+        workspace.ingest.held_back.connect(self._say_held)
+        workspace.library.writability_changed.connect(self._show_writability)
+        for done in (workspace.generations.done, workspace.cleanup.done, workspace.gate.done):
+            done.connect(self.toast.inform)
+        workspace.transfers.exported.connect(self._say_exported)
+        workspace.transfers.imported.connect(self._say_imported)
         self.status.generations_wanted.connect(lambda: self.show_pane(GENERATIONS))
         self.welcome.drop.chosen.connect(self.take_files)
         self.welcome.sample_wanted.connect(self.load_sample)
@@ -104,8 +123,9 @@ class MainWindow(QMainWindow):
             (("Alt+Right",), lambda: self.preview.step(1)),
             (("Ctrl++", "Ctrl+="), lambda: self.preview.magnify(1)),
             (("Ctrl+-",), lambda: self.preview.magnify(-1)),
-            (("Ctrl+N",), self.sidebar.create),
-            (("F2",), self.sidebar.rename),
+            (("Ctrl+N",), lambda: self._refused() or self.sidebar.create()),
+            (("F2",), lambda: self._refused() or self.sidebar.rename()),
+            (("Ctrl+I",), self.import_bundle),
             (("Ctrl+,",), self.open_settings),
             (("F1",), lambda: show_shortcuts(self)),
             (("Ctrl+Q",), self.close),
@@ -142,10 +162,57 @@ class MainWindow(QMainWindow):
         """Show the settings."""
         SettingsDialog(self._workspace.settings, self._theme, self).open()
 
-    def take_files(self, paths: list[object]) -> None:
-        """Index files that were dropped anywhere on the window."""
-        self.show_pane(INGEST)
-        self._workspace.ingest.add(paths)  # type: ignore[arg-type]
+    def take_files(self, paths: list[Path]) -> None:
+        """Index files that were dropped anywhere on the window; bundles are offered for import."""
+        if self._refused():
+            return
+        for path in filter(is_bundle, paths):
+            offer_import(self, self._workspace.transfers, path)
+        files = [path for path in paths if not is_bundle(path)]
+        if files:
+            self.show_pane(INGEST)
+            self._workspace.ingest.add(files)
+
+    def import_bundle(self) -> None:
+        """Choose a bundle to import."""
+        if not self._refused():
+            ask_import(self, self._workspace.transfers)
+
+    def export(self, kb: KnowledgeBase, generation: int | None = None) -> None:
+        """Choose where a knowledge base goes as a file."""
+        ask_export(self, self._workspace.transfers, kb, generation)
+
+    def show_generations(self, kb_id: str) -> None:
+        """Show the generations of a knowledge base."""
+        self._workspace.library.select(kb_id)
+        self.show_pane(GENERATIONS)
+
+    def _say_held(self, kb_id: str, reason: str) -> None:
+        self.toast.alert(reason, self.tr("Show generations"), lambda: self.show_generations(kb_id))
+
+    def _say_exported(self, said: str, file: Path) -> None:
+        folder = QUrl.fromLocalFile(str(file.parent))
+        self.toast.inform(said, self.tr("Open folder"), lambda: QDesktopServices.openUrl(folder))
+
+    def _say_imported(self, said: str, without_model: str) -> None:
+        if without_model:
+            self.toast.warn(said, without_model)
+        else:
+            self.toast.inform(said)
+
+    # ------------------------------------------------------------ read-only data directory
+
+    def _show_writability(self) -> None:
+        reason = self._workspace.library.read_only
+        self.read_only.show_text(reason)
+        self.welcome.forbid(reason)
+
+    def _refused(self) -> bool:
+        """Whether nothing can be changed for now; then it is said why."""
+        reason = self._workspace.library.read_only
+        if reason:
+            self.toast.warn(reason)
+        return bool(reason)
 
     def load_sample(self) -> None:
         """Make the sample knowledge base and show how it comes along."""

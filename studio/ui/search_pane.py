@@ -7,12 +7,26 @@ from pathlib import Path
 
 from PySide6.QtCore import QItemSelectionModel, QPoint, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QButtonGroup, QFrame, QLabel, QMenu, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QWidget
 
 from studio.domain import SearchMode
 from studio.ui.result_card import ResultDelegate
 from studio.ui.theme import Theme
-from studio.ui.widgets import Banner, ItemList, SearchBox, button, column, label, panel, row, set_flag
+from studio.ui.widgets import (
+    Banner,
+    ItemList,
+    SearchBox,
+    button,
+    column,
+    forbid,
+    label,
+    panel,
+    popup_menu,
+    row,
+    segmented,
+    set_flag,
+)
+from studio.viewmodels.base import ITEM_ROLE
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.preview import PreviewViewModel
 from studio.viewmodels.search import Filters, SearchViewModel
@@ -31,9 +45,15 @@ class SearchPane(QWidget):
     open_wanted = Signal()
     copy_wanted = Signal()
     copy_context_wanted = Signal()
+    pin_wanted = Signal(str, object)
+    """(query, result) that shall always be found."""
 
     def __init__(
-        self, model: SearchViewModel, library: LibraryViewModel, preview: PreviewViewModel, theme: Theme
+        self,
+        model: SearchViewModel,
+        library: LibraryViewModel,
+        preview: PreviewViewModel,
+        theme: Theme,
     ) -> None:
         super().__init__()
         self._model = model
@@ -51,11 +71,6 @@ class SearchPane(QWidget):
             segment.setAccessibleName(f"{name} search")
             self.modes.addButton(segment, number)
             segments.append(segment)
-        segmented = QFrame()
-        segmented.setObjectName("segmented")
-        segmented.setAccessibleName(self.tr("Search mode"))
-        segmented.setFixedHeight(36)
-        segmented.setLayout(row(*segments, margins=(3, 3, 3, 3), spacing=2))
         self.filters = button(self.tr(" Filters"), "chip")
         self.filters.setAccessibleName(self.tr("Filters"))
         self.summary = label("")
@@ -66,7 +81,8 @@ class SearchPane(QWidget):
         self.message.setTextFormat(Qt.TextFormat.PlainText)
         self.message.setWordWrap(True)
         self.message.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-        controls = row(segmented, self.filters, None, self.summary, spacing=10)
+        modes = segmented(self.tr("Search mode"), *segments)
+        controls = row(modes, self.filters, None, self.summary, spacing=10)
         layout = column(
             self.box, controls, self.banner, self.message, self.results, margins=(24, 20, 14, 0), spacing=12
         )
@@ -146,16 +162,22 @@ class SearchPane(QWidget):
         if not index.isValid():
             return
         self.results.setCurrentIndex(index)
-        menu = self._menu()
+        menu = popup_menu(self)
         menu.addAction(self.tr("Open source\tEnter"), self.open_wanted.emit)
         menu.addSeparator()
         menu.addAction(self.tr("Copy citation\tCtrl+C"), self.copy_wanted.emit)
         menu.addAction(self.tr("Copy as context\tCtrl+Shift+C"), self.copy_context_wanted.emit)
+        menu.addSeparator()
+        query, result = self._model.query.strip(), index.data(ITEM_ROLE)
+        pin = menu.addAction(self.tr("Pin: this query must find this document"))
+        pin.setToolTip(self.tr("No new generation becomes active unless it finds it too"))
+        pin.triggered.connect(lambda: self.pin_wanted.emit(query, result))
+        forbid(self._library.read_only, pin)
         menu.popup(self.results.viewport().mapToGlobal(where))
 
     def _open_filters(self) -> None:
         chosen, choices = self._model.filters, self._model.choices
-        menu = self._menu()
+        menu = popup_menu(self)
         menu.addSection(self.tr("File type"))
         self._offer(menu, self.tr("Any type"), not chosen.kind, Filters("", chosen.folder))
         for kind in choices.kinds:
@@ -173,8 +195,3 @@ class SearchPane(QWidget):
         action.setChecked(checked)
         action.triggered.connect(partial(self._model.set_filters, filters))
         menu.addAction(action)
-
-    def _menu(self) -> QMenu:
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        return menu

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QButtonGroup, QDialog, QDialogButtonBox, QFrame, QGridLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QDialog, QDialogButtonBox, QGridLayout, QPushButton, QWidget
 
 from studio.ui.theme import Theme, ThemeChoice
-from studio.ui.widgets import button, column, label, row
+from studio.ui.widgets import button, column, label, row, segmented
 from studio.viewmodels.text import size
 from studio.viewmodels.workspace import SettingsViewModel
 
@@ -40,11 +40,6 @@ class SettingsDialog(QDialog):
             self.themes.addButton(segment, number)
             segments.append(segment)
         self.themes.idClicked.connect(self._theme_chosen)
-        segmented = QFrame()
-        segmented.setObjectName("segmented")
-        segmented.setAccessibleName(self.tr("Theme"))
-        segmented.setFixedHeight(36)
-        segmented.setLayout(row(*segments, margins=(3, 3, 3, 3), spacing=2))
         self._models = label("", "body")
         self._models.setWordWrap(True)
         folder = label(str(model.data_dir), "body")
@@ -61,7 +56,7 @@ class SettingsDialog(QDialog):
         grid.setColumnStretch(1, 1)
         top = Qt.AlignmentFlag.AlignTop
         grid.addWidget(label(self.tr("Theme"), "title"), 0, 0)
-        grid.addLayout(row(segmented, None), 0, 1)
+        grid.addLayout(row(segmented(self.tr("Theme"), *segments), None), 0, 1)
         grid.addWidget(label(self.tr("Embedding models"), "title"), 1, 0, top)
         grid.addWidget(self._models, 1, 1)
         grid.addWidget(label(self.tr("Data folder"), "title"), 2, 0, top)

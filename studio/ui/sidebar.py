@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from PySide6.QtCore import QPoint, QSize, Qt, Signal
-from PySide6.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QLabel, QPushButton, QWidget
 
 from studio.domain import KnowledgeBase
 from studio.ui.delegates import SourceDelegate
 from studio.ui.dialogs import ask_name, confirm
 from studio.ui.theme import Theme
-from studio.ui.widgets import ItemList, button, column, label, panel, row, tool_button
+from studio.ui.widgets import ItemList, button, column, forbid, label, panel, popup_menu, row, tool_button
 from studio.viewmodels.base import ITEM_ROLE
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.text import count, size
@@ -25,6 +25,9 @@ class Sidebar(QWidget):
     pane_chosen = Signal(int)
     settings_wanted = Signal()
     theme_toggled = Signal()
+    import_wanted = Signal()
+    export_wanted = Signal(object)
+    """The knowledge base to write to a file."""
 
     def __init__(self, library: LibraryViewModel, theme: Theme) -> None:
         super().__init__()
@@ -46,10 +49,18 @@ class Sidebar(QWidget):
             navigation.append(entry)
         self.list = ItemList(library.sources, SourceDelegate(theme, self), self.tr("Knowledge bases"))
         self._add = tool_button(self.tr("New knowledge base"))
+        self._import = tool_button(self.tr("Import a knowledge base"))
         self._settings = tool_button(self.tr("Settings"), "Ctrl+,")
         self._toggle = tool_button(self.tr("Switch between light and dark"))
         brand = row(self._brand, label("RAG Studio", "brand"), None, margins=(18, 16, 12, 10), spacing=9)
-        heading = row(label(self.tr("KNOWLEDGE BASES"), "section"), None, self._add, margins=(18, 0, 10, 0))
+        heading = row(
+            label(self.tr("KNOWLEDGE BASES"), "section"),
+            None,
+            self._import,
+            self._add,
+            margins=(18, 0, 10, 0),
+            spacing=2,
+        )
         foot = row(self._settings, self._toggle, None, margins=(12, 4, 12, 10), spacing=2)
         panes = column(*navigation, margins=(8, 0, 8, 0), spacing=2)
         body = column(brand, panes, 14, heading, self.list, foot, spacing=2)
@@ -58,12 +69,15 @@ class Sidebar(QWidget):
         self.list.selectionModel().currentChanged.connect(self._row_chosen)
         self.list.customContextMenuRequested.connect(self._open_menu)
         self._add.clicked.connect(self.create)
+        self._import.clicked.connect(self.import_wanted)
         self._settings.clicked.connect(self.settings_wanted)
         self._toggle.clicked.connect(self.theme_toggled)
         library.changed.connect(self._show_selection)
         library.selection_changed.connect(self._show_selection)
+        library.writability_changed.connect(self._show_writability)
         theme.changed.connect(self._retint)
         self._retint()
+        self._show_writability()
         self._show_selection()
 
     def set_pane(self, number: int) -> None:
@@ -76,12 +90,16 @@ class Sidebar(QWidget):
         for number, (icon, _) in enumerate(PANES):
             self._panes.button(number).setIcon(self._theme.icon(icon, "muted", checked="accent", size=18))
         self._add.setIcon(self._theme.icon("plus"))
+        self._import.setIcon(self._theme.icon("download"))
         self._settings.setIcon(self._theme.icon("settings"))
         self._toggle.setIcon(self._theme.icon("sun" if self._theme.dark else "moon"))
 
     def _show_selection(self) -> None:
         if self.list.current_row() != self._library.selected_row:
             self.list.set_current_row(self._library.selected_row)
+
+    def _show_writability(self) -> None:
+        forbid(self._library.read_only, self._add, self._import)
 
     def _row_chosen(self) -> None:
         source = self.list.currentIndex().data(ITEM_ROLE)
@@ -128,15 +146,20 @@ class Sidebar(QWidget):
 
     def _open_menu(self, where: QPoint) -> None:
         index = self.list.indexAt(where)
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addAction(self.tr("New knowledge base…"), self.create)
+        menu = popup_menu(self)
+        changes = [
+            menu.addAction(self.tr("New knowledge base…"), self.create),
+            menu.addAction(self.tr("Import…"), self.import_wanted.emit),
+        ]
         source = index.data(ITEM_ROLE) if index.isValid() else None
         if source is not None and source.kb is not None:
             self.list.setCurrentIndex(index)
             menu.addSeparator()
-            menu.addAction(self.tr("Rename…\tF2"), self.rename)
-            menu.addAction(self.tr("Delete…"), self.delete)
+            export = menu.addAction(self.tr("Export…"), partial(self.export_wanted.emit, source.kb))
+            export.setEnabled(source.kb.active_generation is not None)
+            changes.append(menu.addAction(self.tr("Rename…\tF2"), self.rename))
+            changes.append(menu.addAction(self.tr("Delete…"), self.delete))
+        forbid(self._library.read_only, *changes)
         menu.popup(self.list.viewport().mapToGlobal(where))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QProgressBar, QSizePolicy, QWidget
 
-from studio.ui.widgets import button, label, row, set_flag
+from studio.ui.theme import Theme
+from studio.ui.widgets import button, label, row, set_flag, tool_button
 from studio.viewmodels.status import StatusViewModel
 
 
@@ -25,25 +26,31 @@ class StatusBar(QFrame):
     generations_wanted = Signal()
     ingest_wanted = Signal()
 
-    def __init__(self, model: StatusViewModel, parent: QWidget | None = None) -> None:
+    def __init__(self, model: StatusViewModel, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("statusbar")
         self.setFixedHeight(34)
         self._model = model
+        self._theme = theme
         self._generation = button("", "genchip")
         self._generation.setToolTip(self.tr("Show the generations"))
         self._generation.clicked.connect(self.generations_wanted)
         self._activity = label("")
         self._progress = gauge(self.tr("Ingest progress"), 60)
+        self._transfer = label("")
+        self._transfer_progress = gauge(self.tr("Export or import progress"), 60)
+        self._cancel = tool_button(self.tr("Cancel the export or import"))
+        self._cancel.clicked.connect(model.cancel_transfers)
         self._saved = label("")
         self._memory_text = label("")
         self._memory = gauge(self.tr("Memory use"), 60)
-        for text in (self._activity, self._saved, self._memory_text):
+        for text in (self._activity, self._transfer, self._saved, self._memory_text):
             text.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         self.setLayout(
             row(
                 self._generation,
                 row(self._activity, self._progress, spacing=8),
+                row(self._transfer, self._transfer_progress, self._cancel, spacing=8),
                 None,
                 self._saved,
                 row(self._memory_text, self._memory, spacing=8),
@@ -53,8 +60,13 @@ class StatusBar(QFrame):
         )
         model.changed.connect(self._show)
         model.memory_changed.connect(self._show_memory)
+        theme.changed.connect(self._retint)
+        self._retint()
         self._show()
         self._show_memory()
+
+    def _retint(self) -> None:
+        self._cancel.setIcon(self._theme.icon("x", size=14))
 
     def _show(self) -> None:
         model = self._model
@@ -65,7 +77,13 @@ class StatusBar(QFrame):
         self._progress.setVisible(bool(model.activity))
         self._progress.setValue(round(model.fraction * 100))
         self._progress.setAccessibleDescription(model.activity)
+        self._transfer.setText(model.transfer)
+        self._transfer_progress.setValue(round(model.transfer_fraction * 100))
+        self._transfer_progress.setAccessibleDescription(model.transfer)
+        for widget in (self._transfer, self._transfer_progress, self._cancel):
+            widget.setVisible(bool(model.transfer))
         self._saved.setText(model.saved)
+        self._saved.setToolTip(model.read_only)
 
     def _show_memory(self) -> None:
         model = self._model

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QAccessible, QAccessibleEvent
 from PySide6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QLabel, QSizePolicy, QWidget
 
 from studio.ui.theme import Theme
-from studio.ui.widgets import column, label, row, tool_button
+from studio.ui.widgets import button, column, label, row, tool_button
 
 _INFO_MS = 2500
 _ERROR_MS = 12_000
@@ -21,18 +23,28 @@ class Toast(QFrame):
         self.setObjectName("toast")
         self._theme = theme
         self._is_error = False
+        self._mark = ("circle-check", "good")
         self._icon = QLabel()
         self._text = label("", "toasttext")
         self._text.setWordWrap(True)
         self._way_out = label("")
         self._way_out.setWordWrap(True)
+        self._action = button(self.tr("Show"), "link")
+        self._action.clicked.connect(self._act)
+        self._call: Callable[[], object] | None = None
         self._dismiss = tool_button(self.tr("Dismiss"))
         self._dismiss.clicked.connect(self.hide)
         content = row(
-            self._icon, column(self._text, self._way_out, spacing=2), self._dismiss, margins=(14, 10, 8, 10), spacing=10
+            self._icon,
+            column(self._text, self._way_out, spacing=2),
+            self._action,
+            self._dismiss,
+            margins=(14, 10, 8, 10),
+            spacing=10,
         )
         content.setStretch(1, 1)
         content.setAlignment(self._icon, Qt.AlignmentFlag.AlignTop)
+        content.setAlignment(self._action, Qt.AlignmentFlag.AlignVCenter)
         content.setAlignment(self._dismiss, Qt.AlignmentFlag.AlignTop)
         self.setLayout(content)
         shadow = QGraphicsDropShadowEffect(self, blurRadius=28, offset=4)
@@ -50,36 +62,56 @@ class Toast(QFrame):
         """What is said now, "" when nothing is."""
         return self._text.text() if self.isVisible() else ""
 
-    def inform(self, text: str) -> None:
-        """Say that something was done."""
+    def inform(self, text: str, action: str = "", call: Callable[[], object] | None = None) -> None:
+        """Say that something was done; `call` is made when the button `action` is pressed."""
+        self._offer(action, call)
         self._say(text, "", is_error=False)
 
     def warn(self, text: str, way_out: str = "") -> None:
         """Say what went wrong and what can be done."""
+        self._offer("", None)
         self._say(text, way_out, is_error=True)
+
+    def alert(self, text: str, action: str, call: Callable[[], object]) -> None:
+        """Say what needs a decision, with a button that leads to it."""
+        self._offer(action, call)
+        self._say(text, "", is_error=True)
+
+    def _offer(self, action: str, call: Callable[[], object] | None) -> None:
+        self._call = call
+        self._action.setText(action)
+        self._action.setVisible(bool(action))
+
+    def _act(self) -> None:
+        self.hide()
+        if self._call is not None:
+            self._call()
 
     def _say(self, text: str, way_out: str, *, is_error: bool) -> None:
         self._is_error = is_error
+        self._mark = ("circle-check", "good")
+        if is_error:
+            self._mark = ("circle-alert", "bad") if self._call is None else ("triangle-alert", "warn")
         self._text.setText(text)
         self._way_out.setText(way_out)
         self._way_out.setVisible(bool(way_out))
-        self._dismiss.setVisible(is_error)
+        self._dismiss.setVisible(is_error or self._call is not None)
         self.setAccessibleName(f"{text} {way_out}".strip())
         self._retint()
         self.show()
         self._place()
         self.raise_()
-        self._timer.start(_ERROR_MS if is_error else _INFO_MS)
+        long = is_error or self._call is not None
+        self._timer.start(_ERROR_MS if long else _INFO_MS)
         QAccessible.updateAccessibility(QAccessibleEvent(self, QAccessible.Event.Alert))
 
     def _retint(self) -> None:
-        name, token = ("circle-alert", "bad") if self._is_error else ("circle-check", "good")
-        self._icon.setPixmap(self._theme.pixmap(name, token, 18, self.devicePixelRatioF()))
+        self._icon.setPixmap(self._theme.pixmap(*self._mark, 18, self.devicePixelRatioF()))
         self._dismiss.setIcon(self._theme.icon("x"))
 
     def _place(self) -> None:
         parent = self.parentWidget()
-        width = min(560 if self._is_error else 320, parent.width() - 40)
+        width = min(560 if self._is_error or self._call is not None else 320, parent.width() - 40)
         self.setFixedWidth(width)
         height = self.layout().heightForWidth(width)
         self.resize(width, height)

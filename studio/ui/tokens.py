@@ -42,6 +42,7 @@ QLabel#h2 { font-weight: 600; font-size: 16px; }
 QLabel#section { color: @muted; font-size: 11px; font-weight: 600; }
 QLabel#muted { color: @muted; font-size: 12px; }
 QLabel#body { color: @text2; font-size: 13px; }
+QLabel#bad { color: @bad; font-size: 12px; }
 QLabel#title { font-weight: 600; font-size: 13px; }
 #searchbox { background: @card; border: 1px solid @border2; border-radius: 10px; }
 #searchbox[focused="true"] { border: 1px solid @accent; }
@@ -68,11 +69,13 @@ QPushButton#primary:disabled { background: @sel; color: @muted; border-color: @s
 QPushButton#ghost, QDialogButtonBox QPushButton { background: @card;
     border: 1px solid @border2; border-radius: 7px; padding: 6px 12px; color: @text2; font-weight: 500; }
 QPushButton#ghost:hover, QDialogButtonBox QPushButton:hover, QToolButton:hover { background: @hover; }
-QPushButton#ghost:disabled { color: @border2; border-color: @border; }
+QPushButton#ghost:disabled, QDialogButtonBox QPushButton:disabled { color: @border2; border-color: @border; }
 QPushButton#chip { background: transparent; border: 1px solid @border; border-radius: 12px; padding: 3px 10px;
     color: @text2; font-size: 12px; }
 QPushButton#chip:hover { background: @hover; }
-QPushButton#chip[active="true"] { background: @soft; border-color: @soft; color: @softtext; }
+QPushButton#chip:disabled { color: @muted; }
+QPushButton#link:disabled { color: @muted; }
+QPushButton#chip[active="true"], QPushButton#chip:checked { background: @soft; border-color: @soft; color: @softtext; }
 QPushButton#chip::menu-indicator { width: 0; }
 QPushButton#link { border: 1px solid transparent; border-radius: 5px; background: transparent; color: @accent;
     padding: 2px 6px; font-weight: 500; }
@@ -81,16 +84,23 @@ QToolButton { border: 1px solid transparent; border-radius: 6px; padding: 4px; b
     color: @text2; }
 QToolButton:focus, QPushButton#ghost:focus, QPushButton#chip:focus, QPushButton#link:focus,
 QDialogButtonBox QPushButton:focus { border: 1px solid @accent; }
+QDialogButtonBox { dialogbuttonbox-buttons-have-icons: 0; }
 QListView { background: transparent; border: 0; }
+QListView#completions { background: @card; border: 1px solid @border2; color: @text;
+    selection-background-color: @soft; selection-color: @softtext; }
 QPushButton#genchip { background: @goodsoft; color: @good; border: 1px solid transparent; border-radius: 9px;
     padding: 1px 9px; font-size: 12px; font-weight: 500; }
 QPushButton#genchip[calm="true"] { background: @panel; color: @muted; }
 QPushButton#genchip:focus { border: 1px solid @accent; }
 #statusbar QLabel { font-size: 12px; color: @muted; }
+#listframe { background: @card; border: 1px solid @border2; border-radius: 8px; }
 #drop { border: 1.5px dashed @border2; border-radius: 12px; background: @side; }
 #drop[hot="true"] { border-color: @accent; background: @soft; }
 #banner { background: @warnsoft; border: 1px solid @border; border-radius: 8px; }
 #banner QLabel { color: @warn; font-size: 12px; }
+#banner QPushButton#link { color: @warn; font-weight: 600; }
+#banner QPushButton#link:hover { background: @card; }
+#banner[kind="strip"] { border: 0; border-bottom: 1px solid @border; border-radius: 0; }
 #banner[kind="bad"] { background: @badsoft; }
 #banner[kind="bad"] QLabel { color: @bad; }
 #toast { background: @card; border: 1px solid @border2; border-radius: 10px; }
@@ -100,7 +110,18 @@ QPlainTextEdit#text { background: @card; color: @text; border: 0; padding: 10px 
     selection-background-color: @accent; selection-color: @onaccent; }
 QDialog QLineEdit { background: @card; border: 1px solid @border2; border-radius: 7px; padding: 5px 9px;
     selection-background-color: @accent; selection-color: @onaccent; }
-QDialog QLineEdit:focus { border: 1px solid @accent; }
+QPlainTextEdit#queries { background: @card; border: 1px solid @border2; border-radius: 7px; padding: 4px 6px;
+    selection-background-color: @accent; selection-color: @onaccent; }
+QDialog QLineEdit:focus, QPlainTextEdit#queries:focus { border: 1px solid @accent; }
+QDialog QAbstractSpinBox { background: @card; border: 1px solid @border2; border-radius: 7px; padding: 4px 7px;
+    selection-background-color: @accent; selection-color: @onaccent; }
+QDialog QAbstractSpinBox:focus { border: 1px solid @accent; }
+QDialog QAbstractSpinBox:disabled { color: @muted; background: @panel; border-color: @border; }
+QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 20px; border: 0; background: transparent; }
+QAbstractSpinBox::up-arrow { width: 0; height: 0; border-left: 4px solid @card; border-right: 4px solid @card;
+    border-bottom: 5px solid @muted; }
+QAbstractSpinBox::down-arrow { width: 0; height: 0; border-left: 4px solid @card; border-right: 4px solid @card;
+    border-top: 5px solid @muted; }
 QMenu { background: @card; border: 1px solid @border2; border-radius: 8px; padding: 4px; }
 QMenu::item { padding: 6px 22px 6px 12px; border-radius: 5px; color: @text; }
 QMenu::item:selected { background: @soft; color: @softtext; }

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QLabel, QWidget
 
 from studio.ui.ingest_pane import DropZone
 from studio.ui.theme import Theme
-from studio.ui.widgets import button, column, label, panel, row
+from studio.ui.widgets import button, column, forbid, label, panel, row
 
 
 class WelcomePane(QWidget):
@@ -34,7 +34,7 @@ class WelcomePane(QWidget):
         text.setFixedWidth(460)
         self.drop = DropZone(theme, self.tr("Drop PDFs, Markdown or folders here"), height=170)
         self.drop.setFixedWidth(560)
-        sample = button(self.tr("Or try it with the sample library"), "link")
+        self._sample = sample = button(self.tr("Or try it with the sample library"), "link")
         sample.clicked.connect(self.sample_wanted)
         middle = column(
             None,
@@ -50,6 +50,11 @@ class WelcomePane(QWidget):
         self.setLayout(column(panel("page", middle), spacing=0))
         theme.changed.connect(self._retint)
         self._retint()
+
+    def forbid(self, reason: str) -> None:
+        """Take no files, and say why; "" takes them again."""
+        self.drop.forbid(reason)
+        forbid(reason, self._sample)
 
     def _retint(self) -> None:
         self._icon.setPixmap(self._theme.pixmap("book-open", "accent", 40, self.devicePixelRatioF()))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QKeySequence, QPainter, QPaintEvent
+from PySide6.QtGui import QAction, QKeyEvent, QKeySequence, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
+    QAbstractSpinBox,
     QBoxLayout,
     QFrame,
     QHBoxLayout,
@@ -15,6 +16,7 @@ from PySide6.QtWidgets import (
     QLayout,
     QLineEdit,
     QListView,
+    QMenu,
     QPlainTextEdit,
     QPushButton,
     QSizePolicy,
@@ -90,6 +92,47 @@ def tool_button(name: str, shortcut: str = "") -> QToolButton:
     widget.setAccessibleName(name)
     widget.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return widget
+
+
+def number_field(field: QAbstractSpinBox, name: str) -> None:
+    """Give a spin box its name and the room at its left that other fields have."""
+    field.setAccessibleName(name)
+    inner = field.findChild(QLineEdit)
+    if inner is not None:
+        inner.setTextMargins(6, 0, 0, 0)  # the style sheet's padding does not reach it
+
+
+def segmented(name: str, *segments: QPushButton) -> QFrame:
+    """Buttons of which one is down, as one control."""
+    frame = QFrame()
+    frame.setObjectName("segmented")
+    frame.setAccessibleName(name)
+    frame.setFixedHeight(36)
+    frame.setLayout(row(*segments, margins=(3, 3, 3, 3), spacing=2))
+    return frame
+
+
+def popup_menu(parent: QWidget) -> QMenu:
+    """An empty menu that goes when it closes and shows the tool tips of its actions."""
+    menu = QMenu(parent)
+    menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    menu.setToolTipsVisible(True)
+    return menu
+
+
+def forbid(reason: str, *controls: QWidget | QAction) -> None:
+    """Disable controls that change something, with the reason as tool tip; "" gives back what was taken."""
+    for control in controls:
+        allowed_tip = control.property("allowed_tip")
+        if reason:
+            if allowed_tip is None:
+                control.setProperty("allowed_tip", control.toolTip())
+            control.setToolTip(reason)
+            control.setEnabled(False)
+        elif allowed_tip is not None:
+            control.setProperty("allowed_tip", None)
+            control.setToolTip(allowed_tip)
+            control.setEnabled(True)
 
 
 def set_flag(widget: QWidget, name: str, value: object) -> None:
@@ -215,19 +258,24 @@ class SearchBox(QFrame):
 
 
 class Banner(QFrame):
-    """A line that says what is not as it should be, until it is."""
+    """A line that says what is not as it should be, until it is; with a button for the way out, if it has a name."""
 
-    def __init__(self, theme: Theme) -> None:
+    acted = Signal()
+
+    def __init__(self, theme: Theme, action: str = "") -> None:
         super().__init__()
         self.setObjectName("banner")
         self._theme = theme
         self._icon = QLabel()
         self._text = label("", "bannertext")
         self._text.setWordWrap(True)
-        self.setLayout(row(self._icon, self._text, margins=(12, 7, 12, 7), spacing=8))
-        layout = self.layout()
-        assert isinstance(layout, QBoxLayout)
+        layout = row(self._icon, self._text, margins=(12, 7, 12, 7), spacing=8)
         layout.setStretch(1, 1)
+        if action:
+            way_out = button(action, "link")
+            way_out.clicked.connect(self.acted)
+            layout.addWidget(way_out)
+        self.setLayout(layout)
         theme.changed.connect(self._retint)
         self._retint()
         self.hide()

@@ -40,6 +40,8 @@ class IngestViewModel(ViewModel):
     """Summary, progress or state changed."""
     finished = Signal(str)
     """A job ended and the knowledge base of this id may have another generation."""
+    held_back = Signal(str, str)
+    """(id of the knowledge base, reason): a job built a generation that the gate holds back."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class IngestViewModel(ViewModel):
         self._progress: IngestProgress | None = None
         self._cancelling = False
         self._outcome = ""
+        self._held = ("", "")
         self._backlog: dict[str, FileProgress] = {}
         self._turn = QTimer(self)
         self._turn.setSingleShot(True)
@@ -68,6 +71,7 @@ class IngestViewModel(ViewModel):
         self.shows_documents = False
         sources.selection_changed.connect(self._show_documents)
         sources.changed.connect(self._show_documents)
+        sources.writability_changed.connect(self.changed)
 
     # ------------------------------------------------------------ what the pane shows
 
@@ -76,6 +80,11 @@ class IngestViewModel(ViewModel):
         """Where dropped files go, in words."""
         selected = self._sources.selected
         return f"into {selected.name}" if selected is not None else "into a new knowledge base"
+
+    @property
+    def read_only(self) -> str:
+        """Why nothing can be indexed for now, "" when it can."""
+        return self._sources.read_only
 
     @property
     def running(self) -> bool:
@@ -128,6 +137,16 @@ class IngestViewModel(ViewModel):
         return f"Ingesting {count(left, 'file')}, {self.fraction:.0%}" if left else "Making it searchable…"
 
     @property
+    def held(self) -> str:
+        """Why the last job's generation is not active, "" if it is."""
+        return self._held[1]
+
+    @property
+    def held_kb(self) -> str:
+        """Id of the knowledge base whose new generation is held back."""
+        return self._held[0]
+
+    @property
     def has_failed(self) -> bool:
         """Whether something could be tried again."""
         return bool(self.queue.failed_paths()) and not self.running and not self.shows_documents
@@ -172,8 +191,14 @@ class IngestViewModel(ViewModel):
     def clear_finished(self) -> None:
         """Remove the rows of files that are through."""
         self.queue.keep_active()
+        self.forget_held()
         self._outcome = ""
         self._show_documents()
+        self.changed.emit()
+
+    def forget_held(self) -> None:
+        """The generation that was held back is active now, or of no interest any more."""
+        self._held = ("", "")
         self.changed.emit()
 
     # ------------------------------------------------------------ jobs
@@ -192,6 +217,7 @@ class IngestViewModel(ViewModel):
             self._job = self._waiting.popleft()
             self._progress = None
             self._outcome = ""
+            self._held = ("", "")
             task = self.launch("job", self._run(self._job))
             self.changed.emit()
             # Waiting for the task without taking over its outcome: a job that is cancelled or fails
@@ -211,6 +237,9 @@ class IngestViewModel(ViewModel):
             self.queue.stop_active("Not indexed", Tone.BAD)
         elif (report := task.result()) is not None:
             self._outcome = _outcome(report)
+            if report.held:
+                self._held = (report.kb_id, report.held)
+                self.held_back.emit(report.kb_id, report.held)
         kb_id = self.running_kb or (self._progress.kb_id if self._progress is not None else "")
         self._job = None
         self._cancelling = False
@@ -307,4 +336,6 @@ def _outcome(report: IngestReport) -> str:
             parts.append(f"{number:,} {word}")
     if not parts:
         return "Nothing to index was found."
+    if report.held:
+        parts.append(f"generation {report.generation} is held back")
     return " · ".join([*parts, duration(report.seconds)])

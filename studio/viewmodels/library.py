@@ -52,6 +52,8 @@ class LibraryViewModel(ViewModel):
     """Another knowledge base, or all of them, is selected."""
     loaded = Signal()
     """The list was read for the first time."""
+    writability_changed = Signal()
+    """Something can be changed now and could not before, or the other way round."""
 
     def __init__(self, library: Library, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -60,6 +62,7 @@ class LibraryViewModel(ViewModel):
         self._library = library
         self._selected_id: str | None = None
         self._is_loaded = False
+        self._read_only = library.read_only or ""
 
     @property
     def knowledge_bases(self) -> tuple[KnowledgeBase, ...]:
@@ -91,6 +94,11 @@ class LibraryViewModel(ViewModel):
     def is_loaded(self) -> bool:
         """Whether the list has been read yet."""
         return self._is_loaded
+
+    @property
+    def read_only(self) -> str:
+        """Why nothing can be changed for now, "" when it can."""
+        return self._read_only
 
     @property
     def passages(self) -> int:
@@ -156,11 +164,28 @@ class LibraryViewModel(ViewModel):
         await self._library.delete(kb_id)
         await self.refresh()
 
+    def try_writing(self) -> None:
+        """Look again whether something can be changed; if not, it is said why."""
+        self.launch("writability", self._try_writing())
+
+    async def _try_writing(self) -> None:
+        try:
+            await self._library.require_writable()
+        finally:
+            self._look_at_writability()
+
+    def _look_at_writability(self) -> None:
+        reason = self._library.read_only or ""
+        if reason != self._read_only:
+            self._read_only = reason
+            self.writability_changed.emit()
+
     async def _watch(self) -> None:
         stamp: int | None = None
         while True:
             try:
                 now = await self._library.stamp()
+                self._look_at_writability()
                 if now != stamp:
                     await self.refresh()
                     stamp = now

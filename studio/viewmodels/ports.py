@@ -14,15 +14,27 @@ from studio.domain import (
     KbSettings,
     KnowledgeBase,
     ModelInfo,
+    PinnedQuery,
     ProgressSink,
+    Retention,
+    SearchMode,
     SearchRequest,
     SearchResponse,
     StoredText,
 )
+from studio.index.gc import GcReport
+from studio.services.bundles import BundleInfo, ByteProgress, Imported
+from studio.services.compare import Comparison
+from studio.services.gate import GateReport
 
 
 class Library(Protocol):
     """Knowledge bases."""
+
+    @property
+    def read_only(self) -> str | None: ...
+
+    async def require_writable(self) -> None: ...
 
     async def list(self) -> list[KnowledgeBase]: ...
 
@@ -35,6 +47,10 @@ class Library(Protocol):
     async def documents(self, name_or_id: str, generation: int | None = None) -> Sequence[DocumentRecord]: ...
 
     async def stamp(self) -> int: ...
+
+    async def retention(self, name_or_id: str) -> Retention: ...
+
+    async def set_retention(self, name_or_id: str, retention: Retention | None) -> Retention: ...
 
 
 class Ingest(Protocol):
@@ -66,9 +82,57 @@ class Maintenance(Protocol):
 
     async def generations(self, kb: str) -> list[Generation]: ...
 
-    async def promote(self, kb: str, number: int) -> Generation: ...
+    async def promote(self, kb: str, number: int, *, force: bool = False) -> Generation: ...
 
     async def rollback(self, kb: str, number: int | None = None) -> Generation: ...
+
+    async def roll_forward(self, kb: str) -> Generation: ...
+
+    async def annotate(self, kb: str, number: int, note: str) -> Generation: ...
+
+    async def collect(self, kb: str | None = None, *, dry_run: bool = False) -> GcReport: ...
+
+
+class Compare(Protocol):
+    """The difference of two generations."""
+
+    async def compare(
+        self,
+        kb: str,
+        a: int,
+        b: int,
+        queries: Path | Sequence[str] | None = None,
+        mode: SearchMode = ...,
+        limit: int = ...,
+    ) -> Comparison: ...
+
+
+class Gate(Protocol):
+    """Pinned queries."""
+
+    async def pins(self, kb: str) -> list[PinnedQuery]: ...
+
+    async def add(self, kb: str, query: str, must_find: Sequence[str], top: int = ...) -> PinnedQuery: ...
+
+    async def remove(self, kb: str, number: int) -> None: ...
+
+    async def check(self, kb: str, number: int | None = None) -> GateReport: ...
+
+
+class Bundles(Protocol):
+    """Generations as files."""
+
+    async def export(
+        self,
+        kb: str,
+        file: Path,
+        generation: int | None = None,
+        *,
+        overwrite: bool = False,
+        progress: ByteProgress | None = None,
+    ) -> BundleInfo: ...
+
+    async def load(self, file: Path, name: str | None = None, progress: ByteProgress | None = None) -> Imported: ...
 
 
 class Models(Protocol):
@@ -137,6 +201,15 @@ class StudioServices(Protocol):
 
     @property
     def maintenance(self) -> Maintenance: ...
+
+    @property
+    def compare(self) -> Compare: ...
+
+    @property
+    def gate(self) -> Gate: ...
+
+    @property
+    def bundles(self) -> Bundles: ...
 
     @property
     def models(self) -> Models: ...

@@ -14,6 +14,7 @@ from studio.viewmodels.ingest import IngestViewModel
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import Memory
 from studio.viewmodels.text import count, memory, size
+from studio.viewmodels.transfers import TransfersViewModel
 
 _MEMORY_INTERVAL_S = 2.0
 
@@ -32,6 +33,7 @@ class StatusViewModel(ViewModel):
         sources: LibraryViewModel,
         generations: GenerationsViewModel,
         ingest: IngestViewModel,
+        transfers: TransfersViewModel,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -39,11 +41,19 @@ class StatusViewModel(ViewModel):
         self._sources = sources
         self._generations = generations
         self._ingest = ingest
+        self._transfers = transfers
         self._thread = Executor("studio-memory")
         self.memory_text = ""
         self.memory_fraction = 0.0
         self.memory_parts: Mapping[str, int] = {}
-        for signal in (sources.changed, sources.selection_changed, generations.changed, ingest.changed):
+        for signal in (
+            sources.changed,
+            sources.selection_changed,
+            sources.writability_changed,
+            generations.changed,
+            ingest.changed,
+            transfers.changed,
+        ):
             signal.connect(self.changed)
 
     @property
@@ -79,8 +89,29 @@ class StatusViewModel(ViewModel):
         return self._ingest.fraction
 
     @property
+    def transfer(self) -> str:
+        """Which export or import runs, "" when none does."""
+        return self._transfers.text
+
+    @property
+    def transfer_fraction(self) -> float:
+        """How far the export or import has come, 0..1."""
+        return self._transfers.fraction
+
+    def cancel_transfers(self) -> None:
+        """Stop exports and imports."""
+        self._transfers.cancel_all()
+
+    @property
+    def read_only(self) -> str:
+        """Why nothing can be changed for now, "" when it can."""
+        return self._sources.read_only
+
+    @property
     def saved(self) -> str:
         """Whether everything is on disk."""
+        if self.read_only:
+            return "Read-only"
         return "Indexing…" if self._ingest.running else "All changes saved"
 
     @property

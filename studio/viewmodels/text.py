@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from datetime import datetime
 from pathlib import Path
 
 from studio.documents.citations import CitationStyle, format_citation
@@ -61,13 +61,14 @@ def duration(seconds: float) -> str:
 
 
 def moment(ms: int, now_ms: int | None = None) -> str:
-    """`today 14:20`, `12 Nov`, `3 Nov 2024`, in local time."""
-    then = time.localtime(ms / 1000)
-    now = time.localtime(now_ms / 1000 if now_ms is not None else None)
-    if then[:3] == now[:3]:
-        return f"today {then.tm_hour:02}:{then.tm_min:02}"
-    day = f"{then.tm_mday} {_MONTHS[then.tm_mon - 1]}"
-    return day if then.tm_year == now.tm_year else f"{day} {then.tm_year}"
+    """`today 14:20`, `yesterday 09:05`, `12 Nov`, `3 Nov 2024`, in local time."""
+    then = datetime.fromtimestamp(ms / 1000)
+    now = datetime.fromtimestamp(now_ms / 1000) if now_ms is not None else datetime.now()
+    days = (now.date() - then.date()).days
+    if days in (0, 1):
+        return f"{'yesterday' if days else 'today'} {then:%H:%M}"
+    day = f"{then.day} {_MONTHS[then.month - 1]}"
+    return day if then.year == now.year else f"{day} {then.year}"
 
 
 def document_title(result: SearchResult) -> str:

@@ -9,6 +9,9 @@ from PySide6.QtCore import QObject, Signal
 from studio.domain import ModelInfo
 from studio.errors import StudioError
 from studio.viewmodels.base import ViewModel
+from studio.viewmodels.cleanup import CleanupViewModel
+from studio.viewmodels.compare import CompareViewModel
+from studio.viewmodels.gate import GateViewModel
 from studio.viewmodels.generations import GenerationsViewModel
 from studio.viewmodels.ingest import IngestViewModel
 from studio.viewmodels.library import LibraryViewModel
@@ -16,6 +19,7 @@ from studio.viewmodels.ports import StudioServices
 from studio.viewmodels.preview import PreviewViewModel
 from studio.viewmodels.search import SearchViewModel
 from studio.viewmodels.status import StatusViewModel
+from studio.viewmodels.transfers import TransfersViewModel
 
 
 class SettingsViewModel(ViewModel):
@@ -73,13 +77,23 @@ class Workspace(QObject):
         self.preview = PreviewViewModel(services.search, self)
         self.ingest = IngestViewModel(services.ingest, services.library, services.sample, self.library, self)
         self.generations = GenerationsViewModel(services.maintenance, self.library, self.ingest, self)
-        self.status = StatusViewModel(services.memory, self.library, self.generations, self.ingest, self)
+        self.compare = CompareViewModel(services.compare, self)
+        self.cleanup = CleanupViewModel(services.library, services.maintenance, self.library, self)
+        self.gate = GateViewModel(services.gate, services.library, self)
+        self.transfers = TransfersViewModel(services.bundles, self.library, self)
+        self.status = StatusViewModel(
+            services.memory, self.library, self.generations, self.ingest, self.transfers, self
+        )
         self.settings = SettingsViewModel(services, self)
         # Closed in this order: readers of others first, the list of knowledge bases last.
         self._models: tuple[ViewModel, ...] = (
             self.status,
             self.preview,
             self.search,
+            self.compare,
+            self.cleanup,
+            self.gate,
+            self.transfers,
             self.generations,
             self.ingest,
             self.settings,
@@ -89,6 +103,9 @@ class Workspace(QObject):
             model.failed.connect(self.failed)
         self.ingest.finished.connect(self.search.refresh)
         self.generations.promoted.connect(self.search.refresh)
+        self.generations.promoted.connect(self.ingest.forget_held)
+        self.cleanup.collected.connect(self.generations.refresh)
+        self.transfers.imported.connect(self.search.refresh)
 
     def start(self) -> None:
         """Begin to read and watch. Call it once the window is on screen."""

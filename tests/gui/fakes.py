@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from fake_generations import FakeBundles, FakeCompare, FakeGate
+
 from studio.domain import (
     Citation,
     DocumentRecord,
@@ -22,13 +24,15 @@ from studio.domain import (
     ModelIdentity,
     ModelInfo,
     ProgressSink,
+    Retention,
     SearchRequest,
     SearchResponse,
     SearchResult,
     Span,
     StoredText,
 )
-from studio.errors import Conflict, NotFound
+from studio.errors import Conflict, NotFound, StorageFault
+from studio.index.gc import GcReport
 from studio.memory import MemorySnapshot
 
 
@@ -56,8 +60,9 @@ def generation(number: int, state: GenerationState, **changes: Any) -> Generatio
     base = Generation(
         kb_id="kb1", number=number, state=state, parent=None, settings=KbSettings(),
         model=ModelIdentity("all-MiniLM-L6-v2", "0" * 64, 384, "mean"), chunks_table="chunks", chunks_version=1,
-        documents_version=1, documents=3, chunks=40, size_bytes=12_000, created_ms=1_700_000_000_000,
-        promoted_ms=1_700_000_000_000, note="", error="",
+        documents_version=1, documents=3, chunks=40, size_bytes=12_000, own_bytes=2_000, rows_version=1,
+        lexical_version=1, created_ms=1_700_000_000_000, ready_ms=1_700_000_000_000, promoted_ms=1_700_000_000_000,
+        archived_ms=1_700_000_000_000 if state is GenerationState.ARCHIVED else None, note="", held="", error="",
     )  # fmt: skip
     return replace(base, **changes)
 
@@ -75,6 +80,8 @@ class FakeLibrary:
         self.bases: list[KnowledgeBase] = []
         self.records: list[DocumentRecord] = []
         self.changes = 0
+        self.read_only: str | None = None
+        self.still_read_only = ""
 
     def add(self, name: str, *, active: int | None = 1, chunks: int = 40) -> KnowledgeBase:
         kb = KnowledgeBase(f"kb{len(self.bases) + 1}", name, KbSettings(), active, 3, chunks, 12_000, 0)
@@ -105,6 +112,19 @@ class FakeLibrary:
 
     async def stamp(self) -> int:
         return self.changes
+
+    async def require_writable(self) -> None:
+        if self.still_read_only:
+            raise StorageFault(self.still_read_only)
+        self.read_only = None
+
+    async def retention(self, name_or_id: str) -> Retention:
+        return self.bases[self._row(name_or_id)].retention or Retention()
+
+    async def set_retention(self, name_or_id: str, retention: Retention | None) -> Retention:
+        row = self._row(name_or_id)
+        self.bases[row] = replace(self.bases[row], retention=retention)
+        return retention or Retention()
 
     def _row(self, name_or_id: str) -> int:
         for row, kb in enumerate(self.bases):
@@ -175,18 +195,23 @@ class FakeIngest:
 
 
 class FakeMaintenance:
-    """Generations in memory."""
+    """Generations in memory. `refusal` is what the gate says to a promotion without force."""
 
     def __init__(self) -> None:
         self.items: list[Generation] = []
         self.error: Exception | None = None
+        self.refusal = ""
         self.asked: list[tuple[str, int | None]] = []
+        self.collected = GcReport()
 
     async def generations(self, kb: str) -> list[Generation]:
         return list(self.items)
 
-    async def promote(self, kb: str, number: int) -> Generation:
-        self.asked.append(("promote", number))
+    async def promote(self, kb: str, number: int, *, force: bool = False) -> Generation:
+        self.asked.append(("force" if force else "promote", number))
+        if self.refusal and not force:
+            self.items = [replace(item, held=self.refusal) if item.number == number else item for item in self.items]
+            raise Conflict(self.refusal)
         return self._activate(number)
 
     async def rollback(self, kb: str, number: int | None = None) -> Generation:
@@ -194,11 +219,27 @@ class FakeMaintenance:
         older = [item.number for item in self.items if item.state is GenerationState.ARCHIVED]
         return self._activate(number if number is not None else max(older))
 
+    async def roll_forward(self, kb: str) -> Generation:
+        self.asked.append(("roll_forward", None))
+        return self._activate(min(item.number for item in self.items if item.state is GenerationState.ARCHIVED))
+
+    async def annotate(self, kb: str, number: int, note: str) -> Generation:
+        self.items = [replace(item, note=note) if item.number == number else item for item in self.items]
+        return next(item for item in self.items if item.number == number)
+
+    async def collect(self, kb: str | None = None, *, dry_run: bool = False) -> GcReport:
+        self.asked.append(("dry run" if dry_run else "collect", None))
+        if not dry_run:
+            report, self.collected = self.collected, GcReport()
+            return report
+        return self.collected
+
     def _activate(self, number: int) -> Generation:
         if self.error is not None:
             raise self.error
-        states = {True: GenerationState.ACTIVE, False: GenerationState.ARCHIVED}
-        self.items = [replace(item, state=states[item.number == number]) for item in self.items]
+        was, now = GenerationState.ARCHIVED, GenerationState.ACTIVE
+        self.items = [replace(item, state=was) if item.state is now else item for item in self.items]
+        self.items = [replace(item, state=now, held="") if item.number == number else item for item in self.items]
         return next(item for item in self.items if item.number == number)
 
 
@@ -232,6 +273,9 @@ class FakeServices:
         self.ingest = FakeIngest()
         self.search = FakeSearch()
         self.maintenance = FakeMaintenance()
+        self.compare = FakeCompare()
+        self.gate = FakeGate()
+        self.bundles = FakeBundles(self.library)
         self.models = FakeModels()
         self.memory = SimpleNamespace(snapshot=lambda: MemorySnapshot(1_240_000_000, 4_000_000_000, {"application": 1}))
         self.sample = SimpleNamespace(ensure=self._ensure_sample)

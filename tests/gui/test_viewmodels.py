@@ -206,7 +206,8 @@ async def test_rows_and_chip_describe_each_state() -> None:
         failed, building, active = workspace.generations.rows.items
         assert failed.detail == "The disk is full."
         assert building.detail.endswith("building")
-        assert active.detail == "all-MiniLM-L6-v2 · 384 d · chunk 240/32 · 3 documents · 40 passages · 12 kB"
+        assert active.detail == "all-MiniLM-L6-v2 · 384 d · chunk 240/32 · 3 documents · 40 passages"
+        assert active.origin == "own 2.0 kB, shared 10 kB"
         assert workspace.status.generation == "Generation 2 · all-MiniLM-L6-v2 · 384 d"
         await until(lambda: bool(workspace.status.memory_text), workspace.status.memory_changed)
         assert workspace.status.memory_text == "1.24 of 4.0 GB"

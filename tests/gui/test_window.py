@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage
+from gestures import choose, click, dialog_of, drop, menu_of
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QDialog, QPushButton
 from qt_loop import on_qt_loop
@@ -20,10 +20,12 @@ from studio.bootstrap import Services, open_services
 from studio.domain import GenerationState
 from studio.errors import NotFound
 from studio.paths import DataPaths, resources_dir
+from studio.ui.compare_dialog import CompareDialog
 from studio.ui.main_window import GENERATIONS, INGEST, SEARCH, MainWindow
 from studio.ui.screenshots import SIZE, render_screenshots, until
 from studio.ui.theme import Theme, ThemeChoice
 from studio.viewmodels.base import ITEM_ROLE
+from studio.viewmodels.compare import Change
 from studio.viewmodels.preview import PdfContent, TextContent
 from studio.viewmodels.workspace import Workspace
 
@@ -68,23 +70,6 @@ async def running(data_dir: Path, theme: Theme) -> AsyncIterator[tuple[MainWindo
             await workspace.close()
             window.deleteLater()
             await asyncio.sleep(0)
-
-
-def drop(window: MainWindow, *paths: Path) -> None:
-    """Drop files on the window, as a file manager does."""
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    where = QPointF(400, 400)
-    actions = Qt.DropAction.CopyAction | Qt.DropAction.MoveAction
-    left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    with warnings.catch_warnings():  # Qt 6.12 calls this constructor deprecated, 6.11 has no other
-        warnings.simplefilter("ignore", DeprecationWarning)
-        enter = QDragEnterEvent(where.toPoint(), actions, data, left, none)
-    QApplication.sendEvent(window, enter)
-    assert enter.isAccepted()
-    event = QDropEvent(where, actions, data, left, none)
-    QApplication.sendEvent(window, event)
-    assert event.dropAction() == Qt.DropAction.CopyAction
 
 
 async def ingested(workspace: Workspace) -> None:
@@ -234,6 +219,62 @@ async def test_generations_are_built_and_rolled_back_in_the_window(data_dir: Pat
         await until(lambda: [row.state for row in model.rows.items] == [
             GenerationState.ARCHIVED, GenerationState.ACTIVE], model.changed)  # fmt: skip
         assert "Generation 1" in workspace.status.generation
+
+
+@on_qt_loop
+async def test_a_pinned_query_holds_a_generation_until_it_is_forced_and_a_bundle_brings_it_back(
+    data_dir: Path, folder: Path, tmp_path: Path, theme: Theme
+) -> None:
+    async with running(data_dir, theme) as (window, workspace, services):
+        kb = await services.library.create("Reading")
+        await services.ingest.ingest(kb.id, [folder])
+        await workspace.library.refresh()
+        workspace.library.select(kb.id)
+        await searched(window, workspace, "hidden classes and inline caches")
+        window.search.results.set_current_row(0)
+        found = workspace.search.current
+        assert found is not None
+        assert found.citation.source_path.endswith(MARKDOWN)
+        choose(menu_of(window.search.results, 0), "Pin: this query must find this document")
+        await until(lambda: window.toast.message.startswith("Pinned"), workspace.gate.done)
+
+        # The file goes, the folder is indexed again: the generation without it is not let through.
+        (folder / MARKDOWN).unlink()
+        drop(window, folder)
+        await ingested(workspace)
+        assert MARKDOWN in workspace.ingest.held
+        click(window.toast, "Show generations")
+        model = workspace.generations
+        await until(lambda: bool(model.rows.items) and bool(model.rows.items[0].held), model.changed)
+        assert [row.chip for row in model.rows.items] == ["held back", "active"]
+
+        choose(menu_of(window.generations.list, 0), "Compare with the active one…")
+        await until(lambda: not workspace.compare.busy, workspace.compare.changed)
+        assert [row.name for row in workspace.compare.documents.items] == ["Inline Caches and Hidden Classes"]
+        workspace.compare.ask("hidden classes and inline caches")
+        await until(lambda: bool(workspace.compare.hits.items), workspace.compare.changed)
+        assert Change.LOST in [row.change for row in workspace.compare.hits.items]
+        click(window.findChild(CompareDialog), "Close")
+
+        choose(menu_of(window.generations.list, 0), "Promote")
+        click(dialog_of(QDialog), "Promote anyway")
+        await until(lambda: [row.chip for row in model.rows.items] == ["active", "kept for rollback"], model.changed)
+        assert not workspace.ingest.held
+
+        # The older generation goes to a file and comes back as a knowledge base of its own.
+        file = tmp_path / "Older.ragstudio"
+        transfers = workspace.transfers
+        transfers.export(kb, file, 1)
+        await until(lambda: not transfers.running, transfers.changed)
+        drop(window, file)
+        click(dialog_of(QDialog), "Import")
+        await until(lambda: transfers.running, transfers.changed)
+        await until(lambda: not transfers.running, transfers.changed)
+        selected = workspace.library.selected
+        assert selected is not None
+        assert (selected.name, selected.documents) == ("Older", 2)
+        await searched(window, workspace, " of objects")
+        assert any(row.citation.source_path.endswith(MARKDOWN) for row in workspace.search.results.items)
 
 
 @on_qt_loop
