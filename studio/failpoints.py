@@ -44,8 +44,11 @@ BUNDLE_POINTS = (
 )
 """In the order an export and an import pass them; an import also passes the points of beginning and sealing."""
 
+REPAIR_POINTS = ("repair.keywords",)
+"""Between taking a damaged keyword index away and putting a new one in its place."""
+
 POINTS = INGEST_POINTS + BUNDLE_POINTS
-"""Every point there is."""
+"""Every point of a sound store's life."""
 
 _chosen, _, _times = os.environ.get(VARIABLE, "").partition(":")
 _left = [int(_times or 1)]

@@ -13,7 +13,7 @@ from toy import DIMENSION, vector_of
 
 from studio.documents.texts import TextStoreWriter
 from studio.domain import ParsedDocument, Span, Vectors
-from studio.index.archive import ArchiveWriter
+from studio.index.bundle.archive import ArchiveWriter
 
 PAPER, TABLE = "a" * 64, "b" * 64
 SEAL_BYTES = 64

@@ -17,7 +17,7 @@ import numpy as np
 from handmade_bundles import PAPER, SEAL_BYTES, Material, lines, material, pack, reseal
 from toy import DIMENSION
 
-from studio.index import archive
+from studio.index.bundle import archive
 
 # ---------------------------------------------------------------- hostile content
 

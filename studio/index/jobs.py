@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from studio.domain import IngestOptions
 from studio.index.database import Database, now_ms
 
 
@@ -18,6 +19,12 @@ class Job:
     id: str
     paths: list[str]
     options: dict[str, Any]
+
+    @property
+    def ingest_options(self) -> IngestOptions:
+        """How an ingest request reads folders."""
+        globs = {name: tuple(self.options[name]) for name in ("include", "exclude")}
+        return IngestOptions(**{**self.options, **globs})
 
 
 class Jobs:

@@ -26,8 +26,8 @@ from studio.embedding.files import publish
 from studio.embedding.models import ModelCatalog
 from studio.errors import Busy, Conflict, InvalidRequest, InvariantViolated, StorageFault, storage_fault
 from studio.failpoints import reach
-from studio.index.bundle import BundleReader, BundleWriter
-from studio.index.bundle_rows import BUNDLE_VERSION, Census, Manifest, Unsound
+from studio.index.bundle.files import BundleReader, BundleWriter
+from studio.index.bundle.values import BUNDLE_VERSION, Census, Manifest, Unsound
 from studio.index.catalog import MAX_NAME_LENGTH, checked_name
 from studio.index.database import now_ms
 from studio.index.generations import Build

@@ -39,8 +39,8 @@ from studio.services.sources import Outcome
 log = logging.getLogger(__name__)
 
 DEFAULT_OPTIONS = IngestOptions()
-REINDEX, RESTORE = "reindex", "restore"
-"""Options of jobs that read documents again (their paths are ids), and that bring those of a generation back."""
+REINDEX, RESTORE, _REBUILD = "reindex", "restore", "rebuild"
+"""Options of jobs that read documents again (their paths are ids), bring those of a generation back, rebuild all."""
 
 AfterPromotion = Callable[[str], Awaitable[None]]
 """Called with a knowledge base's id once a job has promoted a generation and let go of the writer lock."""
@@ -98,9 +98,12 @@ class IngestService:
             report = await self.reindex(base.id, job.paths, progress)
         elif RESTORE in job.options:
             report = await self.restore(base.id, job.options[RESTORE], progress)
+        elif _REBUILD in job.options:
+            report = await self.rebuild(base.id, progress)
+        elif not job.options:
+            report = await self.remove(base.id, job.paths)
         else:
-            raw = {**job.options, "include": tuple(job.options["include"]), "exclude": tuple(job.options["exclude"])}
-            report = await self.ingest(base.id, [Path(path) for path in job.paths], IngestOptions(**raw), progress)
+            report = await self.ingest(base.id, [Path(path) for path in job.paths], job.ingest_options, progress)
         await self._stores.thread.run(self._stores.catalog.jobs.finish, job.id, "resumed", generation=report.generation)
         return report
 
@@ -151,14 +154,13 @@ class IngestService:
         with await self._stores.store(base.id).lock_for_writing(base.name):
             await self._match_settings(base, progress)
             base = await self._stores.knowledge_base(base.id)
-            existing = await self._records(base)
             waiting = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
             if waiting is not None and REINDEX in waiting.options:
                 documents = [*dict.fromkeys((*waiting.paths, *documents))]
             job = await self._accept(base, documents, {REINDEX: True})
             embedder = await self._embedders.embedder(base.settings.model)
             tracker = ProgressTracker(job, base.id, progress)
-            report = await self._job(job, tracker, self._reindexed(job, base, embedder, existing, documents, tracker))
+            report = await self._job(job, tracker, self._reindexed(job, base, embedder, documents, tracker))
         return await self._collected(report)
 
     async def restore(self, kb: str, number: int, progress: ProgressSink | None = None) -> IngestReport:
@@ -339,7 +341,7 @@ class IngestService:
             raise NotFound(
                 f"“{kb.name}” is empty: there is nothing to rebuild.", way_out="Ingest some documents first."
             )
-        job = await self._accept(kb, [], {"rebuild": True})
+        job = await self._accept(kb, [], {_REBUILD: True})
         tracker = ProgressTracker(job, kb.id, progress)
         return await self._job(job, tracker, self._rebuilt(job, kb, tracker, lost))
 
@@ -348,11 +350,10 @@ class IngestService:
         job: str,
         kb: KnowledgeBase,
         embedder: Embedder,
-        existing: Sequence[DocumentRecord],
         documents: Sequence[str],
         tracker: ProgressTracker,
     ) -> IngestReport:
-        store = self._stores.store(kb.id)
+        store, existing = self._stores.store(kb.id), await self._records(kb)
         generation, outcome = await reindex(store, kb, embedder, self._parser, existing, documents, tracker)
         if generation is None:
             return _report(job, kb, None, outcome, tracker)

@@ -232,8 +232,7 @@ async def _listed(store: GenerationStore, generation: Generation) -> list[Docume
 
 
 def _request(job: Job) -> tuple[list[Path], IngestOptions]:
-    raw = {**job.options, "include": tuple(job.options["include"]), "exclude": tuple(job.options["exclude"])}
-    return [Path(path) for path in job.paths if Path(path).exists()], IngestOptions(**raw)
+    return [Path(path) for path in job.paths if Path(path).exists()], job.ingest_options
 
 
 def _refuse_unreadable(folder: Path) -> None:

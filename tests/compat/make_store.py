@@ -16,7 +16,7 @@ from pathlib import Path
 
 from studio.bootstrap import open_services
 from studio.domain import Retention
-from studio.index.bundle_rows import BUNDLE_VERSION
+from studio.index.bundle.values import BUNDLE_VERSION
 from studio.index.migrations import SCHEMA_VERSION
 
 STORES = Path(__file__).parent / "stores"

@@ -10,7 +10,7 @@ import pytest
 
 from studio.bootstrap import Services, open_services
 from studio.domain import GenerationState, SearchMode, SearchRequest
-from studio.index.bundle_rows import BUNDLE_VERSION
+from studio.index.bundle.values import BUNDLE_VERSION
 from studio.index.migrations import SCHEMA_VERSION
 
 STORES = Path(__file__).parent / "stores"

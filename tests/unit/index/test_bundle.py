@@ -17,9 +17,9 @@ from hostile_bundles import HOSTILE
 
 from studio.documents.texts import PARSED_BYTES, check_texts, read_text
 from studio.errors import BundleFault, InvariantViolated, NotFound
-from studio.index.archive import ArchiveReader, ArchiveWriter
-from studio.index.bundle import BundleReader, BundleWriter
-from studio.index.bundle_rows import Census, Manifest, Unsound, decode_chunk, decode_document
+from studio.index.bundle.archive import ArchiveReader, ArchiveWriter
+from studio.index.bundle.files import BundleReader, BundleWriter
+from studio.index.bundle.values import Census, Manifest, Unsound, decode_chunk, decode_document
 from studio.index.rows import CHUNK_CONTENT, chunk_schema
 
 
@@ -310,7 +310,7 @@ def test_large_texts_are_checked_in_steps(tmp_path: Path, sound: Material) -> No
 
 
 def test_memory_stays_bounded_with_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studio.index.archive.MAX_MEMBERS", 10)
+    monkeypatch.setattr("studio.index.bundle.archive.MAX_MEMBERS", 10)
     path = tmp_path / "many"
     pack(path, {f"texts/{number}": b"" for number in range(11)})
     with closing(ArchiveReader(path)) as reader, pytest.raises(BundleFault, match="more than 10 members"):

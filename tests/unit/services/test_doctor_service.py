@@ -34,7 +34,7 @@ from studio.domain import (
 )
 from studio.embedding.models import ModelCatalog
 from studio.errors import ModelFault
-from studio.failpoints import VARIABLE
+from studio.failpoints import REPAIR_POINTS, VARIABLE
 from studio.index.generations import GenerationStore
 from studio.index.locks import try_lock
 from studio.index.stores import Stores
@@ -278,7 +278,7 @@ async def test_a_death_between_the_two_renames_is_mended_by_the_next_repair(ward
         "        await services.doctor.repair()\n"
         "asyncio.run(main())\n"
     )
-    environment = {**os.environ, VARIABLE: "repair.keywords"}
+    environment = {**os.environ, VARIABLE: REPAIR_POINTS[0]}
     command = [sys.executable, "-c", code, str(tmp_path / "data")]
     outcome = await asyncio.to_thread(subprocess.run, command, env=environment, check=False, capture_output=True)
     assert outcome.returncode < 0, outcome.stderr

@@ -30,8 +30,8 @@ import numpy as np
 
 from studio.domain import Chunk, DocumentRecord, Vectors
 from studio.errors import BundleFault, InvariantViolated, StorageFault, storage_fault
-from studio.index.archive import BLOCK_BYTES, BLOCKS_PER_STEP, ArchiveReader, ArchiveWriter, MemberWriter
-from studio.index.bundle_rows import (
+from studio.index.bundle.archive import BLOCK_BYTES, BLOCKS_PER_STEP, ArchiveReader, ArchiveWriter, MemberWriter
+from studio.index.bundle.values import (
     MAX_LINE_BYTES,
     Census,
     Manifest,
