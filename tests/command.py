@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,13 @@ class Outcome:
 class Program:
     """Runs `rag-studio` on one data directory."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, prefix: Sequence[str] = ()) -> None:
+        """`prefix` comes before the command: a program that takes privileges away and runs the rest."""
         self.data_dir = data_dir
+        self._prefix = prefix
 
     def command(self, *arguments: str | Path) -> list[str]:
-        return [sys.executable, "-m", "studio", "--data-dir", str(self.data_dir), *map(str, arguments)]
+        return [*self._prefix, sys.executable, "-m", "studio", "--data-dir", str(self.data_dir), *map(str, arguments)]
 
     def run(self, *arguments: str | Path, timeout_s: float = 300, file_limit_bytes: int | None = None) -> Outcome:
         """Run it to the end. `file_limit_bytes` caps how long a file of it and its children may grow (POSIX)."""

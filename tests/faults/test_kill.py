@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from command import Program
+from kills import Drill, points_of
 
 STAGES = ("scanning", "indexing", "sealing", "promoting")
 ROUNDS = 8
@@ -66,3 +67,21 @@ def test_killed_ingests_leave_the_old_or_the_new_generation_whole(program: Progr
     assert program.ok("ingest", "Notes", folder)["updated"] == 6
     states = {item["state"] for item in program.ok("generations", "Notes")}
     assert "building" not in states
+
+
+async def test_every_other_operation_survives_its_failpoints(program: Program, tmp_path: Path) -> None:
+    drill = Drill(program, tmp_path, seed=20)
+    await drill.warm_up()
+    # Building has tests of its own, above and in test_failpoints.
+    turns = [
+        (name, point)
+        for name in ("promote", "rollback", "gc", "export", "import")
+        for point in points_of(name)
+        if point not in points_of("build")
+    ]
+    for operation, point in turns:
+        await drill.turn(operation, point)
+    for operation in ("gc", "import"):
+        await drill.turn(operation, None)
+    assert drill.failures() == []
+    assert sum(tally.at_failpoints for tally in drill.tallies.values()) == len(turns)
