@@ -69,7 +69,8 @@ async def gc(services: Services, options: Options) -> int:
     """Delete generations that are not kept any more; FAILED when a deletion failed."""
     report = await services.maintenance.collect(options.kb, dry_run=options.dry_run)
     verb = "Would delete" if options.dry_run else "Deleted"
-    lines = [f"{verb}: {', '.join(report.deleted) or 'nothing'}; {size(report.freed_bytes)} freed."]
+    freed = "would be freed" if options.dry_run else "freed"
+    lines = [f"{verb}: {', '.join(report.deleted) or 'nothing'}; {size(report.freed_bytes)} {freed}."]
     lines += [f"Kept: {kept.kb}/{kept.generation} ({kept.why})" for kept in report.kept]
     say(options, report, "\n".join(lines))
     for error in report.errors:

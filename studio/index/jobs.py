@@ -65,11 +65,12 @@ class Jobs:
         jobs = [Job(row["id"], json.loads(row["paths"]), json.loads(row["options"])) for row in rows]
         return [job for job in jobs if "include" in job.options]
 
-    def unfinished(self, kb_id: str) -> Job | None:
-        """The latest job that was accepted and never ended."""
-        row = self._database.row(
+    def unfinished(self, kb_id: str, option: str | None = None) -> Job | None:
+        """The latest job that was accepted and never ended, or the latest of those with a certain option."""
+        rows = self._database.rows(
             "SELECT id, paths, options FROM job WHERE kb_id = ? AND state = 'running'"
-            " ORDER BY created_ms DESC, rowid DESC LIMIT 1",
+            " ORDER BY created_ms DESC, rowid DESC",
             (kb_id,),
         )
-        return Job(row["id"], json.loads(row["paths"]), json.loads(row["options"])) if row else None
+        jobs = (Job(row["id"], json.loads(row["paths"]), json.loads(row["options"])) for row in rows)
+        return next((job for job in jobs if option is None or option in job.options), None)

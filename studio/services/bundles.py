@@ -335,7 +335,7 @@ def _check_target(file: Path, *, overwrite: bool) -> None:
     if file.is_dir():
         raise InvalidRequest(f"“{file}” is a folder.", way_out="Name a file to write.")
     if file.exists() and not overwrite:
-        raise Conflict(f"There is a file “{file}” already.", way_out="Choose another name, or allow to overwrite it.")
+        raise Conflict(f"There is a file “{file}” already.", way_out="Choose another name, or add --overwrite.")
     for left in file.parent.glob(f"{_TEMPORARY}*.tmp"):  # by exports that were killed
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE_AFTER_S:

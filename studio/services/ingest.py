@@ -154,8 +154,8 @@ class IngestService:
         with await self._stores.store(base.id).lock_for_writing(base.name):
             await self._match_settings(base, progress)
             base = await self._stores.knowledge_base(base.id)
-            waiting = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
-            if waiting is not None and REINDEX in waiting.options:
+            waiting = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id, REINDEX)
+            if waiting is not None:
                 documents = [*dict.fromkeys((*waiting.paths, *documents))]
             job = await self._accept(base, documents, {REINDEX: True})
             embedder = await self._embedders.embedder(base.settings.model)
@@ -190,12 +190,10 @@ class IngestService:
 
     async def _accept(self, kb: KnowledgeBase, paths: Sequence[str], options: dict[str, Any]) -> str:
         """Write a job down, which then survives a crash, in the place of a repair that waits. Returns its id."""
-        jobs = self._stores.catalog.jobs
-        waiting = await self._stores.thread.run(jobs.unfinished, kb.id)
-        again = waiting is not None and not waiting.options.keys().isdisjoint(options.keys() & {REINDEX, RESTORE})
-        return await self._stores.thread.run(
-            jobs.create, kb.id, paths, options, waiting.id if waiting and again else ""
-        )
+        jobs, waiting = self._stores.catalog.jobs, None
+        for option in options.keys() & {REINDEX, RESTORE}:
+            waiting = await self._stores.thread.run(jobs.unfinished, kb.id, option)
+        return await self._stores.thread.run(jobs.create, kb.id, paths, options, waiting.id if waiting else "")
 
     async def _job(self, job: str, tracker: ProgressTracker, work: Coroutine[Any, Any, IngestReport]) -> IngestReport:
         finish = self._stores.catalog.jobs.finish

@@ -63,7 +63,8 @@ class Repair:
             try:
                 notes += await self._mend(base)
             except ModelFault as error:
-                again = "ingest KB --resume" if await self._waiting(base) is not None else "doctor --repair"
+                job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
+                again = "ingest KB --resume" if job is not None else "doctor --repair"
                 notes.append(
                     Check(f"{base.name}: repair", False, str(error), f"{error.way_out} Then run: rag-studio {again}")
                 )
@@ -75,9 +76,10 @@ class Repair:
         store = self._stores.store(base.id)
         with await store.lock_for_writing(base.name):
             found = await self._mend_indexes(base, store)
-        report = await self._mend_active(base, store, found)
-        if report is not None:
-            found = await examine(self._stores, base)
+        report = None
+        for step in (self._bring_back, self._mend_active):
+            if (done := await step(base, found)) is not None:
+                report, found = done, await examine(self._stores, base)
         with await store.lock_for_writing(base.name):
             await self._give_up(base, store, found)
         swept = GcReport()
@@ -115,10 +117,8 @@ class Repair:
 
     # ------------------------------------------------------------ the active generation
 
-    async def _mend_active(
-        self, base: KnowledgeBase, store: GenerationStore, found: Examination
-    ) -> IngestReport | None:
-        active = found.active
+    async def _mend_active(self, base: KnowledgeBase, found: Examination) -> IngestReport | None:
+        active, store = found.active, self._stores.store(base.id)
         if active is None:
             return None
         if active.tables_fault:
@@ -128,11 +128,21 @@ class Repair:
             for record in await store.vectors.records(active.generation.documents_version):
                 if record.status is DocumentStatus.INDEXED and text_key(record.sha256, record.kind) in found.bad_texts:
                     damaged.add(record.document_id)
-        if damaged:
-            log.warning("reading %d damaged documents of %s again", len(damaged), base.id)
-            return await self._ingest.reindex(base.id, sorted(damaged))
-        if (job := await self._waiting(base)) is not None and RESTORE in job.options:
-            return await self._ingest.resume(base.id)
+        if not damaged:
+            return None
+        log.warning("reading %d damaged documents of %s again", len(damaged), base.id)
+        return await self._ingest.reindex(base.id, sorted(damaged))
+
+    async def _bring_back(self, base: KnowledgeBase, found: Examination) -> IngestReport | None:
+        """Do what an earlier repair could not: give the active generation the documents of a lost one."""
+        jobs = self._stores.catalog.jobs
+        job = await self._stores.thread.run(jobs.unfinished, base.id, RESTORE)
+        if job is None:
+            return None
+        number = job.options[RESTORE]
+        if any(item.generation.number == number for item in found.audits):
+            return await self._ingest.restore(base.id, number)
+        await self._stores.thread.run(jobs.finish, job.id, "failed", error=f"Generation {number} was collected.")
         return None
 
     async def _revive(
@@ -177,9 +187,6 @@ class Repair:
         distinct = {(tuple(job.paths), repr(job.options)): job for job in jobs}
         return await asyncio.to_thread(lambda: [_request(job) for job in distinct.values()])
 
-    async def _waiting(self, base: KnowledgeBase) -> Job | None:
-        return await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
-
     # ------------------------------------------------------------ what is lost
 
     async def _give_up(self, base: KnowledgeBase, store: GenerationStore, found: Examination) -> None:
@@ -188,11 +195,9 @@ class Repair:
         if active is None or not active.whole or found.tagged(active.generation) < 2:
             return
         await asyncio.to_thread(_refuse_unreadable, store.paths.vectors)
-        job = await self._waiting(base)
-        needed = job.options.get(RESTORE) if job is not None else None
         for item in found.audits:
             number = item.generation.number
-            if item is active or number == needed or not (item.tables_fault or item.damaged):
+            if item is active or not (item.tables_fault or item.damaged):
                 continue
             why = item.tables_fault or f"{len(item.damaged)} documents are damaged."
             log.warning("giving generation %d of %s up: %s", number, base.id, why)

@@ -388,14 +388,15 @@ async def test_a_file_that_changed_meanwhile_is_indexed_as_it_is(ward: Ward) -> 
 
 
 async def test_a_file_that_cannot_be_read_again_keeps_what_there_is(ward: Ward) -> None:
+    await ward.overwrite(lambda table: replaced(table, "embedding", [[0.0] * DIMENSION] * len(table)))
     (ward.folder / "rows.jsonl").write_bytes(b"\x00\xff\xfe no table at all")
-    key = next(path for path in ward.files("texts/*") if path.suffix == ".jsonl")
-    key.unlink()
-    ward.files("texts/*")[1].unlink()
+    next(path for path in ward.files("texts/*") if path.suffix == ".jsonl").unlink()
     found = await ward.repaired()
-    name = f"Care/{(await ward.active()).number}: texts are there"
-    assert found[name] == "1 of 4 missing or damaged", "the piano's text came back, that of the table did not"
-    await ward.answers()
+    title = f"Care/{(await ward.active()).number}"
+    assert found[f"{title}: texts are there"] == "1 of 4 missing or damaged"
+    assert found[f"{title}: vectors are sound"] == f"{DIMENSION} numbers each; {len(ROWS)} documents have bad ones"
+    assert "rows.jsonl" in await ward.found(SearchMode.KEYWORD)
+    assert {"piano.txt", "glacier.txt"} <= await ward.found(SearchMode.VECTOR)
 
 
 async def test_a_text_that_is_another_text_is_seen(ward: Ward) -> None:
@@ -657,6 +658,18 @@ async def test_without_the_model_an_older_generation_answers_meanwhile(ward: War
     ward.toy.gone = False
     assert await ward.repaired() == {}
     await ward.answers()
+
+
+async def test_documents_that_must_come_back_do_so_before_anything_else(ward: Ward) -> None:
+    ward.files("vectors/chunks.lance/data/*")[-1].unlink()
+    ward.toy.gone = True
+    await ward.doctor.repair()
+    ward.toy.gone = False
+    await ward.stores.thread.run(ward.stores.catalog.jobs.create, ward.kb_id, [str(ward.folder)], {"interrupted": True})
+    ward.files("texts/*")[0].unlink()
+    assert await ward.repaired() == {}
+    await ward.answers()
+    assert (await ward.states())[3] == "failed"
 
 
 async def test_damage_in_one_knowledge_base_hides_nothing_of_another(ward: Ward) -> None:
