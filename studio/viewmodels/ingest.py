@@ -315,7 +315,8 @@ class IngestViewModel(ViewModel):
         if self.running:
             return
         rows = await asyncio.to_thread(document_rows, kb.id if kb is not None else "", records)
-        if self.running or kb is not self._sources.selected:
+        ran_meanwhile = bool(self.queue.items) and not self.shows_documents
+        if self.running or ran_meanwhile or kb is not self._sources.selected:
             return
         self.queue.show_documents(rows)
         self.shows_documents = True

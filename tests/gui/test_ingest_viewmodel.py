@@ -12,6 +12,7 @@ from opening import opened, with_kb
 from qt_loop import on_qt_loop
 
 from studio.domain import (
+    DocumentRecord,
     FileFailure,
     FileProgress,
     FileState,
@@ -161,3 +162,33 @@ async def test_a_snapshot_of_a_large_folder_is_shown_in_turns() -> None:
         assert [item.path for item in ingest.queue.items] == [file.path for file in files]
         finish.set()
         await until(lambda: not ingest.running, ingest.changed)
+
+
+@on_qt_loop
+async def test_a_late_list_of_documents_does_not_replace_the_queue() -> None:
+    """The list was asked for before the job began, and comes when the job has ended."""
+    services = with_kb()
+    asked, answer = asyncio.Event(), asyncio.Event()
+    read = services.library.documents
+
+    async def slow(name: str, generation: int | None = None) -> Sequence[DocumentRecord]:
+        asked.set()
+        await answer.wait()
+        return await read(name, generation)
+
+    async def script(kb: str, paths: Sequence[Path], sink: ProgressSink) -> IngestReport:
+        sink(progress(IngestStage.DONE, FileProgress("/papers/a.pdf", FileState.INDEXED, 3, 3), done=1, total=1))
+        return report(added=1)
+
+    services.library.documents = slow
+    services.ingest.script = script
+    async with opened(services) as (workspace, _):
+        await asked.wait()
+        ingest = workspace.ingest
+        ingest.add([Path("/papers")])
+        await until(lambda: not ingest.running and bool(ingest.queue.items), ingest.changed)
+        answer.set()
+        for _ in range(20):
+            await asyncio.sleep(0.005)  # turns of the loop, and of the thread that makes rows
+        assert [row.name for row in ingest.queue.items] == ["a.pdf"]
+        assert not ingest.shows_documents
