@@ -36,6 +36,7 @@ _READ_BYTES = 1 << 20
 _FOOTER_MAGIC = (1337).to_bytes(4, "little")
 _FOOTER_TAIL_BYTES = 8
 _FOOTER_MAX_BYTES = 4096
+_SEGMENT_PARTS = ("idx", "pos", "term", "store", "fieldnorm", "fast")
 _WITHOUT_FOOTER = ("meta.json", ".managed.json")
 
 Verdicts = dict[tuple[int, int], bool]
@@ -208,13 +209,16 @@ def _same(ids: Any, keywords: list[str]) -> bool:
 def _keyword_ids(directory: Path, language: str, verdicts: Verdicts) -> list[str]:
     """Every chunk id of a keyword index whose files are as they were written. Raises StorageFault, LookupError."""
     if broken := damaged_files(directory, verdicts):
-        raise LookupError(f"{', '.join(broken)} in {directory} changed on the disk")
+        raise LookupError(f"{', '.join(broken)} in {directory} are gone or damaged")
     return LexicalReader(directory, language).chunk_ids()
 
 
 def damaged_files(directory: Path, verdicts: Verdicts) -> list[str]:
-    """Names of the segment files in a Tantivy directory that differ from their checksum. Blocking. Raises OSError."""
-    broken = []
+    """Names of the segment files of a Tantivy directory that are gone or differ from their checksum. Blocking.
+
+    Raises OSError, and ValueError or LookupError for a list of segments that makes no sense.
+    """
+    broken = [name for name in _needed_files(directory) if not (directory / name).is_file()]
     for file in sorted(directory.iterdir()):
         if file.name in _WITHOUT_FOOTER or file.name.endswith(".lock") or file.name.startswith(".tmp"):
             continue
@@ -225,6 +229,16 @@ def damaged_files(directory: Path, verdicts: Verdicts) -> list[str]:
         if not verdicts[key]:
             broken.append(file.name)
     return broken
+
+
+def _needed_files(directory: Path) -> list[str]:
+    names = []
+    for segment in json.loads((directory / "meta.json").read_bytes())["segments"]:
+        name = segment["segment_id"].replace("-", "")
+        names += [f"{name}.{part}" for part in _SEGMENT_PARTS]
+        if segment["deletes"]:
+            names.append(f"{name}.{segment['deletes']['opstamp']}.del")
+    return names
 
 
 def _checks_out(file: Path, size_bytes: int) -> bool:

@@ -20,6 +20,7 @@ from studio.index.durable import flush_tree
 from studio.index.generations import tag_of
 from studio.index.lexical import LexicalWriter
 from studio.index.rows import ROWS_PER_TURN
+from studio.index.upkeep import version_opens
 from studio.index.vectors import DOCUMENTS_TABLE, VectorDatabase
 
 _COLUMNS = ("chunk_id", "document_id", "content")
@@ -92,16 +93,17 @@ def _drop_unreadable_tags(table: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-async def mend_table(folder: Path, table: str) -> None:
+async def mend_table(folder: Path, table: str, needed: set[int]) -> None:
     """Make a table of the database in `folder` open again if it does not; it stays as it is where that fails.
 
     A tag file that cannot be read makes every use of tags fail: it is removed, `mend_tags` makes it again. Lance reads
-    the newest manifest whichever version it is asked for, so that one torn by a power cut hides all the
-    others. A manifest is only taken away for good when the table opens without it; otherwise all come back.
-    Raises StorageFault when the files cannot be moved.
+    the newest manifest whichever version it is asked for, so that one torn by a power cut hides all the others, and
+    every manifest when it cleans up. Of the versions that no generation needs unreadable ones are removed; of the
+    others only a newest one without which the table opens. Raises StorageFault when files cannot be moved.
     """
     root = folder / f"{table}.lance"
     await asyncio.to_thread(_drop_unreadable_tags, root)
+    await drop_unreadable_versions(root, needed)
     if await _opens(folder, table):
         return
     aside = root / _ASIDE
@@ -122,12 +124,21 @@ async def mend_table(folder: Path, table: str) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _newest_first(versions: Path) -> list[Path]:
-    def version(manifest: Path) -> int:
-        number = int(manifest.stem)
-        return _HIGHEST_VERSION - number if number > _HIGHEST_VERSION // 2 else number
+async def drop_unreadable_versions(table: Path, needed: set[int]) -> None:
+    """Remove the manifests of a table (its directory) that cannot be read and are not of a `needed` version."""
+    for manifest in await asyncio.to_thread(_newest_first, table / "_versions"):
+        if _version(manifest) not in needed and not await version_opens(table, _version(manifest)):
+            await asyncio.to_thread(manifest.unlink, missing_ok=True)
 
-    return sorted((file for file in versions.glob("*.manifest") if file.stem.isdecimal()), key=version, reverse=True)
+
+def _newest_first(versions: Path) -> list[Path]:
+    found = (file for file in versions.glob("*.manifest") if file.stem.isdecimal())
+    return sorted(found, key=_version, reverse=True)
+
+
+def _version(manifest: Path) -> int:
+    number = int(manifest.stem)
+    return _HIGHEST_VERSION - number if number > _HIGHEST_VERSION // 2 else number
 
 
 async def _opens(folder: Path, table: str) -> bool:

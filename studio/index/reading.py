@@ -108,20 +108,25 @@ class GenerationReader:
 
     async def _lease(self, number: int, *, follow_active: bool) -> tuple[Generation, FileLock]:
         while True:
-            await self._thread.run(self._catalog.generation, self.kb_id, number)  # no lock file for what never was
-            # Not in a thread: a lock taken there while this task is cancelled would belong to nobody.
-            lease = try_lock(self.paths.lease(number), shared=True)
+            lease: FileLock | None = None
             try:
+                await self._thread.run(self._catalog.generation, self.kb_id, number)  # no lock file for what never was
+                # Not in a thread: a lock taken there while this task is cancelled would belong to nobody.
+                lease = try_lock(self.paths.lease(number), shared=True)
                 generation = await self._thread.run(self._catalog.generation, self.kb_id, number)
                 if lease is not None and generation.state in READABLE:
                     kept, lease = lease, None
                     return generation, kept
+                if not follow_active:
+                    raise NotFound(f"Generation {number} is {generation.state} and cannot be read.")
+            except NotFound:
+                if not follow_active:
+                    raise
             finally:
                 if lease is not None:
                     lease.release()
-            if not follow_active:
-                raise NotFound(f"Generation {number} is {generation.state} and cannot be read.")
-            await asyncio.sleep(0.005)  # the collector holds it: it was active a moment ago, another one is now
+            # The collector holds it, or has taken it: it was active a moment ago, another one is now.
+            await asyncio.sleep(0.005)
             number = (await self._thread.run(self._catalog.knowledge_base, self.kb_id)).active_generation or number
 
     def _retire(self, snapshot: Snapshot | None) -> None:

@@ -8,9 +8,15 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from studio.domain import Vectors
+from studio.index.rows import ROWS_PER_TURN, matrix_of
 
 _ROWS_PER_FRAGMENT = 2048
 """Smaller fragments are joined. What a merge may have to write again is one such fragment: a fiftieth of 100,000
@@ -72,3 +78,36 @@ async def dataset_of(table: Any) -> Any:
     uri = await table.uri()
     lance = await asyncio.to_thread(importlib.import_module, "lance")
     return await asyncio.to_thread(lance.dataset, uri)
+
+
+async def version_opens(table: Path, version: int) -> bool:
+    """Whether the manifest of a version can be read; `table` is the table's directory."""
+    lance = await asyncio.to_thread(importlib.import_module, "lance")
+    try:
+        await asyncio.to_thread(lance.dataset, str(table), version=version)
+    except Exception:  # what a damaged file makes the library raise has no common type
+        return False
+    return True
+
+
+async def readable_embeddings(table: Path, version: int) -> dict[str, Vectors]:
+    """Embeddings by content hash, each of shape (dimension,), out of those files of a damaged table that can be read.
+
+    `table` is the table's directory. Bad embeddings are left out. Never raises for damage.
+    """
+    lance = await asyncio.to_thread(importlib.import_module, "lance")
+
+    def read() -> dict[str, Vectors]:
+        found: dict[str, Vectors] = {}
+        with suppress(Exception):  # what a damaged file makes the library raise has no common type
+            for fragment in lance.dataset(str(table), version=version).get_fragments():
+                with suppress(Exception):
+                    rows = fragment.to_table(columns=["content_hash", "embedding"])
+                    for batch in rows.to_batches(max_chunksize=ROWS_PER_TURN):
+                        matrix = matrix_of(batch.column("embedding"))
+                        norms = np.linalg.norm(matrix, axis=1)
+                        rest = zip(batch.column("content_hash").to_pylist(), matrix, norms, strict=True)
+                        found.update({key: row for key, row, norm in rest if np.isfinite(norm) and norm > 0})
+        return found
+
+    return await asyncio.to_thread(read)

@@ -365,9 +365,8 @@ class IngestService:
         store = self._stores.store(kb.id)
         records = await self._records(kb) if lost is None else lost
         embedder = await self._embedders.embedder(kb.settings.model)
-        generation, outcome = await rebuild(
-            store, kb, embedder, self._parser, records, tracker, new_table=lost is not None
-        )
+        broken = await self._active(kb) if lost is not None else None
+        generation, outcome = await rebuild(store, kb, embedder, self._parser, records, tracker, broken=broken)
         await self._annotate(generation, "rebuild", f"{generation.documents} documents with {kb.settings.model}")
         held = await self._promote(kb, generation, tracker)
         return _report(job, kb, generation.number, outcome, tracker, promoted=True, held=held)

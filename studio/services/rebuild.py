@@ -26,6 +26,7 @@ from studio.domain import (
 from studio.errors import DocumentFault, FailureCode, NotFound, StorageFault
 from studio.index.generations import Build, GenerationStore
 from studio.index.rows import text_key
+from studio.index.upkeep import readable_embeddings
 from studio.services.pipeline import Pipeline
 from studio.services.plan import Plan, file_source, hash_or_none, rows_by_path
 from studio.services.progress import ProgressTracker
@@ -44,16 +45,27 @@ async def rebuild(
     records: Sequence[DocumentRecord],
     tracker: ProgressTracker,
     *,
-    new_table: bool,
+    broken: Generation | None = None,
 ) -> tuple[Generation, Outcome]:
     """Chunk and embed all of these documents from their stored texts, into an empty generation, and seal it.
 
-    `new_table`: the table of the active generation is too damaged to be written on.
+    `broken` is the active generation when its tables cannot be read: then nothing is written on them, and of what its
+    model embedded only that is embedded again which no file holds any more.
     """
+    saved: Mapping[str, Vectors] = {}
+    if broken is not None and broken.model == embedder.model.identity:
+        table = store.paths.vectors / f"{broken.chunks_table}.lance"
+        saved = await readable_embeddings(table, broken.chunks_version)
+
+    async def embeddings_of(_: Sequence[str]) -> Mapping[str, Vectors]:
+        return saved
+
     by_path = rows_by_path(records)
     tracker.expect(by_path)
     tracker.stage(IngestStage.INDEXING)
-    build = await store.begin(kb, embedder.model.identity, note="rebuild", from_scratch=True, new_table=new_table)
+    build = await store.begin(
+        kb, embedder.model.identity, note="rebuild", from_scratch=True, new_table=broken is not None
+    )
     try:
         sources = []
         for path, items in by_path.items():
@@ -65,7 +77,7 @@ async def rebuild(
                 sources.append(await _kept_source(parser, store.paths.texts, Path(path), indexed))
         pipeline = Pipeline(
             build, embedder, kb.settings, store.paths.texts, tracker,
-            known={}, copies={}, untouched=Counter(), embeddings_of=_nothing,
+            known={}, copies={}, untouched=Counter(), embeddings_of=embeddings_of,
         )  # fmt: skip
         outcome = await pipeline.run(sources, (), 1)
         tracker.stage(IngestStage.SEALING)

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 from studio.domain import (
@@ -29,7 +30,8 @@ from studio.index.audit import Audit
 from studio.index.gc import GcReport, sweep
 from studio.index.generations import GenerationStore
 from studio.index.jobs import Job
-from studio.index.mending import mend_table, mend_tags, rebuild_keywords
+from studio.index.mending import drop_unreadable_versions, mend_table, mend_tags, rebuild_keywords
+from studio.index.reading import READABLE
 from studio.index.rows import text_key
 from studio.index.stores import Stores
 from studio.index.vectors import DOCUMENTS_TABLE
@@ -77,7 +79,7 @@ class Repair:
         with await store.lock_for_writing(base.name):
             found = await self._mend_indexes(base, store)
         report = None
-        for step in (self._bring_back, self._mend_active):
+        for step in (self._revive, self._bring_back, self._read_again):
             if (done := await step(base, found)) is not None:
                 report, found = done, await examine(self._stores, base)
         with await store.lock_for_writing(base.name):
@@ -94,8 +96,8 @@ class Repair:
 
     async def _mend_indexes(self, base: KnowledgeBase, store: GenerationStore) -> Examination:
         """Tables, tags, keyword indexes; under the writer lock. Returns what is left to do."""
-        for folder in await asyncio.to_thread(lambda: sorted(store.paths.vectors.glob("*.lance"))):
-            await mend_table(store.paths.vectors, folder.stem)
+        for folder, needed in await self._versions(base, store):
+            await mend_table(store.paths.vectors, folder.stem, needed)
         _forget_caches(store)
         await store.recover()
         found = await examine(self._stores, base)
@@ -117,12 +119,11 @@ class Repair:
 
     # ------------------------------------------------------------ the active generation
 
-    async def _mend_active(self, base: KnowledgeBase, found: Examination) -> IngestReport | None:
+    async def _read_again(self, base: KnowledgeBase, found: Examination) -> IngestReport | None:
+        """Have documents of the active generation read again whose rows or texts are damaged."""
         active, store = found.active, self._stores.store(base.id)
-        if active is None:
+        if active is None or active.tables_fault:
             return None
-        if active.tables_fault:
-            return await self._revive(base, store, found, active.generation)
         damaged = active.damaged | found.misplaced[active.generation.number]
         if active.texts & found.bad_texts:
             for record in await store.vectors.records(active.generation.documents_version):
@@ -145,24 +146,27 @@ class Repair:
         await self._stores.thread.run(jobs.finish, job.id, "failed", error=f"Generation {number} was collected.")
         return None
 
-    async def _revive(
-        self, base: KnowledgeBase, store: GenerationStore, found: Examination, broken: Generation
-    ) -> IngestReport | None:
-        """Let searches be answered again although the active generation cannot be read any more."""
+    async def _revive(self, base: KnowledgeBase, found: Examination) -> IngestReport | None:
+        """Let searches be answered again where the active generation cannot be read any more."""
+        if found.active is None or not found.active.tables_fault:
+            return None
+        broken, store = found.active.generation, self._stores.store(base.id)
         await asyncio.to_thread(_refuse_unreadable, store.paths.vectors)
         whole = [item.generation for item in found.audits if _stands_in(item)]
         whole.sort(key=lambda item: (item.settings == base.settings, item.number))
-        listed = [await _listed(store, item) for item in (broken, *(item.generation for item in found.audits))]
+        others = [item.generation for item in found.audits if item.generation.number != broken.number]
+        listed = {item.number: await _listed(store, item) for item in (broken, *others)}
         if whole:
             number = whole[-1].number
             log.warning("generation %d of %s cannot be read; going back to %d", broken.number, base.id, number)
             await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
-            if listed[0] is not None:
+            if listed[broken.number] is not None:
                 return await self._ingest.restore(base.id, broken.number)
             return await self._ingest_again(base, after=number)
-        records = next((records for records in listed if records is not None), None)
-        if records is not None:
-            return await self._ingest.rebuild(base.id, lost=records)
+        for number, records in listed.items():
+            if records is not None:
+                report = await self._ingest.rebuild(base.id, lost=records)
+                return report if number == broken.number else await self._ingest_again(base, after=number) or report
         if not any(paths for paths, _ in await self._requests(base, after=0)):
             raise StorageFault(
                 f"No generation of “{base.name}” can be read, and none of the files it was made from is there.",
@@ -174,11 +178,19 @@ class Repair:
         return await self._ingest_again(base, after=0)
 
     async def _ingest_again(self, base: KnowledgeBase, *, after: int) -> IngestReport | None:
-        """Run the requests again that made the generations above `after`."""
+        """Run the requests again that made the generations above `after`; without the model they wait."""
         report = None
-        for paths, options in await self._requests(base, after=after):
-            if paths:
+        waiting = [request for request in await self._requests(base, after=after) if request[0]]
+        while waiting:
+            paths, options = waiting[0]
+            try:
                 report = await self._ingest.ingest(base.id, paths, options)
+            except ModelFault:
+                for paths, options in reversed(waiting):  # the latest is the first to be resumed
+                    create, names = self._stores.catalog.jobs.create, [str(path) for path in paths]
+                    await self._stores.thread.run(create, base.id, names, asdict(options))
+                raise
+            del waiting[0]
         return report
 
     async def _requests(self, base: KnowledgeBase, *, after: int) -> list[tuple[list[Path], IngestOptions]]:
@@ -204,6 +216,8 @@ class Repair:
             await self._stores.thread.run(
                 self._stores.catalog.set_state, base.id, number, GenerationState.FAILED, f"Damaged on the disk: {why}"
             )
+        for folder, versions in await self._versions(base, store):
+            await drop_unreadable_versions(folder, versions)
         generations = await self._stores.thread.run(self._stores.catalog.generations, base.id)
         kept = {item.chunks_table for item in generations if item.state is not GenerationState.FAILED}
         for table in set(await store.vectors.table_names()) - kept - {DOCUMENTS_TABLE}:
@@ -211,6 +225,16 @@ class Repair:
                 await store.vectors.tags_of(table)
             except StorageFault:  # would stand in the way of every collection
                 await store.vectors.drop_table(table)
+
+    async def _versions(self, base: KnowledgeBase, store: GenerationStore) -> list[tuple[Path, set[int]]]:
+        """The directories of all tables, each with the versions that generations need."""
+        needed: dict[str, set[int]] = {}
+        for item in await self._stores.thread.run(self._stores.catalog.generations, base.id):
+            if item.state in READABLE:
+                needed.setdefault(item.chunks_table, set()).add(item.chunks_version)
+                needed.setdefault(DOCUMENTS_TABLE, set()).add(item.documents_version)
+        folders = await asyncio.to_thread(lambda: sorted(store.paths.vectors.glob("*.lance")))
+        return [(folder, needed.get(folder.stem, set())) for folder in folders]
 
 
 async def unknown_folders(stores: Stores) -> list[Path]:

@@ -63,8 +63,10 @@ class ToyEmbedder:
 
     model = MODEL
     gone = False
+    embedded = 0
 
     async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+        self.embedded += not interactive and len(texts)
         rows = [np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)[:DIMENSION] for text in texts]
         return np.array(rows, np.float32).reshape(len(texts), DIMENSION) + 1.0
 
@@ -256,6 +258,14 @@ async def test_flipped_bits_in_a_segment_are_seen_and_mended(ward: Ward, suffix:
     await ward.answers()
 
 
+@pytest.mark.parametrize("suffix", ["idx", "term", "pos", "store", "fieldnorm", "fast"])
+async def test_a_segment_file_that_is_gone_is_seen_and_mended(ward: Ward, suffix: str) -> None:
+    ward.files(f"lexical/g3/*.{suffix}")[-1].unlink()
+    assert list(await ward.wrong()) == ["Care/3: both indexes hold the same chunks"]
+    assert await ward.repaired() == {}
+    await ward.answers()
+
+
 async def test_a_truncated_segment_and_a_torn_meta_file_are_mended(ward: Ward) -> None:
     file = ward.files("lexical/g3/*.store")[-1]
     file.write_bytes(file.read_bytes()[:40])
@@ -343,6 +353,16 @@ async def test_a_torn_manifest_of_an_abandoned_build_does_not_hide_the_others(wa
     assert await ward.repaired() == {}
     assert await ward.prints(1, 2, 3) == before
     assert (await ward.states())[3] == "active"
+    await ward.answers()
+
+
+async def test_a_torn_manifest_in_the_history_does_not_stop_every_collection(ward: Ward) -> None:
+    known = {item.chunks_version for item in await ward.generations()}
+    manifests = (ward.store.paths.vectors / "chunks.lance" / "_versions").glob("*.manifest")
+    between = next(path for path in sorted(manifests) if 2**64 - 1 - int(path.stem) not in known)
+    between.write_bytes(between.read_bytes()[:30])
+    assert await ward.repaired() == {}
+    assert not between.exists()
     await ward.answers()
 
 
@@ -543,12 +563,31 @@ async def test_a_damaged_list_of_documents_falls_back_on_an_older_one(ward: Ward
     await ward.answers()
 
 
+async def test_an_older_list_is_completed_from_past_requests(ward: Ward) -> None:
+    ward.files("vectors/documents.lance/data/*")[-1].unlink()
+    ward.files("vectors/chunks.lance/data/*")[0].unlink()
+    assert {f"Care/{n}: tables can be read" for n in (1, 2, 3)} == (await ward.wrong()).keys()
+    assert await ward.repaired() == {}
+    await ward.answers()
+
+
 async def test_indexes_of_the_tables_that_are_gone_are_seen(ward: Ward) -> None:
     for file in ward.files("vectors/chunks.lance/_indices/*/*"):
         file.unlink()
     assert "Care/3: tables can be read" in await ward.wrong()
+    before = ward.toy.embedded
     assert await ward.repaired() == {}
     await ward.answers()
+    assert ward.toy.embedded == before, "every vector could still be read"
+
+
+async def test_only_what_no_file_holds_any_more_is_embedded_again(ward: Ward) -> None:
+    oldest, *_ = ward.files("vectors/chunks.lance/data/*")
+    oldest.unlink()
+    before, chunks = ward.toy.embedded, (await ward.active()).chunks
+    assert await ward.repaired() == {}
+    await ward.answers()
+    assert 0 < ward.toy.embedded - before < chunks
 
 
 async def test_an_archived_generation_is_given_up_only_when_it_is_proven_damaged(ward: Ward) -> None:
@@ -656,6 +695,19 @@ async def test_without_the_model_an_older_generation_answers_meanwhile(ward: War
     await ward.doctor.repair()
     assert (await ward.states())[3] == "archived", "it lists what must come back"
     ward.toy.gone = False
+    assert await ward.repaired() == {}
+    await ward.answers()
+
+
+async def test_without_the_model_past_requests_wait(ward: Ward) -> None:
+    ward.files("vectors/documents.lance/data/*")[-1].unlink()
+    ward.toy.gone = True
+    checks = await ward.doctor.repair()
+    (note,) = [check for check in checks if check.name == "Care: repair"]
+    assert "--resume" in note.repair
+    assert (await ward.active()).number == 2
+    ward.toy.gone = False
+    await ward.ingest.resume(ward.kb_id)
     assert await ward.repaired() == {}
     await ward.answers()
 
