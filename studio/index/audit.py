@@ -21,7 +21,7 @@ import numpy as np
 from studio.domain import Chunk, DocumentRecord, DocumentStatus, Generation
 from studio.errors import StudioError
 from studio.index.lexical import LexicalReader
-from studio.index.rows import ROWS_PER_TURN, matrix_of, text_key
+from studio.index.rows import ROWS_PER_TURN, matrix_of, sound_rows, text_key
 from studio.index.vectors import TableReader, VectorDatabase
 
 SAMPLE_CHUNKS = 200
@@ -148,8 +148,7 @@ class _Scan:
         self._documents.append(documents)
         matrix = matrix_of(batch.column("embedding"))
         result.dimension = matrix.shape[1] if len(matrix) else result.dimension
-        norms = np.linalg.norm(matrix, axis=1)
-        bad = ~np.isfinite(norms) | (norms == 0) | (self._dimension not in (0, result.dimension))
+        bad = ~sound_rows(matrix) | (self._dimension not in (0, result.dimension))
         for row in np.flatnonzero(bad).tolist():
             result.unsound.add(documents[row].as_py())
         for start in range(0, batch.num_rows, ROWS_PER_TURN):

@@ -23,13 +23,7 @@ async def files_of(store: GenerationReader, generation: Generation) -> dict[int,
         *await store.vectors.files(generation.chunks_table, generation.chunks_version),
         *await store.vectors.files(DOCUMENTS_TABLE, generation.documents_version),
     ]
-    reader = await store.vectors.reader(
-        generation.chunks_table, generation.chunks_version, generation.documents_version
-    )
-    try:
-        keys = await reader.text_keys()
-    finally:
-        reader.close()
+    keys = await store.vectors.text_keys(generation.documents_version)
     return await asyncio.to_thread(
         _sizes, paths, store.paths.lexical_generation(generation.number), store.paths.texts, keys
     )

@@ -194,11 +194,7 @@ async def referenced_texts(store: GenerationStore, generations: Iterable[Generat
     """Names of the text files that the documents of these generations need."""
     names: set[str] = set()
     for item in generations:
-        reader = await store.vectors.reader(item.chunks_table, item.chunks_version, item.documents_version)
-        try:
-            names |= await reader.text_keys()
-        finally:
-            reader.close()
+        names |= await store.vectors.text_keys(item.documents_version)
     return names
 
 

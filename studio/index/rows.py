@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from studio.domain import Chunk, DocumentRecord, DocumentStatus, PageCounts, Vectors
 from studio.index.database import now_ms
@@ -193,6 +194,13 @@ def chunk_of(row: dict[str, Any]) -> Chunk:
         char_end=row["char_end"],
         metadata=json.loads(row["metadata"]) if row["metadata"] else {},
     )
+
+
+def sound_rows(vectors: Vectors) -> NDArray[np.bool_]:
+    """Which rows of a matrix, shape (rows, dimension), are finite and have a length; shape (rows,)."""
+    norms = np.linalg.norm(vectors, axis=1)
+    sound: NDArray[np.bool_] = np.isfinite(norms) & (norms > 0)
+    return sound
 
 
 def matrix_of(column: Any) -> Vectors:

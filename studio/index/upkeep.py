@@ -13,10 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from studio.domain import Vectors
-from studio.index.rows import ROWS_PER_TURN, matrix_of
+from studio.index.rows import ROWS_PER_TURN, matrix_of, sound_rows
 
 _ROWS_PER_FRAGMENT = 2048
 """Smaller fragments are joined. What a merge may have to write again is one such fragment: a fiftieth of 100,000
@@ -105,9 +103,8 @@ async def readable_embeddings(table: Path, version: int) -> dict[str, Vectors]:
                     rows = fragment.to_table(columns=["content_hash", "embedding"])
                     for batch in rows.to_batches(max_chunksize=ROWS_PER_TURN):
                         matrix = matrix_of(batch.column("embedding"))
-                        norms = np.linalg.norm(matrix, axis=1)
-                        rest = zip(batch.column("content_hash").to_pylist(), matrix, norms, strict=True)
-                        found.update({key: row for key, row, norm in rest if np.isfinite(norm) and norm > 0})
+                        rest = zip(batch.column("content_hash").to_pylist(), matrix, sound_rows(matrix), strict=True)
+                        found.update({key: row for key, row, sound in rest if sound})
         return found
 
     return await asyncio.to_thread(read)

@@ -36,6 +36,7 @@ from studio.index.rows import (
     document_schema,
     matrix_of,
     records_of,
+    sound_rows,
     text_keys_of,
 )
 from studio.index.upkeep import clean_up_versions, files_of_version, index_scalars, maintain
@@ -120,6 +121,14 @@ class VectorDatabase:
         with mapped(self._path):
             rows = await (await db.open_table(DOCUMENTS_TABLE, version=version)).query().to_arrow()
         return await asyncio.to_thread(records_of, rows)
+
+    async def text_keys(self, version: int) -> set[str]:
+        """Names of the stored texts that the documents of a version of their table come from."""
+        db = await self._connection()
+        with mapped(self._path):
+            table = await db.open_table(DOCUMENTS_TABLE, version=version)
+            rows = await table.query().select(["sha256", "kind"]).to_arrow()
+        return await asyncio.to_thread(text_keys_of, rows)
 
     async def tags(self) -> dict[str, dict[str, int]]:
         """Tags of every table with the versions they hold, by table name."""
@@ -300,12 +309,6 @@ class TableReader:
         columns = ("chunk_id", "document_id", "content")
         return await asyncio.to_thread(lambda: list(zip(*(rows[name].to_pylist() for name in columns), strict=True)))
 
-    async def text_keys(self) -> set[str]:
-        """Names of the stored texts that the indexed documents come from."""
-        with mapped(self._path):
-            rows = await self._documents.query().select(["sha256", "kind"]).to_arrow()
-        return await asyncio.to_thread(text_keys_of, rows)
-
     async def documents(self, document_ids: Sequence[str] | None = None) -> list[DocumentRecord]:
         """Document rows: all of them, or those with these ids (one row per source path)."""
         with mapped(self._path):
@@ -331,8 +334,7 @@ def check_vectors(vectors: Vectors, rows: int, dimension: int) -> None:
     """Raise InvariantViolated unless the shape is (rows, dimension) and every row is finite and non-zero."""
     if vectors.shape != (rows, dimension):
         raise InvariantViolated(f"Expected {rows} vectors of {dimension} numbers, got shape {vectors.shape}.")
-    norms = np.linalg.norm(vectors, axis=1)
-    if not bool(np.all(np.isfinite(norms) & (norms > 0))):
+    if not bool(np.all(sound_rows(vectors))):
         raise InvariantViolated("The embedding model returned a vector that is not finite or has no length.")
 
 
