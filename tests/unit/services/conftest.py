@@ -1,14 +1,19 @@
-"""A small knowledge base to export."""
+"""Knowledge bases: one to export, one to damage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from ward import ToyEmbedder, Ward
 
 from studio.bootstrap import Services
+from studio.documents.parser_pool import ParserPool
 from studio.domain import IngestOptions, KbSettings
+from studio.index.stores import Stores
+from studio.paths import DataPaths
 
 Write = Callable[[str, str], Path]
 
@@ -28,3 +33,14 @@ async def notes(services: Services, folder: Path, write: Write) -> str:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "notes.ragbundle"
+
+
+@pytest_asyncio.fixture
+async def ward(tmp_path: Path, folder: Path) -> AsyncIterator[Ward]:
+    stores = await Stores.open(DataPaths(tmp_path / "data"))
+    parser = ParserPool(1)
+    bench = Ward(stores, ToyEmbedder(), parser, folder)
+    await bench.fill()
+    yield bench
+    await parser.close()
+    await stores.close()
