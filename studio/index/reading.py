@@ -63,18 +63,17 @@ class GenerationReader:
     async def reading(self, number: int | None = None) -> AsyncIterator[Snapshot]:
         """The active generation (or `number`), pinned while the block runs.
 
-        The active generation stays open between calls. Raises NotFound when there is none.
+        The active generation stays open between calls, any other one while somebody reads it. Raises NotFound when
+        there is none.
         """
         kb = await self._thread.run(self._catalog.knowledge_base, self.kb_id)
         wanted = number if number is not None else kb.active_generation
         if wanted is None:
             raise NotFound(f"“{kb.name}” is empty.", way_out="Ingest some documents first.")
-        snapshot = self._cached
-        if snapshot is None or snapshot.generation.number != wanted:
-            snapshot = await self._acquire(wanted, follow_active=number is None)
-            if number is None and not self._closed:  # a reader that was on its way keeps nothing open
-                self._retire(self._cached)
-                self._cached = snapshot
+        snapshot = self._open_one(wanted) or await self._acquire(wanted, follow_active=number is None)
+        if number is None and snapshot is not self._cached and not self._closed:  # a late reader keeps nothing open
+            self._retire(self._cached)
+            self._cached = snapshot
         self._uses[snapshot] = self._uses.get(snapshot, 0) + 1
         try:
             yield snapshot
@@ -90,6 +89,11 @@ class GenerationReader:
             if snapshot is not self._cached and self._uses[snapshot] == 0:
                 del self._uses[snapshot]
                 snapshot.close()
+
+    def _open_one(self, number: int) -> Snapshot | None:
+        """A snapshot of the generation that is open already."""
+        known = (self._cached, *self._uses)
+        return next((item for item in known if item and item.generation.number == number and not item.doubted), None)
 
     async def _acquire(self, number: int, *, follow_active: bool) -> Snapshot:
         generation, lease = await self._lease(number, follow_active=follow_active)

@@ -353,3 +353,15 @@ async def test_a_build_is_refused_when_another_generation_became_active(bench: B
     with pytest.raises(Conflict, match="made active"):
         await bench.store.begin(seen, MODEL, note="test")
     assert await states(bench) == {2: "active", 1: "archived"}
+
+
+async def test_a_generation_that_is_being_read_is_opened_once(bench: Bench) -> None:
+    for text in ("one", "two"):
+        await bench.promote(await bench.built({text: [text]}))
+    async with bench.store.reading(1) as first:
+        async with bench.store.reading(1) as again:
+            assert again is first
+        assert await bench.contents(1) == {"one"}
+        async with bench.store.reading() as active:
+            assert active.generation.number == 2
+    assert (await gc(bench)).deleted == [f"{bench.kb.name}/1"]
