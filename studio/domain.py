@@ -38,6 +38,8 @@ class KbSettings:
     chunk_overlap: int = 32
     metric: Metric = Metric.COSINE
     language: str = "en"
+    contextual: bool = False
+    """Whether title and heading path stand before a chunk's text where it is embedded and looked up by words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,8 @@ class PinnedQuery:
 class Span:
     """A stretch of a document's text that shares a location. Offsets are code points, end exclusive.
 
-    `hard`: no chunk may run across the start of this span (a new page).
+    `hard`: no chunk may run across the start of this span (a new page). `whole`: a table or code, kept in one chunk
+    where it fits.
     """
 
     start: int
@@ -155,16 +158,22 @@ class Span:
     page: int | None = None
     anchor: str = ""
     hard: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PageCounts:
-    """How much of a document could be read. All zero for formats without pages."""
+    """How much of a document could be read, in pages, slides or sheets. All zero for formats without.
+
+    `readable` had text of their own, `ocr` have it from text recognition, `empty` have none, `failed` cannot be opened;
+    together they are `total`.
+    """
 
     total: int = 0
     readable: int = 0
     empty: int = 0
     failed: int = 0
+    ocr: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +198,26 @@ class ParsedDocument:
     row: int = 0
     pages: PageCounts = PageCounts()
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ParseProgress:
+    """A sign of life from a parser: `done` of `total` pages (or members of an archive) are behind it."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartFailure:
+    """A member of an archive (its path inside), or another part of a file, that could not be read; the rest goes on."""
+
+    part: str
+    error: str
+    reason: str
+
+
+ParserEvent = ParsedDocument | ParseProgress | PartFailure
 
 
 class DocumentStatus(StrEnum):
@@ -218,6 +247,12 @@ class DocumentRecord:
     status: DocumentStatus
     error: str
     reason: str
+    created: str = ""
+    """Date the document gives itself, as it is written there (ISO 8601 where the format allows)."""
+
+
+CONTEXT = "context"
+"""Key of a chunk's metadata: what stood before its text when it was embedded, and stands there for BM25."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +268,16 @@ class Chunk:
     char_start: int
     char_end: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def context(self) -> str:
+        """Title and heading path that precede the text for embedding and BM25, "" for none; never shown."""
+        return str(self.metadata.get(CONTEXT, ""))
+
+    @property
+    def indexed_text(self) -> str:
+        """What is embedded, and what BM25 knows the chunk by."""
+        return f"{self.context}\n{self.content}" if self.context else self.content
 
 
 # ---------------------------------------------------------------- search
@@ -276,7 +321,10 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where a passage stands. Offsets are code points into the extracted text."""
+    """Where a passage stands. Offsets are code points into the extracted text.
+
+    `also_at` are the other paths where the same document lies.
+    """
 
     title: str
     source_path: str
@@ -286,6 +334,7 @@ class Citation:
     page_number: int | None
     char_start: int
     char_end: int
+    also_at: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +435,10 @@ class IngestStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IngestProgress:
-    """A snapshot of a job. `changed` holds only the files that moved since the last snapshot."""
+    """A snapshot of a job. `changed` holds only the files that moved since the last snapshot.
+
+    `paused` says in a sentence why the job waits, "" while it goes on.
+    """
 
     job_id: str
     kb_id: str
@@ -398,6 +450,7 @@ class IngestProgress:
     chunks_per_second: float = 0.0
     seconds_left: float | None = None
     changed: tuple[FileProgress, ...] = ()
+    paused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,20 +464,26 @@ class FileFailure:
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """How a folder is read. Globs match the path below the given folder and the bare name."""
+    """How a folder is read. Globs match the path below the given folder and the bare name.
+
+    `hidden`: hidden and system files are read too.
+    """
 
     recursive: bool = True
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     promote: bool = True
     jobs: int = 2
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
     """What a job did. `generation` is None when nothing changed and none was built.
 
-    `held` says why the generation was built and not promoted, "" if it was or was not meant to be.
+    `held` says why the generation was built and not promoted, "" if it was or was not meant to be. `stages` are the
+    seconds each stage was busy (several at once), `embed_idle` the seconds in which the model had nothing to do
+    between its first batch and its last.
     """
 
     job_id: str
@@ -442,6 +501,98 @@ class IngestReport:
     seconds: float
     chunks_per_second: float
     held: str = ""
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+class JobKind(StrEnum):
+    """What a job does: read files, drop documents, chunk and embed all anew, or one of the two repairs."""
+
+    INGEST = "ingest"
+    REMOVE = "remove"
+    REBUILD = "rebuild"
+    REINDEX = "reindex"
+    RESTORE = "restore"
+
+
+class JobState(StrEnum):
+    """Life of a job. `running` is also that of one whose program died: it goes on where it was."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RESUMED = "resumed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing remains to be done for it."""
+        return self not in (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request for one knowledge base that survives a crash. Jobs run by ascending `position`.
+
+    `wish` is what somebody asks of it while it runs: "pause", "cancel" or "".
+    """
+
+    id: str
+    kb_id: str
+    kind: JobKind
+    state: JobState
+    paths: tuple[str, ...]
+    options: Mapping[str, Any]
+    position: int = 0
+    wish: str = ""
+    files_total: int = 0
+    files_done: int = 0
+    files_failed: int = 0
+    generation: int | None = None
+    error: str = ""
+    created_ms: int = 0
+    updated_ms: int = 0
+
+    @property
+    def ingest_options(self) -> IngestOptions:
+        """How an ingest request reads folders."""
+        globs = {name: tuple(self.options[name]) for name in ("include", "exclude")}
+        return IngestOptions(**{**self.options, **globs})
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFiles:
+    """Files that would not be indexed, for one reason: how many, and a few of them."""
+
+    reason: str
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What an ingest of some paths would take, estimated from a sample before anything is changed.
+
+    `complete` is False when the folders are so large that the look at them was cut short. `kinds` counts files by kind.
+    `sampled` files were read; `chunks`, `seconds`, `disk_bytes` and `peak_memory_bytes` follow from them.
+    """
+
+    files: int
+    bytes: int
+    new: int
+    changed: int
+    unchanged: int
+    removed: int
+    kinds: Mapping[str, int]
+    skipped: tuple[SkippedFiles, ...]
+    sampled: int
+    chunks: int
+    seconds: float
+    disk_bytes: int
+    peak_memory_bytes: int
+    free_disk_bytes: int
+    complete: bool = True
 
 
 ProgressSink = Callable[[IngestProgress], None]
@@ -516,10 +667,10 @@ class EmbedderProvider(Protocol):
 class DocumentParser(Protocol):
     """Files to text. Implementations live behind a process boundary."""
 
-    def parse(self, path: Path) -> AsyncIterator[ParsedDocument]:
-        """Documents of one file, streamed (many for a tabular file).
+    def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+        """Documents of one file, streamed (many for a tabular file or an archive), between signs of life.
 
-        Raises DocumentFault for anything that is wrong with the file.
+        `passwords` are tried on what is protected. Raises DocumentFault for anything wrong with the file.
         """
 
     async def close(self) -> None:

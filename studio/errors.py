@@ -105,6 +105,7 @@ class FailureCode(StrEnum):
     NO_PERMISSION = "no_permission"
     VANISHED = "vanished"
     BAD_VECTOR = "bad_vector"
+    CHANGED = "changed"
 
 
 class DocumentFault(EnvironmentFault):

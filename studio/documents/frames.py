@@ -6,6 +6,7 @@ that neither side escapes or scans the text.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 import sys
@@ -63,7 +64,7 @@ def encode_documents(documents: Sequence[ParsedDocument]) -> tuple[bytes, ...]:
             {
                 "text": len(text),
                 "segments": len(table),
-                "spans": [(s.start, s.end, s.page, s.anchor, s.hard) for s in parsed.spans],
+                "spans": [(s.start, s.end, s.page, s.anchor, s.hard, s.whole) for s in parsed.spans],
                 "kind": parsed.kind,
                 "title": parsed.title,
                 "author": parsed.author,
@@ -71,7 +72,7 @@ def encode_documents(documents: Sequence[ParsedDocument]) -> tuple[bytes, ...]:
                 "created": parsed.created,
                 "external_id": parsed.external_id,
                 "row": parsed.row,
-                "pages": (parsed.pages.total, parsed.pages.readable, parsed.pages.empty, parsed.pages.failed),
+                "pages": dataclasses.astuple(parsed.pages),
                 "metadata": dict(parsed.metadata),
             }
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from studio.documents import frames
-from studio.domain import ParsedDocument
+from studio.domain import ParsedDocument, ParserEvent
 from studio.errors import Cancelled, DocumentFault, FailureCode, WorkerDied
 from studio.workers import WorkerProcess
 
@@ -56,7 +56,7 @@ class ParserPool:
         """Process ids of the workers that run now."""
         return tuple(worker.process.pid for worker in self._live)
 
-    async def parse(self, path: Path) -> AsyncGenerator[ParsedDocument, None]:
+    async def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncGenerator[ParserEvent, None]:
         """Documents of one file, streamed. Raises DocumentFault, Cancelled when the pool is closed meanwhile.
 
         Wrap it in `contextlib.aclosing` when the iteration may stop early; the worker that reads the

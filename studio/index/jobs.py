@@ -1,30 +1,31 @@
-"""Ingest jobs in the catalog: what was accepted, and how it ended."""
+"""Jobs in the catalog: what was asked for, how far it is, and how it ended.
+
+A job that runs writes down which of its files are through together with a checkpoint of its build, in one transaction:
+after a crash both tell the same story, and the job goes on from there.
+"""
 
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from studio.domain import IngestOptions
+from studio.domain import FileProgress, FileState, Job, JobKind, JobState
+from studio.errors import NotFound
 from studio.index.database import Database, now_ms
 
+ENDED_KEPT = 50
+"""Ended jobs of a knowledge base whose files stay listed."""
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """An accepted request that has not ended."""
-
-    id: str
-    paths: list[str]
-    options: dict[str, Any]
-
-    @property
-    def ingest_options(self) -> IngestOptions:
-        """How an ingest request reads folders."""
-        globs = {name: tuple(self.options[name]) for name in ("include", "exclude")}
-        return IngestOptions(**{**self.options, **globs})
+_OPEN = ("queued", "running", "paused")
+_COUNTS = """
+    (SELECT count(*) FROM job_file f WHERE f.job_id = job.id) AS total,
+    (SELECT count(*) FROM job_file f WHERE f.job_id = job.id AND f.state IN ('indexed', 'unchanged', 'removed', 'failed'))
+        AS done,
+    (SELECT count(*) FROM job_file f WHERE f.job_id = job.id AND f.state = 'failed') AS failed
+"""
 
 
 class Jobs:
@@ -33,44 +34,188 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, kb_id: str, paths: Sequence[str], options: dict[str, Any], replaces: str = "") -> str:
+    def create(
+        self,
+        kb_id: str,
+        kind: JobKind,
+        paths: Sequence[str],
+        options: Mapping[str, Any],
+        *,
+        state: JobState = JobState.RUNNING,
+        replaces: str = "",
+    ) -> str:
         """Accept a request; from here on it survives a crash. Returns the job's id.
 
-        The job `replaces` ends at the same moment: the new one does what it was to do.
+        It comes last in the queue. The job `replaces` ends at the same moment: the new one does what it was to do.
         """
         job_id = uuid.uuid4().hex[:12]
         with self._database.transaction() as db:
             db.execute(
-                "INSERT INTO job (id, kb_id, state, paths, options, created_ms, updated_ms)"
-                " VALUES (?, ?, 'running', ?, ?, ?, ?)",
-                (job_id, kb_id, json.dumps(list(paths)), json.dumps(options), now_ms(), now_ms()),
+                "INSERT INTO job (id, kb_id, kind, state, paths, options, position, created_ms, updated_ms)"
+                " VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM job), ?, ?)",
+                (job_id, kb_id, kind, state, json.dumps(list(paths)), json.dumps(dict(options)), now_ms(), now_ms()),
             )
             db.execute("UPDATE job SET state = 'resumed', updated_ms = ? WHERE id = ?", (now_ms(), replaces))
+            db.execute(
+                "DELETE FROM job_file WHERE job_id IN (SELECT id FROM job WHERE kb_id = ?"
+                f" AND state NOT IN {_OPEN} ORDER BY position DESC LIMIT -1 OFFSET ?)",
+                (kb_id, ENDED_KEPT),
+            )
         return job_id
 
-    def finish(self, job_id: str, state: str, *, generation: int | None = None, error: str = "") -> None:
-        """Record how a job ended: done, failed, cancelled or resumed."""
+    def get(self, job_id: str) -> Job:
+        """One job. Raises NotFound."""
+        row = self._database.row(f"SELECT *, {_COUNTS} FROM job WHERE id = ?", (job_id,))
+        if row is None:
+            raise NotFound(f"There is no job “{job_id}”.", way_out="See: rag-studio jobs list.")
+        return _job_of(row)
+
+    def open(self, kb_id: str | None = None) -> list[Job]:
+        """Every job that has not ended, in the order of the queue."""
+        return [
+            _job_of(row)
+            for row in self._database.rows(
+                f"SELECT *, {_COUNTS} FROM job WHERE state IN {_OPEN} AND kb_id = coalesce(?, kb_id) ORDER BY position",
+                (kb_id,),
+            )
+        ]
+
+    def ended(self, kb_id: str | None = None, limit: int = ENDED_KEPT) -> list[Job]:
+        """The last jobs that ended, the latest first."""
+        return [
+            _job_of(row)
+            for row in self._database.rows(
+                f"SELECT *, {_COUNTS} FROM job WHERE state NOT IN {_OPEN} AND kb_id = coalesce(?, kb_id)"
+                " ORDER BY updated_ms DESC, position DESC LIMIT ?",
+                (kb_id, limit),
+            )
+        ]
+
+    def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None:
+        """A job begins, is put back or is paused; what was wished of it before is forgotten."""
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE job SET state = ?, generation = ?, error = ?, updated_ms = ? WHERE id = ?",
+                "UPDATE job SET state = ?, wish = '', error = ?, updated_ms = ? WHERE id = ?",
+                (state, error, now_ms(), job_id),
+            )
+
+    def finish(self, job_id: str, state: JobState, *, generation: int | None = None, error: str = "") -> None:
+        """Record how a job ended; its checkpoint is of no use any more."""
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE job SET state = ?, generation = ?, error = ?, wish = '', checkpoint = '', updated_ms = ?"
+                " WHERE id = ?",
                 (state, generation, error, now_ms(), job_id),
             )
+
+    def wish(self, job_id: str, wish: str) -> None:
+        """Ask a running job, of whichever process, to "pause" or "cancel"; "" takes that back."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE job SET wish = ?, updated_ms = ? WHERE id = ?", (wish, now_ms(), job_id))
+
+    def wish_of(self, job_id: str) -> str:
+        """What a job is asked to do; takes some 20 µs."""
+        row = self._database.row("SELECT wish FROM job WHERE id = ?", (job_id,))
+        return str(row["wish"]) if row is not None else "cancel"
+
+    def move(self, job_id: str, before: str | None) -> None:
+        """Put a job directly before another in the queue, or last."""
+        with self._database.transaction() as db:
+            order = [
+                row["id"]
+                for row in db.execute(f"SELECT id FROM job WHERE state IN {_OPEN} ORDER BY position").fetchall()
+                if row["id"] != job_id
+            ]
+            place = order.index(before) if before in order else len(order)
+            order.insert(place, job_id)
+            last = db.execute(f"SELECT coalesce(max(position), 0) FROM job WHERE state NOT IN {_OPEN}").fetchone()[0]
+            db.executemany(
+                "UPDATE job SET position = ? WHERE id = ?",
+                [(last + offset, name) for offset, name in enumerate(order, start=1)],
+            )
+
+    # ------------------------------------------------------------ files and checkpoints
+
+    def add_files(self, job_id: str, paths: Iterable[str]) -> None:
+        """These files are to be read by a job; those it has already stay as they are."""
+        with self._database.transaction() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO job_file (job_id, path, state) VALUES (?, ?, 'waiting')",
+                [(job_id, _storable(path)) for path in paths],
+            )
+
+    def record(self, job_id: str, generation: int, checkpoint: str, files: Iterable[FileProgress]) -> None:
+        """Write down how far a job is: the files that are through, and the build that holds them."""
+        with self._database.transaction() as db:
+            self._update(db, job_id, files)
+            db.execute(
+                "UPDATE job SET generation = ?, checkpoint = ?, updated_ms = ? WHERE id = ?",
+                (generation, checkpoint, now_ms(), job_id),
+            )
+
+    def update_files(self, job_id: str, files: Iterable[FileProgress]) -> None:
+        """Write down what became of some files."""
+        with self._database.transaction() as db:
+            self._update(db, job_id, files)
+
+    def checkpoint_of(self, job_id: str) -> str:
+        """The last checkpoint of a job, "" when it has none."""
+        row = self._database.row("SELECT checkpoint FROM job WHERE id = ?", (job_id,))
+        return str(row["checkpoint"]) if row is not None else ""
+
+    def files(self, job_id: str, *, failed: bool = False) -> list[FileProgress]:
+        """The files of a job by path, or only those that could not be indexed."""
+        rows = self._database.rows(
+            "SELECT * FROM job_file WHERE job_id = ? AND state = coalesce(?, state) ORDER BY path",
+            (job_id, "failed" if failed else None),
+        )
+        return [
+            FileProgress(
+                row["path"], FileState(row["state"]), chunks_done=row["chunks"], chunks_total=row["chunks"],
+                error=row["error"], reason=row["reason"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    @staticmethod
+    def _update(db: sqlite3.Connection, job_id: str, files: Iterable[FileProgress]) -> None:
+        db.executemany(
+            "INSERT INTO job_file (job_id, path, state, chunks, error, reason) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (job_id, path) DO UPDATE SET state = excluded.state, chunks = excluded.chunks,"
+            " error = excluded.error, reason = excluded.reason",
+            [(job_id, _storable(file.path), file.state, file.chunks_total, file.error, file.reason) for file in files],
+        )
+
+    # ------------------------------------------------------------ questions of other rooms
 
     def ingested(self, kb_id: str, after: int) -> list[Job]:
         """Ingest requests that made a generation with a number above `after`, oldest first."""
         rows = self._database.rows(
-            "SELECT id, paths, options FROM job WHERE kb_id = ? AND generation > ? ORDER BY created_ms, rowid",
+            f"SELECT *, {_COUNTS} FROM job WHERE kb_id = ? AND generation > ? AND kind = 'ingest'"
+            " ORDER BY created_ms, rowid",
             (kb_id, after),
         )
-        jobs = [Job(row["id"], json.loads(row["paths"]), json.loads(row["options"])) for row in rows]
-        return [job for job in jobs if "include" in job.options]
+        return [_job_of(row) for row in rows]
 
-    def unfinished(self, kb_id: str, option: str | None = None) -> Job | None:
-        """The latest job that was accepted and never ended, or the latest of those with a certain option."""
-        rows = self._database.rows(
-            "SELECT id, paths, options FROM job WHERE kb_id = ? AND state = 'running'"
-            " ORDER BY created_ms DESC, rowid DESC",
-            (kb_id,),
+    def unfinished(self, kb_id: str, kind: JobKind | None = None) -> Job | None:
+        """The latest job that was accepted and never ended, or the latest of those of a certain kind."""
+        row = self._database.row(
+            f"SELECT *, {_COUNTS} FROM job WHERE kb_id = ? AND state IN {_OPEN} AND kind = coalesce(?, kind)"
+            " ORDER BY created_ms DESC, rowid DESC LIMIT 1",
+            (kb_id, kind),
         )
-        jobs = (Job(row["id"], json.loads(row["paths"]), json.loads(row["options"])) for row in rows)
-        return next((job for job in jobs if option is None or option in job.options), None)
+        return _job_of(row) if row is not None else None
+
+
+def _job_of(row: sqlite3.Row) -> Job:
+    return Job(
+        id=row["id"], kb_id=row["kb_id"], kind=JobKind(row["kind"]), state=JobState(row["state"]),
+        paths=tuple(json.loads(row["paths"])), options=json.loads(row["options"]), position=row["position"],
+        wish=row["wish"], files_total=row["total"], files_done=row["done"], files_failed=row["failed"],
+        generation=row["generation"], error=row["error"], created_ms=row["created_ms"], updated_ms=row["updated_ms"],
+    )  # fmt: skip
+
+
+def _storable(path: str) -> str:
+    """A path as text; bytes of a name that are no UTF-8 are written out."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -70,7 +70,35 @@ CREATE TABLE pinned_query (
 CREATE INDEX pinned_query_by_kb ON pinned_query (kb_id);
 """
 
-STEPS: tuple[str, ...] = (_V1, _V2)
+_V3 = """
+ALTER TABLE job ADD COLUMN kind TEXT NOT NULL DEFAULT 'ingest';
+ALTER TABLE job ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN wish TEXT NOT NULL DEFAULT '';
+ALTER TABLE job ADD COLUMN checkpoint TEXT NOT NULL DEFAULT '';
+UPDATE job SET position = rowid, kind = CASE
+    WHEN options LIKE '%"reindex"%' THEN 'reindex'
+    WHEN options LIKE '%"restore"%' THEN 'restore'
+    WHEN options LIKE '%"rebuild"%' THEN 'rebuild'
+    WHEN options = '{}' THEN 'remove'
+    ELSE 'ingest' END;
+CREATE TABLE job_file (
+    job_id TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    state TEXT NOT NULL,
+    chunks INTEGER NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (job_id, path)
+) STRICT;
+CREATE TABLE watched_folder (
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    enabled INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (kb_id, path)
+) STRICT;
+"""
+
+STEPS: tuple[str, ...] = (_V1, _V2, _V3)
 SCHEMA_VERSION = len(STEPS)
 
 

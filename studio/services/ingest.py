@@ -20,6 +20,8 @@ from studio.domain import (
     IngestOptions,
     IngestReport,
     IngestStage,
+    JobKind,
+    JobState,
     KnowledgeBase,
     ModelIdentity,
     ProgressSink,
@@ -39,8 +41,8 @@ from studio.services.sources import Outcome
 log = logging.getLogger(__name__)
 
 DEFAULT_OPTIONS = IngestOptions()
-REINDEX, RESTORE, _REBUILD = "reindex", "restore", "rebuild"
-"""Options of jobs that read documents again (their paths are ids), bring those of a generation back, rebuild all."""
+RESTORE = "restore"
+"""Option of a job that brings the documents of a generation back: the generation's number."""
 
 AfterPromotion = Callable[[str], Awaitable[None]]
 """Called with a knowledge base's id once a job has promoted a generation and let go of the writer lock."""
@@ -83,7 +85,7 @@ class IngestService:
         with await self._stores.store(base.id).lock_for_writing(base.name):
             await self._match_settings(base, progress)
             base = await self._stores.knowledge_base(base.id)
-            job = await self._accept(base, [str(path) for path in paths], {**asdict(options)})
+            job = await self._accept(base, JobKind.INGEST, [str(path) for path in paths], asdict(options))
             tracker = ProgressTracker(job, base.id, progress)
             report = await self._job(job, tracker, self._ingest(job, base, found, options, tracker))
         return await self._collected(report)
@@ -94,17 +96,19 @@ class IngestService:
         job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
         if job is None:
             raise NotFound(f"“{base.name}” has no unfinished job.")
-        if REINDEX in job.options:
-            report = await self.reindex(base.id, job.paths, progress)
-        elif RESTORE in job.options:
-            report = await self.restore(base.id, job.options[RESTORE], progress)
-        elif _REBUILD in job.options:
-            report = await self.rebuild(base.id, progress)
-        elif not job.options:
-            report = await self.remove(base.id, job.paths)
-        else:
-            report = await self.ingest(base.id, [Path(path) for path in job.paths], job.ingest_options, progress)
-        await self._stores.thread.run(self._stores.catalog.jobs.finish, job.id, "resumed", generation=report.generation)
+        match job.kind:
+            case JobKind.REINDEX:
+                report = await self.reindex(base.id, job.paths, progress)
+            case JobKind.RESTORE:
+                report = await self.restore(base.id, job.options[RESTORE], progress)
+            case JobKind.REBUILD:
+                report = await self.rebuild(base.id, progress)
+            case JobKind.REMOVE:
+                report = await self.remove(base.id, job.paths)
+            case JobKind.INGEST:
+                report = await self.ingest(base.id, [Path(path) for path in job.paths], job.ingest_options, progress)
+        finish = self._stores.catalog.jobs.finish
+        await self._stores.thread.run(finish, job.id, JobState.RESUMED, generation=report.generation)
         return report
 
     async def remove(self, kb: str, documents: Sequence[str]) -> IngestReport:
@@ -127,7 +131,7 @@ class IngestService:
                 plan.removed.extend(record for record in matches if record not in plan.removed)
             if active := await self._active(base):
                 base = replace(base, settings=active.settings)  # those that made the chunks it carries over
-            job = await self._accept(base, documents, {})
+            job = await self._accept(base, JobKind.REMOVE, documents)
             tracker = ProgressTracker(job, base.id, None)
             report = await self._job(job, tracker, self._run(job, base, plan, DEFAULT_OPTIONS, tracker, "removal"))
         return await self._collected(report)
@@ -154,10 +158,10 @@ class IngestService:
         with await self._stores.store(base.id).lock_for_writing(base.name):
             await self._match_settings(base, progress)
             base = await self._stores.knowledge_base(base.id)
-            waiting = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id, REINDEX)
+            waiting = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id, JobKind.REINDEX)
             if waiting is not None:
                 documents = [*dict.fromkeys((*waiting.paths, *documents))]
-            job = await self._accept(base, documents, {REINDEX: True})
+            job = await self._accept(base, JobKind.REINDEX, documents)
             embedder = await self._embedders.embedder(base.settings.model)
             tracker = ProgressTracker(job, base.id, progress)
             report = await self._job(job, tracker, self._reindexed(job, base, embedder, documents, tracker))
@@ -175,7 +179,7 @@ class IngestService:
             lost = await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
             wanted = await store.vectors.records(lost.documents_version)
             plan = await plan_restoring(await self._records(base), wanted, self._parser, store.paths.texts)
-            job = await self._accept(base, [], {RESTORE: number})
+            job = await self._accept(base, JobKind.RESTORE, [], {RESTORE: number})
             await self._model(base, needed=bool(plan.sources))
             tracker = ProgressTracker(job, base.id, progress)
             report = await self._job(job, tracker, self._run(job, base, plan, DEFAULT_OPTIONS, tracker, "repair"))
@@ -188,12 +192,16 @@ class IngestService:
 
     # ------------------------------------------------------------ jobs
 
-    async def _accept(self, kb: KnowledgeBase, paths: Sequence[str], options: dict[str, Any]) -> str:
+    async def _accept(
+        self, kb: KnowledgeBase, kind: JobKind, paths: Sequence[str], options: Mapping[str, Any] | None = None
+    ) -> str:
         """Write a job down, which then survives a crash, in the place of a repair that waits. Returns its id."""
         jobs, waiting = self._stores.catalog.jobs, None
-        for option in options.keys() & {REINDEX, RESTORE}:
-            waiting = await self._stores.thread.run(jobs.unfinished, kb.id, option)
-        return await self._stores.thread.run(jobs.create, kb.id, paths, options, waiting.id if waiting else "")
+        if kind in (JobKind.REINDEX, JobKind.RESTORE):
+            waiting = await self._stores.thread.run(jobs.unfinished, kb.id, kind)
+        return await self._stores.thread.run(
+            jobs.create, kb.id, kind, paths, options or {}, replaces=waiting.id if waiting else ""
+        )
 
     async def _job(self, job: str, tracker: ProgressTracker, work: Coroutine[Any, Any, IngestReport]) -> IngestReport:
         finish = self._stores.catalog.jobs.finish
@@ -201,13 +209,13 @@ class IngestService:
             report = await work
         except asyncio.CancelledError:
             tracker.stage(IngestStage.CANCELLED)
-            await self._stores.thread.run(finish, job, "cancelled")
+            await self._stores.thread.run(finish, job, JobState.CANCELLED)
             raise
         except StudioError as error:
             tracker.stage(IngestStage.FAILED)
-            await self._stores.thread.run(finish, job, "failed", error=error.full_message)
+            await self._stores.thread.run(finish, job, JobState.FAILED, error=error.full_message)
             raise
-        await self._stores.thread.run(finish, job, "done", generation=report.generation)
+        await self._stores.thread.run(finish, job, JobState.DONE, generation=report.generation)
         tracker.stage(IngestStage.DONE)
         return report
 
@@ -339,7 +347,7 @@ class IngestService:
             raise NotFound(
                 f"“{kb.name}” is empty: there is nothing to rebuild.", way_out="Ingest some documents first."
             )
-        job = await self._accept(kb, [], {_REBUILD: True})
+        job = await self._accept(kb, JobKind.REBUILD, [])
         tracker = ProgressTracker(job, kb.id, progress)
         return await self._job(job, tracker, self._rebuilt(job, kb, tracker, lost))
 

@@ -31,6 +31,7 @@ from studio.domain import (
     FileFailure,
     FileState,
     KbSettings,
+    ParsedDocument,
     Vectors,
 )
 from studio.errors import (
@@ -186,6 +187,8 @@ class Pipeline:
         reuse: Mapping[str, Vectors] | None = None
         async with aclosing(source.documents()) as documents:  # type: ignore[type-var]
             async for parsed in documents:
+                if not isinstance(parsed, ParsedDocument):
+                    continue
                 identity, row_key = identity_of(parsed, sha256, source.kind)
                 if row_key in source.emitted and source.kind in TABULAR_KINDS:
                     row_key = f"{row_key}#{parsed.row}"  # an id used twice

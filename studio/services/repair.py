@@ -23,13 +23,15 @@ from studio.domain import (
     GenerationState,
     IngestOptions,
     IngestReport,
+    Job,
+    JobKind,
+    JobState,
     KnowledgeBase,
 )
 from studio.errors import ModelFault, StorageFault, StudioError, storage_fault
 from studio.index.audit import Audit
 from studio.index.gc import GcReport, sweep
 from studio.index.generations import GenerationStore
-from studio.index.jobs import Job
 from studio.index.mending import drop_unreadable_versions, mend_table, mend_tags, rebuild_keywords
 from studio.index.reading import READABLE
 from studio.index.rows import text_key
@@ -137,13 +139,13 @@ class Repair:
     async def _bring_back(self, base: KnowledgeBase, found: Examination) -> IngestReport | None:
         """Do what an earlier repair could not: give the active generation the documents of a lost one."""
         jobs = self._stores.catalog.jobs
-        job = await self._stores.thread.run(jobs.unfinished, base.id, RESTORE)
+        job = await self._stores.thread.run(jobs.unfinished, base.id, JobKind.RESTORE)
         if job is None:
             return None
         number = job.options[RESTORE]
         if any(item.generation.number == number for item in found.audits):
             return await self._ingest.restore(base.id, number)
-        await self._stores.thread.run(jobs.finish, job.id, "failed", error=f"Generation {number} was collected.")
+        await self._stores.thread.run(jobs.finish, job.id, JobState.FAILED, error=f"Generation {number} was collected.")
         return None
 
     async def _revive(self, base: KnowledgeBase, found: Examination) -> IngestReport | None:
@@ -188,7 +190,7 @@ class Repair:
             except ModelFault:
                 for paths, options in reversed(waiting):  # the latest is the first to be resumed
                     create, names = self._stores.catalog.jobs.create, [str(path) for path in paths]
-                    await self._stores.thread.run(create, base.id, names, asdict(options))
+                    await self._stores.thread.run(create, base.id, JobKind.INGEST, names, asdict(options))
                 raise
             del waiting[0]
         return report
@@ -196,7 +198,7 @@ class Repair:
     async def _requests(self, base: KnowledgeBase, *, after: int) -> list[tuple[list[Path], IngestOptions]]:
         """Past requests without repetitions, oldest first; only paths that are there."""
         jobs = await self._stores.thread.run(self._stores.catalog.jobs.ingested, base.id, after)
-        distinct = {(tuple(job.paths), repr(job.options)): job for job in jobs}
+        distinct = {(job.paths, repr(job.options)): job for job in jobs}
         return await asyncio.to_thread(lambda: [_request(job) for job in distinct.values()])
 
     # ------------------------------------------------------------ what is lost

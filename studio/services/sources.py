@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from studio.documents.kinds import TABULAR_KINDS, document_id
-from studio.domain import DocumentRecord, DocumentStatus, FileFailure, PageCounts, ParsedDocument
+from studio.domain import DocumentRecord, DocumentStatus, FileFailure, PageCounts, ParsedDocument, ParserEvent
 from studio.errors import DocumentFault, FailureCode, storage_fault
 
 
@@ -22,7 +22,7 @@ class Source:
     mtime_ns: int
     old: Sequence[DocumentRecord]
     sha256: Callable[[], Awaitable[str]]
-    documents: Callable[[], AsyncIterator[ParsedDocument]]
+    documents: Callable[[], AsyncIterator[ParserEvent]]
     store_texts: bool = True
     keep_old: bool = True
     """Whether the build holds the rows of before, so that they can stay when the file cannot be read."""

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from studio.domain import GenerationState, KbSettings, Metric
+from studio.domain import GenerationState, JobKind, JobState, KbSettings, Metric
 from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault
 from studio.index.catalog import Catalog
-from studio.index.jobs import Job
 from studio.index.migrations import SCHEMA_VERSION
 
 
@@ -120,9 +119,10 @@ def test_stamp_sees_this_and_other_processes(tmp_path: Path) -> None:
 def test_unfinished_jobs_are_found_and_finished_ones_are_not(catalog: Catalog) -> None:
     kb = catalog.create_kb("Law", KbSettings())
     assert catalog.jobs.unfinished(kb.id) is None
-    job = catalog.jobs.create(kb.id, ["/a"], {"recursive": True})
-    assert catalog.jobs.unfinished(kb.id) == Job(job, ["/a"], {"recursive": True})
-    catalog.jobs.finish(job, "done", generation=1)
+    job = catalog.jobs.create(kb.id, JobKind.INGEST, ["/a"], {"recursive": True})
+    found = catalog.jobs.unfinished(kb.id)
+    assert found is not None and (found.id, found.paths, found.options) == (job, ("/a",), {"recursive": True})
+    catalog.jobs.finish(job, JobState.DONE, generation=1)
     assert catalog.jobs.unfinished(kb.id) is None
 
 
@@ -146,7 +146,7 @@ def test_a_damaged_catalog_is_named(tmp_path: Path) -> None:
 def test_deleting_takes_generations_and_jobs_along(catalog: Catalog) -> None:
     kb = catalog.create_kb("Law", KbSettings())
     ready(catalog, kb.id)
-    catalog.jobs.create(kb.id, [], {})
+    catalog.jobs.create(kb.id, JobKind.REMOVE, [], {})
     catalog.delete_kb(kb.id)
     assert catalog.generations(kb.id) == []
     assert catalog.jobs.unfinished(kb.id) is None

@@ -7,9 +7,7 @@ import shutil
 from ward import MODEL, TEXTS, Ward, Write, wrong
 
 from studio.bootstrap import Services
-from studio.domain import (
-    KbSettings,
-)
+from studio.domain import JobKind, KbSettings
 from studio.index.locks import try_lock
 
 # ------------------------------------------------------------ sound
@@ -145,7 +143,9 @@ async def test_documents_that_must_come_back_do_so_before_anything_else(ward: Wa
     ward.toy.gone = True
     await ward.doctor.repair()
     ward.toy.gone = False
-    await ward.stores.thread.run(ward.stores.catalog.jobs.create, ward.kb_id, [str(ward.folder)], {"interrupted": True})
+    await ward.stores.thread.run(
+        ward.stores.catalog.jobs.create, ward.kb_id, JobKind.INGEST, [str(ward.folder)], {"interrupted": True}
+    )
     ward.files("texts/*")[0].unlink()
     assert await ward.repaired() == {}
     await ward.answers()

@@ -16,6 +16,7 @@ from studio.domain import (
     IngestOptions,
     IngestProgress,
     IngestStage,
+    JobKind,
     KbSettings,
     SearchMode,
     SearchRequest,
@@ -341,7 +342,7 @@ async def test_an_unfinished_job_can_be_resumed(services: Services, kb: str, fol
     write("b.md", "Pianos play.")
     stores = services.library._stores
     options = {"recursive": True, "include": ["*.txt"], "exclude": [], "promote": True, "jobs": 1}
-    await stores.thread.run(stores.catalog.jobs.create, kb, [str(folder)], options)
+    await stores.thread.run(stores.catalog.jobs.create, kb, JobKind.INGEST, [str(folder)], options)
     report = await services.ingest.resume(kb)
     assert report.added == 1
     assert await paths(services, kb) == {"a.txt"}

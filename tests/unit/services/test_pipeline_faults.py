@@ -21,6 +21,7 @@ from studio.domain import (
     IngestOptions,
     ModelInfo,
     ParsedDocument,
+    ParserEvent,
     Vectors,
 )
 from studio.errors import DocumentFault, FailureCode, ModelFault, WorkerDied
@@ -244,8 +245,8 @@ class ReadTogether:
         self._parser = parser
         self._both = asyncio.Barrier(2)
 
-    async def parse(self, path: Path) -> AsyncIterator[ParsedDocument]:
-        documents = [document async for document in self._parser.parse(path)]
+    async def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+        documents = [document async for document in self._parser.parse(path, passwords=passwords)]
         await self._both.wait()
         for document in documents:
             yield document
