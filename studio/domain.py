@@ -409,7 +409,7 @@ class FileState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileProgress:
-    """One file of a job. `error` and `reason` are set when it failed."""
+    """One file of a job. `error` and `reason` are set when it failed, `pages_done` while it is read."""
 
     path: str
     state: FileState
@@ -419,6 +419,7 @@ class FileProgress:
     seconds: float = 0.0
     error: str = ""
     reason: str = ""
+    pages_done: int = 0
 
 
 class IngestStage(StrEnum):

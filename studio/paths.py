@@ -122,6 +122,10 @@ class KbPaths:
     def lease(self, number: int) -> Path:
         return self.leases / f"g{number}"
 
+    def journal(self, job_id: str) -> Path:
+        """Where a job keeps the embeddings that no checkpoint holds yet."""
+        return self.root / "jobs" / f"{job_id}.vectors"
+
     def create(self) -> None:
         """Make the directories of a new knowledge base."""
         for path in (self.vectors, self.lexical, self.texts, self.leases):

@@ -20,6 +20,7 @@ from studio.domain import Generation, GenerationState, Retention
 from studio.errors import StudioError, storage_fault
 from studio.failpoints import reach
 from studio.index.catalog import Catalog
+from studio.index.checkpoints import Checkpoint
 from studio.index.database import now_ms
 from studio.index.durable import disk_usage
 from studio.index.footprint import files_of
@@ -184,7 +185,13 @@ async def sweep(store: GenerationStore, catalog: Catalog, thread: Executor, repo
             for folder in (store.paths.lexical, store.paths.leases):
                 await asyncio.to_thread(remove_except, folder, known)
             readable = [item for item in generations if item.state in READABLE]
-            await asyncio.to_thread(remove_except, store.paths.texts, await referenced_texts(store, readable))
+            suspended = await thread.run(catalog.jobs.suspended, store.kb_id)
+            texts = await referenced_texts(store, readable)
+            for checkpoint in filter(None, map(Checkpoint.decode, suspended.values())):
+                texts |= await store.vectors.text_keys(checkpoint.documents_version)
+            await asyncio.to_thread(remove_except, store.paths.texts, texts)
+            journals = {store.paths.journal(job.id).name for job in await thread.run(catalog.jobs.open, store.kb_id)}
+            await asyncio.to_thread(remove_except, store.paths.journal("").parent, journals)
         except StudioError as error:
             log.warning("the sweep of %s stopped: %s", store.kb_id, error)
             report.errors.append(str(error))

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -32,6 +32,7 @@ from studio.domain import (
 )
 from studio.errors import Busy, Conflict, InvariantViolated, StorageFault, StudioError
 from studio.failpoints import reach
+from studio.index.checkpoints import Checkpoint
 from studio.index.durable import flush_tree
 from studio.index.footprint import files_of
 from studio.index.lexical import LEXICAL_VERSION, LexicalReader, LexicalWriter
@@ -141,7 +142,7 @@ class GenerationStore(GenerationReader):
             await self.discard(generation.number, "The build could not be started.", lexical)
             raise
         reach("begin.restored")
-        return Build(self, generation, tables, lexical, started)
+        return Build(self, generation, tables, lexical, started, base.number if base else None)
 
     async def seal(self, build: Build) -> Generation:
         """Make a finished build durable and `ready`. Raises InvariantViolated when its halves differ."""
@@ -213,10 +214,61 @@ class GenerationStore(GenerationReader):
         if found.state is GenerationState.BUILDING:
             await mark_failed()
 
-    async def recover(self) -> list[int]:
-        """Discard builds that a crash left behind; under the writer lock nobody else is building."""
+    async def checkpoint(
+        self, build: Build, open_documents: Iterable[str], open_paths: Iterable[str], counts: Mapping[str, int]
+    ) -> Checkpoint:
+        """Write what a build has buffered and hold its tables as they are; the caller tells the catalog."""
+        await build.flush()
+        generation = build.generation
+        reach("checkpoint.written")
+        chunks, documents = await build.tables.mark(tag_of(generation.number))
+        reach("checkpoint.tagged")
+        return Checkpoint(
+            generation.number, build.base, chunks, documents, build.started_s, tuple(open_documents), tuple(open_paths),
+            counts,
+        )  # fmt: skip
+
+    async def reopen(self, kb: KnowledgeBase, model: ModelIdentity, found: Checkpoint) -> Build | None:
+        """The build of a checkpoint, to go on with; None where it would not become what a new build becomes.
+
+        That is so after another promotion or a change of settings or model, and where files of it are gone. The keyword
+        side is made again from the rows: some two seconds per 100,000 of them. The caller holds the writer lock.
+        """
+        generations = {item.number: item for item in await self._thread.run(self._catalog.generations, self.kb_id)}
+        generation = generations.get(found.generation)
+        if generation is None or generation.state is not GenerationState.BUILDING or generation.model != model:
+            return None
+        if (found.base, generation.parent, generation.settings) != (kb.active_generation, found.base, kb.settings):
+            return None
+        base = generations[found.base] if found.base is not None else None
+        directory = self.paths.lexical_generation(generation.number)
+        parent = self.paths.lexical_generation(base.number) if base else None
+        lexical: LexicalWriter | None = None
+        try:
+            versions = (found.chunks_version, found.documents_version)
+            tables = await self.vectors.writer(generation.chunks_table, model.dimension, versions)
+            await tables.delete_chunks(found.open_documents)
+            lexical = await asyncio.to_thread(LexicalWriter, directory, kb.settings.language, parent)
+            async for rows in tables.added_since(base.chunks_version if base else None):
+                await run_to_end(lexical.add_contents, rows)
+        except StorageFault as error:
+            log.warning("the build of generation %d cannot go on: %s", generation.number, error)
+            if lexical is not None:
+                await run_to_end(lexical.abandon)
+            return None
+        reach("reopen.done")
+        return Build(self, generation, tables, lexical, found.started_s, found.base)
+
+    async def recover(self, mine: int | None = None) -> list[int]:
+        """Discard builds that a crash left behind; under the writer lock nobody else is building.
+
+        Those that an unfinished job can go on with stay, but for the one that is `mine` to discard.
+        """
         generations = await self._thread.run(self._catalog.generations, self.kb_id)
-        dead = [item.number for item in generations if item.state is GenerationState.BUILDING]
+        kept = (await self._thread.run(self._catalog.jobs.suspended, self.kb_id)).keys() - {mine}
+        dead = [
+            item.number for item in generations if item.state is GenerationState.BUILDING and item.number not in kept
+        ]
         for number in dead:
             log.warning("discarding generation %d of %s, whose build was interrupted", number, self.kb_id)
             await self.discard(number, "The program ended while this generation was being built.")
@@ -233,15 +285,18 @@ class Build:
         tables: TableWriter,
         lexical: LexicalWriter,
         started_s: float,
+        base: int | None,
     ) -> None:
         self.generation = generation
         self.tables = tables
         self.lexical = lexical
         self.started_s = started_s
+        self.base = base
         self._store = store
         self._chunks: list[Chunk] = []
         self._vectors: list[Vectors] = []
         self._records: list[DocumentRecord] = []
+        self._replaced: list[str] = []
 
     async def delete_documents(self, document_ids: Sequence[str]) -> None:
         """Delete the chunks of documents that no path refers to any more."""
@@ -263,6 +318,11 @@ class Build:
         if len(self._records) >= DOCUMENTS_PER_WRITE:
             await self._flush_records()
 
+    def replace_path(self, path: str) -> None:
+        """Drop the document rows of a source path; records added for it afterwards take their place."""
+        self._records = [record for record in self._records if record.source_path != path]
+        self._replaced.append(path)
+
     async def flush(self) -> None:
         """Write what is buffered."""
         await self._flush_chunks()
@@ -282,7 +342,14 @@ class Build:
             await run_to_end(self.lexical.add, chunks)
             reach("write.keywords")
 
+    async def suspend(self) -> None:
+        """Let go of the files, as a killed process would: a checkpoint says how to go on."""
+        self.tables.close()
+        await run_to_end(self.lexical.abandon)
+
     async def _flush_records(self) -> None:
+        replaced, self._replaced = self._replaced, []
+        await self.tables.delete_paths(replaced)
         if self._records:
             records, self._records = self._records, []
             await self.tables.append_documents(records)

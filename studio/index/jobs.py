@@ -22,7 +22,7 @@ ENDED_KEPT = 50
 _OPEN = ("queued", "running", "paused")
 _COUNTS = """
     (SELECT count(*) FROM job_file f WHERE f.job_id = job.id) AS total,
-    (SELECT count(*) FROM job_file f WHERE f.job_id = job.id AND f.state IN ('indexed', 'unchanged', 'removed', 'failed'))
+    (SELECT count(*) FROM job_file f WHERE f.job_id = job.id AND f.state NOT IN ('waiting', 'parsing', 'embedding'))
         AS done,
     (SELECT count(*) FROM job_file f WHERE f.job_id = job.id AND f.state = 'failed') AS failed
 """
@@ -196,6 +196,14 @@ class Jobs:
             (kb_id, after),
         )
         return [_job_of(row) for row in rows]
+
+    def suspended(self, kb_id: str) -> dict[int, str]:
+        """Generation → checkpoint of every job of a knowledge base that can go on with a build."""
+        rows = self._database.rows(
+            f"SELECT generation, checkpoint FROM job WHERE kb_id = ? AND state IN {_OPEN} AND checkpoint != ''",
+            (kb_id,),
+        )
+        return {row["generation"]: row["checkpoint"] for row in rows}
 
     def unfinished(self, kb_id: str, kind: JobKind | None = None) -> Job | None:
         """The latest job that was accepted and never ended, or the latest of those of a certain kind."""

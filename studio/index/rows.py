@@ -5,6 +5,7 @@ pyarrow is imported where it is used: nothing that only reads the catalog should
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.domain import Chunk, DocumentRecord, DocumentStatus, PageCounts, Vectors
+from studio.domain import CONTEXT, Chunk, DocumentRecord, DocumentStatus, PageCounts, Vectors
 from studio.index.database import now_ms
 
 ROWS_VERSION = 1
@@ -194,6 +195,30 @@ def chunk_of(row: dict[str, Any]) -> Chunk:
         char_end=row["char_end"],
         metadata=json.loads(row["metadata"]) if row["metadata"] else {},
     )
+
+
+CHUNK_TEXT = ("chunk_id", "document_id", "content", "metadata")
+"""The columns `indexed_texts` wants."""
+
+
+def indexed_texts(rows: Any) -> list[tuple[str, str, str]]:
+    """(chunk id, document id, what BM25 knows the chunk by) of rows with the columns `CHUNK_TEXT`."""
+    return [
+        (chunk_id, document_id, f"{context}\n{content}" if (context := context_of(metadata)) else content)
+        for chunk_id, document_id, content, metadata in zip(
+            *(rows.column(name).to_pylist() for name in CHUNK_TEXT), strict=True
+        )
+    ]
+
+
+def context_of(metadata: str | None) -> str:
+    """What stood before a chunk's text when it was embedded, from the metadata column."""
+    return str(json.loads(metadata).get(CONTEXT, "")) if metadata and CONTEXT in metadata else ""
+
+
+def embedding_key(content_hash: str, context: str) -> str:
+    """Identity of what was embedded, SHA-256 in hexadecimal: that of the text alone where no context precedes it."""
+    return hashlib.sha256(f"{context}\n{content_hash}".encode()).hexdigest() if context else content_hash
 
 
 def sound_rows(vectors: Vectors) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -46,6 +46,20 @@ async def maintain(table: Any, *, merge: bool) -> None:
     if await table.list_indices():
         await asyncio.to_thread(dataset.optimize.optimize_indices, num_indices_to_merge=1000 if merge else 0)
     await table.checkout_latest()
+
+
+async def added_rows(table: Any, version: int | None, columns: Sequence[str]) -> AsyncGenerator[Any, None]:
+    """These columns, as Arrow record batches, of the fragments that a version of the table (None: no rows) lacks."""
+    dataset = await dataset_of(table)
+
+    def fragments() -> list[Any]:
+        before = dataset.checkout_version(version).get_fragments() if version is not None else []
+        known = {fragment.fragment_id for fragment in before}
+        return [fragment for fragment in dataset.get_fragments() if fragment.fragment_id not in known]
+
+    for fragment in await asyncio.to_thread(fragments):
+        for batch in (await asyncio.to_thread(fragment.to_table, columns=list(columns))).to_batches(ROWS_PER_TURN):
+            yield batch
 
 
 async def clean_up_versions(table: Any, *, remove_orphans: bool) -> None:

@@ -29,17 +29,19 @@ from studio.errors import InvariantViolated
 from studio.index.lance_faults import mapped
 from studio.index.rows import (
     CHUNK_CONTENT,
+    CHUNK_TEXT,
     chunk_of,
     chunk_rows,
     chunk_schema,
     document_rows,
     document_schema,
+    indexed_texts,
     matrix_of,
     records_of,
     sound_rows,
     text_keys_of,
 )
-from studio.index.upkeep import clean_up_versions, files_of_version, index_scalars, maintain
+from studio.index.upkeep import added_rows, clean_up_versions, files_of_version, index_scalars, maintain
 
 INDEX_CACHE_BYTES = 64 << 20
 METADATA_CACHE_BYTES = 32 << 20
@@ -216,6 +218,20 @@ class TableWriter:
         with mapped(self._path):
             for part in _parts(paths):
                 await self._documents.delete(f"source_path IN ({part})")
+
+    async def mark(self, tag: str) -> tuple[int, int]:
+        """Let a tag hold both tables as they are; returns (chunks version, documents version)."""
+        with mapped(self._path):
+            versions = await self._chunks.version(), await self._documents.version()
+            for table, version in zip((self._chunks, self._documents), versions, strict=True):
+                await _set_tag(table, tag, version)
+        return versions
+
+    async def added_since(self, version: int | None) -> AsyncGenerator[list[tuple[str, str, str]], None]:
+        """(chunk id, document id, indexed text) of the chunks that a version of the table (None: no rows) lacks."""
+        with mapped(self._path):
+            async for batch in added_rows(self._chunks, version, CHUNK_TEXT):
+                yield await asyncio.to_thread(indexed_texts, batch)
 
     async def seal(self, tag: str, *, merge: bool) -> tuple[int, int, int, int]:
         """Maintain indexes, tag both tables; returns (chunks version, documents version, chunks, documents).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,29 +12,27 @@ from typing import Any
 from studio.domain import (
     DocumentParser,
     DocumentRecord,
-    Embedder,
     EmbedderProvider,
-    FileState,
     Generation,
     GenerationState,
     IngestOptions,
     IngestReport,
     IngestStage,
+    Job,
     JobKind,
     JobState,
     KnowledgeBase,
-    ModelIdentity,
     ProgressSink,
-    Vectors,
 )
-from studio.errors import Conflict, InvalidRequest, NotFound, StudioError
-from studio.index.generations import Build, GenerationStore
+from studio.errors import Conflict, InvalidRequest, NotFound
 from studio.index.stores import Stores
-from studio.services.pipeline import Pipeline
-from studio.services.plan import Plan, basis_of, plan_ingest
-from studio.services.progress import ProgressTracker
+from studio.services.building import Builder
+from studio.services.control import JobControl
+from studio.services.plan import Plan, plan_ingest
 from studio.services.promotion import Promotion, way_past
 from studio.services.rebuild import plan_restoring, rebuild, reindex
+from studio.services.report import report_of
+from studio.services.runner import JobRunner, Run
 from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome
 
@@ -60,10 +58,11 @@ class IngestService:
         after_promotion: AfterPromotion,
     ) -> None:
         self._stores = stores
-        self._embedders = embedders
         self._parser = parser
         self._promotion = promotion
         self._after_promotion = after_promotion
+        self._builder = Builder(stores, embedders, promotion)
+        self._runner = JobRunner(stores)
 
     async def ingest(
         self,
@@ -71,69 +70,74 @@ class IngestService:
         paths: Sequence[Path],
         options: IngestOptions = DEFAULT_OPTIONS,
         progress: ProgressSink | None = None,
+        *,
+        control: JobControl | None = None,
+        passwords: Sequence[str] = (),
     ) -> IngestReport:
         """Make the knowledge base match `paths`: add what is new, update what changed, drop what is gone.
 
         A named file is read even when it failed before. A generation that fails its pinned queries is not promoted,
-        and the next job starts from the active one again. Raises NotFound, Busy, Conflict, ModelFault, StorageFault;
-        then the active generation is as it was. Cancelling the task cancels the job.
+        and the next job starts from the active one again. The same request that an earlier program did not finish goes
+        on where it was. Raises NotFound, Busy, Conflict, ModelFault, StorageFault; then the active generation is as it
+        was. `control` steers the job; when only the calling task is cancelled, the job waits for `resume`.
         """
         if not paths:
             raise InvalidRequest("Nothing to ingest: name at least one file or folder.")
         base = await self._stores.knowledge_base(kb)
-        found = await asyncio.to_thread(scan, paths, options)
+        found = await self._scan(paths, options)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            await self._match_settings(base, progress)
-            base = await self._stores.knowledge_base(base.id)
-            job = await self._accept(base, JobKind.INGEST, [str(path) for path in paths], asdict(options))
-            tracker = ProgressTracker(job, base.id, progress)
-            report = await self._job(job, tracker, self._ingest(job, base, found, options, tracker))
+            base = await self._match_settings(base, progress, control)
+            job = await self._interrupted(base, paths, options)
+            job = job or await self._accept(base, JobKind.INGEST, [str(path) for path in paths], asdict(options))
+            report = await self._runner.run(
+                job, base, lambda run: self._ingest(run, found, options), progress, control, passwords
+            )
         return await self._collected(report)
 
-    async def resume(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
-        """Run the latest job again that was accepted and never ended. Raises NotFound when there is none."""
+    async def execute(
+        self,
+        job_id: str,
+        progress: ProgressSink | None = None,
+        *,
+        control: JobControl | None = None,
+        passwords: Sequence[str] = (),
+    ) -> IngestReport:
+        """Run an accepted job that is queued, paused or was left running by a dead program, from its checkpoint.
+
+        It ends in the catalog as done or failed, or cancelled when `control` was. When the calling task is cancelled
+        otherwise, it stays running there and goes on with the next call. Raises Busy, and what `ingest` raises.
+        """
+        job = await self._stores.thread.run(self._stores.catalog.jobs.get, job_id)
+        base = await self._stores.knowledge_base(job.kb_id)
+        with await self._stores.store(base.id).lock_for_writing(base.name):
+            if job.kind in (JobKind.INGEST, JobKind.REINDEX):
+                base = await self._match_settings(base, progress, control)
+            base = await self._stores.knowledge_base(base.id)
+            report = await self._runner.run(job, base, self._work_of(job), progress, control, passwords)
+        return await self._collected(report)
+
+    async def resume(
+        self,
+        kb: str,
+        progress: ProgressSink | None = None,
+        *,
+        control: JobControl | None = None,
+        passwords: Sequence[str] = (),
+    ) -> IngestReport:
+        """Go on with the latest job that was accepted and never ended. Raises NotFound when there is none."""
         base = await self._stores.knowledge_base(kb)
         job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
         if job is None:
             raise NotFound(f"“{base.name}” has no unfinished job.")
-        match job.kind:
-            case JobKind.REINDEX:
-                report = await self.reindex(base.id, job.paths, progress)
-            case JobKind.RESTORE:
-                report = await self.restore(base.id, job.options[RESTORE], progress)
-            case JobKind.REBUILD:
-                report = await self.rebuild(base.id, progress)
-            case JobKind.REMOVE:
-                report = await self.remove(base.id, job.paths)
-            case JobKind.INGEST:
-                report = await self.ingest(base.id, [Path(path) for path in job.paths], job.ingest_options, progress)
-        finish = self._stores.catalog.jobs.finish
-        await self._stores.thread.run(finish, job.id, JobState.RESUMED, generation=report.generation)
-        return report
+        return await self.execute(job.id, progress, control=control, passwords=passwords)
 
     async def remove(self, kb: str, documents: Sequence[str]) -> IngestReport:
         """Remove documents by id or source path (a folder removes all below). Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            plan = Plan(await self._records(base))
-            for name in documents:
-                absolute = str(Path(name).absolute())
-                matches = [
-                    record
-                    for record in plan.existing
-                    if name == record.document_id
-                    or absolute == record.source_path
-                    or (Path(record.source_path).is_relative_to(absolute) and absolute != "/")
-                    or (record.external_id and name == record.external_id)
-                ]
-                if not matches:
-                    raise NotFound(f"“{base.name}” has no document “{name}”.", way_out="See: rag-studio documents KB.")
-                plan.removed.extend(record for record in matches if record not in plan.removed)
-            if active := await self._active(base):
-                base = replace(base, settings=active.settings)  # those that made the chunks it carries over
+            plan = await self._plan_removal(base, documents)
             job = await self._accept(base, JobKind.REMOVE, documents)
-            tracker = ProgressTracker(job, base.id, None)
-            report = await self._job(job, tracker, self._run(job, base, plan, DEFAULT_OPTIONS, tracker, "removal"))
+            report = await self._runner.run(job, base, lambda run: self._remove(run, plan))
         return await self._collected(report)
 
     async def rebuild(
@@ -145,7 +149,7 @@ class IngestService:
         """
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            report = await self._rebuild(base, progress, lost)
+            report = await self._rebuild(base, progress, lost=lost)
         return await self._collected(report)
 
     async def reindex(self, kb: str, documents: Sequence[str], progress: ProgressSink | None = None) -> IngestReport:
@@ -156,15 +160,12 @@ class IngestService:
         """
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            await self._match_settings(base, progress)
-            base = await self._stores.knowledge_base(base.id)
+            base = await self._match_settings(base, progress)
             waiting = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id, JobKind.REINDEX)
             if waiting is not None:
                 documents = [*dict.fromkeys((*waiting.paths, *documents))]
             job = await self._accept(base, JobKind.REINDEX, documents)
-            embedder = await self._embedders.embedder(base.settings.model)
-            tracker = ProgressTracker(job, base.id, progress)
-            report = await self._job(job, tracker, self._reindexed(job, base, embedder, documents, tracker))
+            report = await self._runner.run(job, base, self._work_of(job), progress)
         return await self._collected(report)
 
     async def restore(self, kb: str, number: int, progress: ProgressSink | None = None) -> IngestReport:
@@ -174,15 +175,10 @@ class IngestService:
         Raises NotFound, Busy, StorageFault, and ModelFault, after which the job waits for `resume`.
         """
         base = await self._stores.knowledge_base(kb)
-        store = self._stores.store(base.id)
-        with await store.lock_for_writing(base.name):
-            lost = await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
-            wanted = await store.vectors.records(lost.documents_version)
-            plan = await plan_restoring(await self._records(base), wanted, self._parser, store.paths.texts)
+        with await self._stores.store(base.id).lock_for_writing(base.name):
+            await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
             job = await self._accept(base, JobKind.RESTORE, [], {RESTORE: number})
-            await self._model(base, needed=bool(plan.sources))
-            tracker = ProgressTracker(job, base.id, progress)
-            report = await self._job(job, tracker, self._run(job, base, plan, DEFAULT_OPTIONS, tracker, "repair"))
+            report = await self._runner.run(job, base, self._work_of(job), progress)
         return await self._collected(report)
 
     async def _collected(self, report: IngestReport) -> IngestReport:
@@ -194,132 +190,105 @@ class IngestService:
 
     async def _accept(
         self, kb: KnowledgeBase, kind: JobKind, paths: Sequence[str], options: Mapping[str, Any] | None = None
-    ) -> str:
-        """Write a job down, which then survives a crash, in the place of a repair that waits. Returns its id."""
-        jobs, waiting = self._stores.catalog.jobs, None
-        if kind in (JobKind.REINDEX, JobKind.RESTORE):
-            waiting = await self._stores.thread.run(jobs.unfinished, kb.id, kind)
-        return await self._stores.thread.run(
-            jobs.create, kb.id, kind, paths, options or {}, replaces=waiting.id if waiting else ""
+    ) -> Job:
+        """Write a job down, which then survives a crash, in the place of a repair that waits."""
+        jobs, thread = self._stores.catalog.jobs, self._stores.thread
+        waiting = await thread.run(jobs.unfinished, kb.id, kind) if kind in (JobKind.REINDEX, JobKind.RESTORE) else None
+        replaces = waiting.id if waiting else ""
+        return await thread.run(
+            jobs.get, await thread.run(jobs.create, kb.id, kind, paths, options or {}, replaces=replaces)
         )
 
-    async def _job(self, job: str, tracker: ProgressTracker, work: Coroutine[Any, Any, IngestReport]) -> IngestReport:
-        finish = self._stores.catalog.jobs.finish
-        try:
-            report = await work
-        except asyncio.CancelledError:
-            tracker.stage(IngestStage.CANCELLED)
-            await self._stores.thread.run(finish, job, JobState.CANCELLED)
-            raise
-        except StudioError as error:
-            tracker.stage(IngestStage.FAILED)
-            await self._stores.thread.run(finish, job, JobState.FAILED, error=error.full_message)
-            raise
-        await self._stores.thread.run(finish, job, JobState.DONE, generation=report.generation)
-        tracker.stage(IngestStage.DONE)
-        return report
+    async def _interrupted(self, kb: KnowledgeBase, paths: Sequence[Path], options: IngestOptions) -> Job | None:
+        """The same request, left running by a program that died: under the writer lock nobody runs it."""
+        wanted = tuple(str(path) for path in paths)
+        for job in await self._stores.thread.run(self._stores.catalog.jobs.open, kb.id):
+            left = job.kind is JobKind.INGEST and job.state is JobState.RUNNING
+            if left and job.paths == wanted and job.ingest_options == options:
+                return job
+        return None
 
-    async def _ingest(
-        self, job: str, kb: KnowledgeBase, found: Scan, options: IngestOptions, tracker: ProgressTracker
-    ) -> IngestReport:
-        tracker.stage(IngestStage.SCANNING)
-        plan = await plan_ingest(await self._records(kb), found, options, self._parser, tracker)
-        return await self._run(job, kb, plan, options, tracker, "ingest")
+    def _work_of(self, job: Job) -> Callable[[Run], Awaitable[IngestReport]]:
+        async def work(run: Run) -> IngestReport:
+            match job.kind:
+                case JobKind.INGEST:
+                    options = job.ingest_options
+                    return await self._ingest(
+                        run, await self._scan([Path(path) for path in job.paths], options), options
+                    )
+                case JobKind.REMOVE:
+                    return await self._remove(run, await self._plan_removal(run.kb, job.paths, missing_ok=True))
+                case JobKind.REBUILD:
+                    return await self._rebuilt(run, None)
+                case JobKind.REINDEX:
+                    return await self._reindexed(run)
+                case JobKind.RESTORE:
+                    return await self._restored(run)
 
-    async def _records(self, kb: KnowledgeBase) -> list[DocumentRecord]:
-        if kb.active_generation is None:
-            return []
-        async with self._stores.store(kb.id).reading(kb.active_generation) as snapshot:
-            return await snapshot.tables.documents()
+        return work
 
-    # ------------------------------------------------------------ building
+    @staticmethod
+    async def _scan(paths: Sequence[Path], options: IngestOptions) -> Scan:
+        return await asyncio.to_thread(scan, paths, options)
 
-    async def _run(
-        self, job: str, kb: KnowledgeBase, plan: Plan, options: IngestOptions, tracker: ProgressTracker, note: str
-    ) -> IngestReport:
-        if not plan.sources and not plan.removed:
-            outcome = Outcome(unchanged=plan.unchanged, failures=plan.failures)
-            return _report(job, kb, None, outcome, tracker)
-        store = self._stores.store(kb.id)
-        tracker.stage(IngestStage.INDEXING)
-        embedder, identity = await self._model(kb, needed=bool(plan.sources))
-        build = await store.begin(kb, identity, note=note)
-        try:
-            outcome = await self._fill(build, embedder, kb, store, plan, options, tracker)
-            outcome.unchanged += plan.unchanged
-            outcome.failures = plan.failures + outcome.failures
-            if not outcome.changed and kb.active_generation is not None:
-                await build.abandon("nothing changed")
-                await self._stores.thread.run(self._stores.catalog.forget_generation, kb.id, build.generation.number)
-                return _report(job, kb, None, outcome, tracker)
-            tracker.stage(IngestStage.SEALING)
-            generation = await store.seal(build)
-        except BaseException as error:
-            await build.abandon(str(error) or type(error).__name__)
-            raise
-        await self._annotate(generation, note, _summary(outcome))
-        held = await self._promote(kb, generation, tracker) if options.promote else ""
-        for record in plan.removed:
-            tracker.file(record.source_path, FileState.REMOVED)
-        return _report(job, kb, generation.number, outcome, tracker, promoted=options.promote, held=held)
+    async def _ingest(self, run: Run, found: Scan, options: IngestOptions) -> IngestReport:
+        run.tracker.stage(IngestStage.SCANNING)
+        ready = await self._builder.finished(run)
+        if ready is not None:
+            return await self._builder.promote(run, ready, Outcome(added=ready.documents), "ingest", options)
+        with run.stages.busy("scan"):
+            left = await self._builder.begun(run)
+            existing = left.records if left.build is not None else await self._builder.records(run.kb)
+            plan = await plan_ingest(existing, found, options, self._parser, run.tracker, run.passwords)
+        return await self._builder.build(run, plan, options, "ingest", left)
 
-    async def _fill(
-        self, build: Build, embedder: Embedder | None, kb: KnowledgeBase, store: GenerationStore, plan: Plan,
-        options: IngestOptions, tracker: ProgressTracker,
-    ) -> Outcome:  # fmt: skip
-        basis = await asyncio.to_thread(basis_of, plan)
-        await build.tables.delete_paths(basis.rewritten_paths)
-        for record in basis.carried_over:
-            await build.add_record(record)
+    async def _plan_removal(self, kb: KnowledgeBase, documents: Sequence[str], *, missing_ok: bool = False) -> Plan:
+        plan = Plan(await self._builder.records(kb))
+        for name in documents:
+            absolute = str(Path(name).absolute())
+            matches = [
+                record
+                for record in plan.existing
+                if name == record.document_id
+                or absolute == record.source_path
+                or (Path(record.source_path).is_relative_to(absolute) and absolute != "/")
+                or (record.external_id and name == record.external_id)
+            ]
+            if not matches and not missing_ok:
+                raise NotFound(f"“{kb.name}” has no document “{name}”.", way_out="See: rag-studio documents KB.")
+            plan.removed.extend(record for record in matches if record not in plan.removed)
+        return plan
 
-        async def embeddings_of(document_ids: Sequence[str]) -> Mapping[str, Vectors]:
-            async with store.reading() as snapshot:
-                same_model = snapshot.generation.model == build.generation.model
-                return await snapshot.tables.embeddings_of(document_ids) if same_model else {}
+    async def _remove(self, run: Run, plan: Plan) -> IngestReport:
+        if active := await self._builder.active(run.kb):
+            run = replace(
+                run, kb=replace(run.kb, settings=active.settings)
+            )  # those that made the chunks it carries over
+        return await self._builder.build(run, plan, DEFAULT_OPTIONS, "removal")
 
-        pipeline = Pipeline(
-            build, embedder, kb.settings, store.paths.texts, tracker,
-            known=basis.known, copies=basis.copies, untouched=basis.untouched, embeddings_of=embeddings_of,
-        )  # fmt: skip
-        return await pipeline.run(plan.sources, plan.removed, options.jobs)
-
-    async def _model(self, kb: KnowledgeBase, *, needed: bool) -> tuple[Embedder | None, ModelIdentity]:
-        """The embedder and its identity; for a mere removal the identity alone, so that it works without the model."""
-        active = await self._active(kb)
-        if not needed and active is not None and active.model is not None:
-            return None, active.model
-        embedder = await self._embedders.embedder(kb.settings.model)
-        return embedder, embedder.model.identity
-
-    async def _active(self, kb: KnowledgeBase) -> Generation | None:
-        if kb.active_generation is None:
-            return None
-        return await self._stores.thread.run(self._stores.catalog.generation, kb.id, kb.active_generation)
-
-    async def _annotate(self, generation: Generation, doing: str, summary: str) -> None:
-        note = f"{doing}: {summary}" if summary else doing
-        await self._stores.thread.run(self._stores.catalog.annotate, generation.kb_id, generation.number, note=note)
-
-    async def _promote(self, kb: KnowledgeBase, generation: Generation, tracker: ProgressTracker) -> str:
-        """Returns why the generation is held back, "" when it is active."""
-        # Never inside the block that abandons a build: a cancellation can arrive when the transaction has committed.
-        tracker.stage(IngestStage.PROMOTING)
-        return await self._promotion.promote(generation, built=True)
+    async def _restored(self, run: Run) -> IngestReport:
+        store, number = self._stores.store(run.kb.id), run.job.options[RESTORE]
+        lost = await self._stores.thread.run(self._stores.catalog.generation, run.kb.id, number)
+        wanted = await store.vectors.records(lost.documents_version)
+        plan = await plan_restoring(await self._builder.records(run.kb), wanted, self._parser, store.paths.texts)
+        return await self._builder.build(run, plan, DEFAULT_OPTIONS, "repair")
 
     # ------------------------------------------------------------ rebuilding
 
-    async def _match_settings(self, kb: KnowledgeBase, progress: ProgressSink | None) -> None:
+    async def _match_settings(
+        self, kb: KnowledgeBase, progress: ProgressSink | None, control: JobControl | None = None
+    ) -> KnowledgeBase:
         """A changed model or chunk size means every vector is stale: rebuild before adding to them.
 
         A rebuild that was held back is tried again before another one is made. Raises Conflict while it is held: what
-        has the new settings cannot be built on the active generation.
+        has the new settings cannot be built on the active generation. Returns the knowledge base as it is then.
         """
-        active = await self._active(kb)
+        active = await self._builder.active(kb)
         if active is None or active.settings == kb.settings:
-            return
+            return await self._stores.knowledge_base(kb.id)
         waiting = await self._waiting_rebuild(kb, active)
         if waiting is None:
-            report = await self._rebuild(kb, progress)
+            report = await self._rebuild(kb, progress, control)
             number, held = report.generation, report.held
         else:
             number, held = waiting.number, await self._promotion.promote(waiting, built=True)
@@ -329,6 +298,7 @@ class IngestService:
                 f"with them, is not active. {held}",
                 way_out=way_past(number),
             )
+        return await self._stores.knowledge_base(kb.id)
 
     async def _waiting_rebuild(self, kb: KnowledgeBase, active: Generation) -> Generation | None:
         """A ready generation made of the active one with the present settings."""
@@ -341,6 +311,7 @@ class IngestService:
         self,
         kb: KnowledgeBase,
         progress: ProgressSink | None,
+        control: JobControl | None = None,
         lost: Sequence[DocumentRecord] | None = None,
     ) -> IngestReport:
         if kb.active_generation is None:
@@ -348,57 +319,22 @@ class IngestService:
                 f"“{kb.name}” is empty: there is nothing to rebuild.", way_out="Ingest some documents first."
             )
         job = await self._accept(kb, JobKind.REBUILD, [])
-        tracker = ProgressTracker(job, kb.id, progress)
-        return await self._job(job, tracker, self._rebuilt(job, kb, tracker, lost))
+        return await self._runner.run(job, kb, lambda run: self._rebuilt(run, lost), progress, control)
 
-    async def _reindexed(
-        self,
-        job: str,
-        kb: KnowledgeBase,
-        embedder: Embedder,
-        documents: Sequence[str],
-        tracker: ProgressTracker,
-    ) -> IngestReport:
-        store, existing = self._stores.store(kb.id), await self._records(kb)
-        generation, outcome = await reindex(store, kb, embedder, self._parser, existing, documents, tracker)
+    async def _reindexed(self, run: Run) -> IngestReport:
+        store, existing = self._stores.store(run.kb.id), await self._builder.records(run.kb)
+        embedder, _ = await self._builder.model(run.kb, needed=True)
+        assert embedder is not None
+        generation, outcome = await reindex(store, run.kb, embedder, self._parser, existing, run.job.paths, run)
         if generation is None:
-            return _report(job, kb, None, outcome, tracker)
-        await self._annotate(generation, "repair", _summary(outcome))
-        held = await self._promote(kb, generation, tracker)
-        return _report(job, kb, generation.number, outcome, tracker, promoted=True, held=held)
+            return report_of(run, None, outcome)
+        return await self._builder.promote(run, generation, outcome, "repair", DEFAULT_OPTIONS)
 
-    async def _rebuilt(
-        self, job: str, kb: KnowledgeBase, tracker: ProgressTracker, lost: Sequence[DocumentRecord] | None
-    ) -> IngestReport:
-        store = self._stores.store(kb.id)
-        records = await self._records(kb) if lost is None else lost
-        embedder = await self._embedders.embedder(kb.settings.model)
-        broken = await self._active(kb) if lost is not None else None
-        generation, outcome = await rebuild(store, kb, embedder, self._parser, records, tracker, broken=broken)
-        await self._annotate(generation, "rebuild", f"{generation.documents} documents with {kb.settings.model}")
-        held = await self._promote(kb, generation, tracker)
-        return _report(job, kb, generation.number, outcome, tracker, promoted=True, held=held)
-
-
-def _summary(outcome: Outcome) -> str:
-    """“3 added, 1 removed”: what a job did to documents."""
-    counts = {
-        "added": outcome.added, "updated": outcome.updated, "removed": outcome.removed,
-        "failed": len(outcome.failures),
-    }  # fmt: skip
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-
-
-def _report(
-    job: str, kb: KnowledgeBase, generation: int | None, outcome: Outcome, tracker: ProgressTracker, *,
-    promoted: bool = False, held: str = "",
-) -> IngestReport:  # fmt: skip
-    """`promoted`: it was meant to be, and is unless `held` says why not."""
-    seconds = tracker.elapsed_s
-    return IngestReport(
-        job_id=job, kb_id=kb.id, generation=generation, promoted=promoted and not held,
-        added=outcome.added, updated=outcome.updated, unchanged=outcome.unchanged, removed=outcome.removed,
-        failed=tuple(sorted(outcome.failures, key=lambda item: item.path)), chunks_added=outcome.chunks_added,
-        embedded=outcome.embedded, reused=outcome.reused, seconds=seconds,
-        chunks_per_second=outcome.chunks_added / seconds if seconds else 0.0, held=held,
-    )  # fmt: skip
+    async def _rebuilt(self, run: Run, lost: Sequence[DocumentRecord] | None) -> IngestReport:
+        store, kb = self._stores.store(run.kb.id), run.kb
+        records = await self._builder.records(kb) if lost is None else lost
+        embedder, _ = await self._builder.model(kb, needed=True)
+        assert embedder is not None
+        broken = await self._builder.active(kb) if lost is not None else None
+        generation, outcome = await rebuild(store, kb, embedder, self._parser, records, run, broken=broken)
+        return await self._builder.promote(run, generation, outcome, "rebuild", DEFAULT_OPTIONS)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from studio.documents.kinds import file_kind
 from studio.domain import (
@@ -16,9 +19,11 @@ from studio.domain import (
     FileFailure,
     FileState,
     IngestOptions,
+    Vectors,
 )
+from studio.errors import FailureCode
 from studio.services.progress import ProgressTracker
-from studio.services.scan import Scan, ScannedFile, sha256_of
+from studio.services.scan import Scan, ScannedFile, scanned, sha256_of
 from studio.services.sources import Source
 
 FILES_PER_TURN = 200
@@ -41,18 +46,23 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a build keeps of the active generation."""
+    """What a build begins with.
 
-    rewritten_paths: set[str]
-    """Paths whose document rows are deleted first."""
-    carried_over: list[DocumentRecord]
-    """Rows among those to add again: touched files, and rows of a table of which others are removed."""
+    `known` maps the ids of documents whose chunks it holds to their chunk counts, `copies` maps (sha256, kind) to the
+    records of a file with that content, `references` counts the records that stay as they are per document id.
+    `doubtful` are documents whose chunks it holds, perhaps without a record. `salvaged` are embeddings of an
+    interrupted run by embedding key; `counts` is what that run did. The rows of `rewritten_paths` are deleted first,
+    then those `carried_over` are added again: of touched files, and of a table of which others are removed.
+    """
+
     known: dict[str, int]
-    """Document id → number of chunks the base holds."""
-    copies: dict[tuple[str, str], list[DocumentRecord]]
-    """(sha256, kind) → records of one file with that content."""
-    untouched: Counter[str]
-    """Document id → how many rows stay as they are."""
+    copies: Mapping[tuple[str, str], Sequence[DocumentRecord]]
+    references: Counter[str]
+    rewritten_paths: Collection[str] = ()
+    carried_over: Sequence[DocumentRecord] = ()
+    doubtful: Sequence[str] = ()
+    salvaged: Mapping[str, Vectors] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def basis_of(plan: Plan) -> Basis:
@@ -65,11 +75,10 @@ def basis_of(plan: Plan) -> Basis:
         if record.source_path in removed_paths and (record.document_id, record.source_path) not in removed
     ]
     touched_paths = {record.source_path for record in plan.touched}
-    source_paths = {str(source.path) for source in plan.sources}
     indexed = [record for record in plan.existing if record.status is DocumentStatus.INDEXED]
-    gone = source_paths | removed_paths
-    untouched = Counter(record.document_id for record in indexed if record.source_path not in gone)
-    untouched.update(record.document_id for record in survivors)
+    gone = removed_paths | {str(source.path) for source in plan.sources}
+    references = Counter(record.document_id for record in indexed if record.source_path not in gone)
+    references.update(record.document_id for record in survivors)
     copies: dict[tuple[str, str], list[DocumentRecord]] = defaultdict(list)
     first_path: dict[tuple[str, str], str] = {}
     for record in indexed:
@@ -77,11 +86,11 @@ def basis_of(plan: Plan) -> Basis:
         if first_path.setdefault(key, record.source_path) == record.source_path:
             copies[key].append(record)
     return Basis(
-        rewritten_paths=gone | touched_paths,
-        carried_over=[*plan.touched, *survivors],
         known={record.document_id: record.chunks for record in indexed},
         copies=copies,
-        untouched=untouched,
+        references=references,
+        rewritten_paths=removed_paths | touched_paths,
+        carried_over=[*plan.touched, *survivors],
     )
 
 
@@ -91,6 +100,7 @@ async def plan_ingest(
     options: IngestOptions,
     parser: DocumentParser,
     tracker: ProgressTracker,
+    passwords: Sequence[str] = (),
 ) -> Plan:
     """Compare the files that were found with the documents that exist.
 
@@ -99,14 +109,14 @@ async def plan_ingest(
     plan = Plan(list(existing), failures=list(found.failures))
     by_path = await asyncio.to_thread(rows_by_path, plan.existing)
     for first in range(0, len(found.files), FILES_PER_TURN):
-        tracker.expect(file.path for file in found.files[first : first + FILES_PER_TURN])
+        tracker.expect((file.path, file.size_bytes) for file in found.files[first : first + FILES_PER_TURN])
         await asyncio.sleep(0)
     for number, file in enumerate(found.files):
         if number % FILES_PER_TURN == 0:
             await asyncio.sleep(0)
         old = by_path.pop(str(file.path), [])
         named = not any(file.path.is_relative_to(folder) for folder in found.folders)
-        await _plan_file(plan, file, old, parser, named=named, tracker=tracker)
+        await _plan_file(plan, file, old, parser, named=named, tracker=tracker, passwords=passwords)
     for path, records in by_path.items():
         if found.covers(Path(path), options):
             plan.removed.extend(records)
@@ -129,35 +139,66 @@ async def _plan_file(
     *,
     named: bool,
     tracker: ProgressTracker,
+    passwords: Sequence[str],
 ) -> None:
     indexed = [record for record in old if record.status is DocumentStatus.INDEXED]
-    failed = next((record for record in old if record.status is DocumentStatus.FAILED), None)
-    if old and old[0].size_bytes == file.size_bytes and not (failed and named):
+    failed = {record.error for record in old if record.status is DocumentStatus.FAILED}
+    try_again = bool(failed) and (named or (FailureCode.ENCRYPTED in failed and bool(passwords)))
+    if old and old[0].size_bytes == file.size_bytes and not try_again:
         same = old[0].mtime_ns == file.mtime_ns
         if not same and indexed and await hash_or_none(file.path) == indexed[0].sha256:
             plan.touched.extend(replace(record, mtime_ns=file.mtime_ns) for record in old)
             same = True
         if same:
             plan.unchanged += len(indexed)
-            if failed is None:
+            failures = [record for record in old if record.status is DocumentStatus.FAILED]
+            for record in failures:
+                member = f"/{record.external_id}" if record.external_id else ""
+                plan.failures.append(FileFailure(f"{file.path}{member}", record.error, record.reason))
+            whole = next((record for record in failures if not record.external_id), None)
+            if whole is None:
                 tracker.file(file.path, FileState.UNCHANGED, pages=old[0].pages.total)
             else:
-                plan.failures.append(FileFailure(str(file.path), failed.error, failed.reason))
-                tracker.file(file.path, FileState.FAILED, error=failed.error, reason=failed.reason)
+                tracker.file(file.path, FileState.FAILED, error=whole.error, reason=whole.reason)
             return
-    plan.sources.append(file_source(file, old, parser))
+    plan.sources.append(file_source(file, old, parser, passwords=passwords))
 
 
 def file_source(
-    file: ScannedFile, old: Sequence[DocumentRecord], parser: DocumentParser, *, keep_old: bool = True
+    file: ScannedFile,
+    old: Sequence[DocumentRecord],
+    parser: DocumentParser,
+    *,
+    keep_old: bool = True,
+    passwords: Sequence[str] = (),
 ) -> Source:
     """A file to be read, with what the base of the build has of it."""
-    return Source(
-        file.path, file_kind(file.path), file.size_bytes, file.mtime_ns, old,
-        sha256=lambda: asyncio.to_thread(sha256_of, file.path),
-        documents=lambda: parser.parse(file.path),
-        keep_old=keep_old,
-    )  # fmt: skip
+
+    async def changed() -> bool:
+        now = await asyncio.to_thread(scanned, file.path)
+        return now is None or (now.size_bytes, now.mtime_ns) != (file.size_bytes, file.mtime_ns)
+
+    @asynccontextmanager
+    async def copied() -> AsyncIterator[Source]:
+        with TemporaryDirectory(prefix="rag-studio-", ignore_cleanup_errors=True) as folder:
+            now = await asyncio.to_thread(scanned, file.path)
+            if now is None:
+                raise FileNotFoundError(file.path)
+            place = Path(folder, file.path.name)  # titles come from file names
+            await asyncio.to_thread(shutil.copyfile, file.path, place)
+            yield source(now, place)
+
+    def source(at: ScannedFile, place: Path) -> Source:
+        return Source(
+            file.path, file_kind(file.path), at.size_bytes, at.mtime_ns, old,
+            sha256=lambda: asyncio.to_thread(sha256_of, place),
+            documents=lambda: parser.parse(place, passwords=passwords),
+            keep_old=keep_old,
+        )  # fmt: skip
+
+    found = source(file, file.path)
+    found.changed, found.copied = changed, copied
+    return found
 
 
 async def hash_or_none(path: Path) -> str | None:

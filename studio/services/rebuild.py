@@ -27,9 +27,9 @@ from studio.errors import DocumentFault, FailureCode, NotFound, StorageFault
 from studio.index.generations import Build, GenerationStore
 from studio.index.rows import text_key
 from studio.index.upkeep import readable_embeddings
-from studio.services.pipeline import Pipeline
-from studio.services.plan import Plan, file_source, hash_or_none, rows_by_path
-from studio.services.progress import ProgressTracker
+from studio.services.pipeline import Means, Pipeline
+from studio.services.plan import Basis, Plan, file_source, hash_or_none, rows_by_path
+from studio.services.runner import Run
 from studio.services.scan import scanned
 from studio.services.sources import Outcome, Source
 
@@ -43,7 +43,7 @@ async def rebuild(
     embedder: Embedder,
     parser: DocumentParser,
     records: Sequence[DocumentRecord],
-    tracker: ProgressTracker,
+    run: Run,
     *,
     broken: Generation | None = None,
 ) -> tuple[Generation, Outcome]:
@@ -60,8 +60,8 @@ async def rebuild(
     async def embeddings_of(_: Sequence[str]) -> Mapping[str, Vectors]:
         return saved
 
-    by_path = rows_by_path(records)
-    tracker.expect(by_path)
+    by_path, tracker = rows_by_path(records), run.tracker
+    tracker.expect((path, items[0].size_bytes) for path, items in by_path.items())
     tracker.stage(IngestStage.INDEXING)
     build = await store.begin(
         kb, embedder.model.identity, note="rebuild", from_scratch=True, new_table=broken is not None
@@ -75,13 +75,11 @@ async def rebuild(
                     tracker.file(path, FileState.FAILED, error=item.error, reason=item.reason)
             if indexed := [item for item in items if item.status is DocumentStatus.INDEXED]:
                 sources.append(await _kept_source(parser, store.paths.texts, Path(path), indexed))
-        pipeline = Pipeline(
-            build, embedder, kb.settings, store.paths.texts, tracker,
-            known={}, copies={}, untouched=Counter(), embeddings_of=embeddings_of,
-        )  # fmt: skip
-        outcome = await pipeline.run(sources, (), 1)
+        means = Means(embedder, kb.settings, store.paths.texts, tracker, run.control, run.stages)
+        pipeline = Pipeline(build, means, Basis(known={}, copies={}, references=Counter()), embeddings_of)
+        await pipeline.run(sources, (), 1)
         tracker.stage(IngestStage.SEALING)
-        return await store.seal(build), outcome
+        return await store.seal(build), pipeline.outcome
     except BaseException as error:
         await build.abandon(str(error) or type(error).__name__)
         raise
@@ -165,7 +163,7 @@ async def reindex(
     parser: DocumentParser,
     existing: Sequence[DocumentRecord],
     documents: Sequence[str],
-    tracker: ProgressTracker,
+    run: Run,
 ) -> tuple[Generation | None, Outcome]:
     """Replace the rows, chunks and texts of some documents on top of the active generation, and seal the result.
 
@@ -178,15 +176,15 @@ async def reindex(
         failures = [*skipped.values(), *_failures(plan.left, skipped)]
         if not plan.sources and not plan.stale:
             return None, Outcome(unchanged=len(plan.kept), failures=failures)
-        tracker.stage(IngestStage.INDEXING)
+        run.tracker.stage(IngestStage.INDEXING)
         build = await store.begin(kb, embedder.model.identity, note="repair")
         try:
-            outcome = await _replace(build, kb, embedder, store.paths.texts, tracker, plan)
+            outcome = await _replace(build, kb, embedder, store.paths.texts, run, plan)
             broken = {item.path: item for item in outcome.failures if _is_broken(item.path, plan.sources)}
             if not broken:
                 outcome.failures += failures
                 outcome.unchanged += len(plan.kept)
-                tracker.stage(IngestStage.SEALING)
+                run.tracker.stage(IngestStage.SEALING)
                 return await store.seal(build), outcome
         except BaseException as error:
             await build.abandon(str(error) or type(error).__name__)
@@ -200,17 +198,21 @@ async def _replace(
     kb: KnowledgeBase,
     embedder: Embedder,
     texts: Path,
-    tracker: ProgressTracker,
+    run: Run,
     plan: Reindexing,
 ) -> Outcome:
     await build.tables.delete_paths(str(source.path) for source in plan.sources)
     await build.delete_documents(plan.stale)
+    basis = Basis(
+        known={record.document_id: record.chunks for record in plan.kept},
+        copies={},
+        references=Counter(record.document_id for record in plan.kept),
+    )
     pipeline = Pipeline(
-        build, embedder, kb.settings, texts, tracker,
-        known={record.document_id: record.chunks for record in plan.kept}, copies={},
-        untouched=Counter(record.document_id for record in plan.kept), embeddings_of=_nothing,
-    )  # fmt: skip
-    return await pipeline.run(plan.sources, (), 1)
+        build, Means(embedder, kb.settings, texts, run.tracker, run.control, run.stages), basis, _nothing
+    )
+    await pipeline.run(plan.sources, (), 1)
+    return pipeline.outcome
 
 
 async def plan_restoring(

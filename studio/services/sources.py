@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from studio.documents.kinds import TABULAR_KINDS, document_id
-from studio.domain import DocumentRecord, DocumentStatus, FileFailure, PageCounts, ParsedDocument, ParserEvent
+from studio.domain import (
+    DocumentRecord,
+    DocumentStatus,
+    FileFailure,
+    PageCounts,
+    ParsedDocument,
+    ParserEvent,
+    PartFailure,
+)
 from studio.errors import DocumentFault, FailureCode, storage_fault
+
+
+async def _unchanged() -> bool:
+    return False
 
 
 @dataclass(slots=True, eq=False)
@@ -28,8 +41,14 @@ class Source:
     """Whether the build holds the rows of before, so that they can stay when the file cannot be read."""
     fault: DocumentFault | None = None
     """Why the file as a whole cannot be indexed."""
-    kept: Sequence[DocumentRecord] = ()
-    """What stays of it all the same: the rows of before, when the fault says nothing about the content."""
+    changed: Callable[[], Awaitable[bool]] = _unchanged
+    """Whether the file is another one now than when the reading began."""
+    copied: Callable[[], AbstractAsyncContextManager[Source]] | None = None
+    """A source that reads a private copy of a file that changes all the time."""
+    read_again: bool = False
+    """Another source for the same file follows; this one leaves no trace."""
+    failed_parts: list[PartFailure] = field(default_factory=list)
+    """Members of an archive that could not be read."""
     partial: DocumentFault | None = None
     """Why some rows of a tabular file are missing; the others are indexed."""
     records: list[DocumentRecord] = field(default_factory=list)
@@ -53,6 +72,19 @@ class Outcome:
     reused: int = 0
     failures: list[FileFailure] = field(default_factory=list)
     new_failures: int = 0
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> Outcome:
+        """The outcome with these `counts`."""
+        outcome = cls()
+        for name, count in counts.items():
+            setattr(outcome, name, count)
+        return outcome
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers, by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "failures"}
 
     @property
     def changed(self) -> bool:
@@ -103,6 +135,20 @@ def failed_record(source: Source, fault: DocumentFault) -> DocumentRecord:
         document_id=document_id(path, "failed"), source_path=path, sha256="", size_bytes=source.size_bytes,
         mtime_ns=source.mtime_ns, kind=source.kind, title=source.path.name, author="", licence="", external_id="",
         row=0, pages=PageCounts(), chunks=0, status=DocumentStatus.FAILED, error=fault.code, reason=fault.full_message,
+    )  # fmt: skip
+
+
+def part_path(source: Source, part: str) -> str:
+    """How a member of an archive is named to a person: its path, as if the archive were a folder."""
+    return f"{source.path}/{part}"
+
+
+def failed_part(source: Source, failure: PartFailure) -> DocumentRecord:
+    """The row of a member of an archive that could not be indexed."""
+    record = failed_record(source, DocumentFault(FailureCode(failure.error), failure.reason))
+    return replace(
+        record, document_id=document_id(str(source.path), "failed", failure.part), external_id=failure.part,
+        title=failure.part.rsplit("/", 1)[-1],
     )  # fmt: skip
 
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import workbench
 from ward import ToyEmbedder, Ward
+from workbench import Bench, ToyProvider
 
 from studio.bootstrap import Services
+from studio.config import Config
 from studio.documents.parser_pool import ParserPool
 from studio.domain import IngestOptions, KbSettings
 from studio.index.stores import Stores
 from studio.paths import DataPaths
+from studio.services.gate import GateService
+from studio.services.ingest import IngestService
+from studio.services.library import LibraryService
+from studio.services.promotion import Promotion
+from studio.services.search import SearchService
 
 Write = Callable[[str, str], Path]
 
@@ -42,5 +51,23 @@ async def ward(tmp_path: Path, folder: Path) -> AsyncIterator[Ward]:
     bench = Ward(stores, ToyEmbedder(), parser, folder)
     await bench.fill()
     yield bench
+    await parser.close()
+    await stores.close()
+
+
+@pytest_asyncio.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    stores = await Stores.open(DataPaths(tmp_path / "data"))
+    parser = ParserPool(1)
+    toy = workbench.ToyEmbedder()
+    library = LibraryService(stores, Config(stores.paths.config))
+    await library.create("Toy", replace(library.default_settings(), chunk_tokens=16, chunk_overlap=0))
+
+    async def nothing_to_collect(kb_id: str) -> None:
+        pass
+
+    provider = ToyProvider(toy)
+    promotion = Promotion(stores, GateService(stores, SearchService(stores, provider)))
+    yield Bench(stores, library, IngestService(stores, provider, parser, promotion, nothing_to_collect), toy)
     await parser.close()
     await stores.close()

@@ -22,6 +22,7 @@ from studio.domain import (
     SearchRequest,
 )
 from studio.errors import Busy, InvalidRequest, ModelFault, NotFound
+from studio.services.control import JobControl
 
 Write = Callable[[str, str], Path]
 
@@ -250,9 +251,10 @@ async def test_cancelling_keeps_the_active_generation(services: Services, kb: st
         if any(item.state is FileState.EMBEDDING for item in progress.changed):
             begun.set()
 
-    task = asyncio.get_running_loop().create_task(services.ingest.ingest(kb, [folder], progress=watch))
+    control = JobControl()
+    task = asyncio.get_running_loop().create_task(services.ingest.ingest(kb, [folder], progress=watch, control=control))
     await begun.wait()
-    task.cancel()
+    control.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await texts(services, kb) == {"Whales sing."}
@@ -302,7 +304,7 @@ async def test_a_long_word_without_spaces_is_still_indexed(
     assert report.failed == ()
     async with services.library._stores.store(kb).reading() as snapshot:
         contents = [content for _, _, content in await snapshot.tables.contents()]
-    embedder = await services.ingest._embedders.embedder("all-MiniLM-L6-v2")
+    embedder = await services.ingest._builder._embedders.embedder("all-MiniLM-L6-v2")
     assert max(await embedder.count_tokens(contents)) <= 240
 
 

@@ -3,112 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import pytest_asyncio
+from workbench import MODEL, Bench, Write
 
-from studio.documents.parser_pool import ParserPool
 from studio.domain import (
     DocumentParser,
     DocumentStatus,
-    Embedder,
     IngestOptions,
-    ModelInfo,
-    ParsedDocument,
     ParserEvent,
-    Vectors,
 )
-from studio.errors import DocumentFault, FailureCode, ModelFault, WorkerDied
-from studio.index.stores import Stores
-from studio.paths import DataPaths
-from studio.services import pipeline
-from studio.services.gate import GateService
-from studio.services.ingest import IngestService
-from studio.services.library import LibraryService
-from studio.services.promotion import Promotion
-from studio.services.search import SearchService
-
-Write = Callable[[str, str], Path]
-MODEL = ModelInfo("toy", "c" * 64, 8, 64, "mean", 1, "none", True, None)
-
-
-class ToyEmbedder:
-    """Vectors from hashes. Texts with "poison" give no vector, with "kill" end the worker."""
-
-    def __init__(self) -> None:
-        self.model = MODEL
-        self.embedded: list[str] = []
-        self.dead = False
-
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
-        await asyncio.sleep(0)
-        if self.dead or any("kill" in text for text in texts):
-            raise WorkerDied("The embedding process ended.")
-        if any("poison" in text for text in texts):
-            raise ModelFault("The model gave no usable vector.")
-        self.embedded.extend(texts)
-        rows = [np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)[:8] for text in texts]
-        return np.array(rows, np.float32).reshape(len(texts), 8) + 1.0
-
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(text.split()) for text in texts]
-
-    async def close(self) -> None:
-        pass
-
-
-class ToyProvider:
-    def __init__(self, embedder: ToyEmbedder) -> None:
-        self.toy = embedder
-
-    async def embedder(self, model: str) -> Embedder:
-        return self.toy
-
-    async def close(self) -> None:
-        pass
-
-
-class Bench:
-    def __init__(self, stores: Stores, library: LibraryService, ingest: IngestService, toy: ToyEmbedder) -> None:
-        self.stores, self.library, self.ingest, self.toy = stores, library, ingest, toy
-
-    async def statuses(self) -> dict[str, DocumentStatus]:
-        return {Path(item.source_path).name: item.status for item in await self.library.documents("Toy")}
-
-    async def sound(self) -> set[str]:
-        """Contents of the active generation, after checking that both indexes agree."""
-        kb = await self.library.get("Toy")
-        async with self.stores.store(kb.id).reading() as snapshot:
-            assert sorted(await snapshot.tables.chunk_ids()) == sorted(snapshot.lexical.chunk_ids())
-            records = await snapshot.tables.documents()
-            assert snapshot.generation.chunks == sum({item.document_id: item.chunks for item in records}.values())
-            return {content for _, _, content in await snapshot.tables.contents()}
-
-
-@pytest_asyncio.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    from studio.config import Config
-
-    stores = await Stores.open(DataPaths(tmp_path / "data"))
-    parser = ParserPool(1)
-    toy = ToyEmbedder()
-    library = LibraryService(stores, Config(stores.paths.config))
-    await library.create("Toy", replace(library.default_settings(), chunk_tokens=16, chunk_overlap=0))
-
-    async def nothing_to_collect(kb_id: str) -> None:
-        pass
-
-    provider = ToyProvider(toy)
-    promotion = Promotion(stores, GateService(stores, SearchService(stores, provider)))
-    yield Bench(stores, library, IngestService(stores, provider, parser, promotion, nothing_to_collect), toy)
-    await parser.close()
-    await stores.close()
+from studio.errors import DocumentFault, FailureCode, WorkerDied
+from studio.services import writer
 
 
 async def test_a_text_without_a_vector_fails_its_document_only(bench: Bench, folder: Path, write: Write) -> None:
@@ -132,7 +42,7 @@ async def test_a_long_document_that_fails_late_leaves_no_chunk(bench: Bench, fol
 
 
 async def test_a_row_that_fails_leaves_the_others(bench: Bench, folder: Path, monkeypatch) -> None:
-    monkeypatch.setattr(pipeline, "RECORDS_HELD_PER_FILE", 10)
+    monkeypatch.setattr(writer, "RECORDS_HELD_PER_FILE", 10)
     rows = [f'{{"_id": "r{n}", "text": "row number {n}"}}\n' for n in range(60)]
     rows[55] = '{"_id": "r55", "text": "row of poison"}\n'
     rows.append("this line is not JSON\n")
@@ -151,13 +61,13 @@ async def test_a_row_that_fails_leaves_the_others(bench: Bench, folder: Path, mo
 
 
 async def test_rows_written_before_a_crash_are_taken_back(bench: Bench, folder: Path, monkeypatch) -> None:
-    monkeypatch.setattr(pipeline, "RECORDS_HELD_PER_FILE", 10)
+    monkeypatch.setattr(writer, "RECORDS_HELD_PER_FILE", 10)
     table = folder / "rows.jsonl"
     table.write_text("".join(f'{{"_id": "r{n}", "text": "row number {n}"}}\n' for n in range(30)))
     (folder / "other.jsonl").write_text('{"_id": "x", "text": "another file"}\n')
     parse = bench.ingest._parser.parse
 
-    async def crash_at_the_end(path: Path) -> AsyncIterator[ParsedDocument]:
+    async def crash_at_the_end(path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
         async for parsed in parse(path):
             yield parsed
         if path == table:
@@ -171,7 +81,7 @@ async def test_rows_written_before_a_crash_are_taken_back(bench: Bench, folder: 
 
 
 async def test_a_crash_in_a_changed_table_keeps_its_rows_of_before(bench: Bench, folder: Path, monkeypatch) -> None:
-    monkeypatch.setattr(pipeline, "RECORDS_HELD_PER_FILE", 10)
+    monkeypatch.setattr(writer, "RECORDS_HELD_PER_FILE", 10)
     table = folder / "rows.jsonl"
 
     def put(word: str) -> None:
@@ -182,7 +92,7 @@ async def test_a_crash_in_a_changed_table_keeps_its_rows_of_before(bench: Bench,
     put("changed row")
     parse = bench.ingest._parser.parse
 
-    async def crash_at_the_end(path: Path) -> AsyncIterator[ParsedDocument]:
+    async def crash_at_the_end(path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
         async for parsed in parse(path):
             yield parsed
         raise DocumentFault(FailureCode.CRASHED, "The process that read this file ended.")

@@ -1,0 +1,269 @@
+"""From a plan to a generation: begin or go on, fill, seal, promote."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from studio.concurrency import run_to_end
+from studio.domain import (
+    DocumentRecord,
+    DocumentStatus,
+    Embedder,
+    EmbedderProvider,
+    Generation,
+    GenerationState,
+    IngestOptions,
+    IngestReport,
+    IngestStage,
+    KnowledgeBase,
+    ModelIdentity,
+    Vectors,
+)
+from studio.errors import StorageFault
+from studio.index.checkpoints import Checkpoint
+from studio.index.generations import Build, GenerationStore
+from studio.index.journal import VectorJournal
+from studio.index.stores import Stores
+from studio.services.pipeline import Means, Pipeline
+from studio.services.plan import Basis, Plan, basis_of
+from studio.services.promotion import Promotion
+from studio.services.report import report_of, summary_of
+from studio.services.runner import Run
+from studio.services.sources import Outcome
+from studio.services.writer import Position
+
+FILES_PER_TRANSACTION = 5_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Begun:
+    """What an earlier run of a job left: the build it can go on with, and the embeddings it had made.
+
+    `records` are the document rows of that build, `base` those of the generation it stands on, and `written` those of
+    the checkpoint, also of files of which only some rows were written.
+    """
+
+    build: Build | None = None
+    checkpoint: Checkpoint | None = None
+    records: Sequence[DocumentRecord] = ()
+    base: Sequence[DocumentRecord] = ()
+    written: Sequence[DocumentRecord] = ()
+    salvaged: dict[str, Vectors] = field(default_factory=dict)
+
+
+class Builder:
+    """Builds generations for jobs. The caller holds the writer lock."""
+
+    def __init__(self, stores: Stores, embedders: EmbedderProvider, promotion: Promotion) -> None:
+        self._stores = stores
+        self._embedders = embedders
+        self._promotion = promotion
+
+    async def records(self, kb: KnowledgeBase) -> list[DocumentRecord]:
+        """The document rows of the active generation."""
+        if kb.active_generation is None:
+            return []
+        async with self._stores.store(kb.id).reading(kb.active_generation) as snapshot:
+            return await snapshot.tables.documents()
+
+    async def active(self, kb: KnowledgeBase) -> Generation | None:
+        """The active generation."""
+        if kb.active_generation is None:
+            return None
+        return await self._stores.thread.run(self._stores.catalog.generation, kb.id, kb.active_generation)
+
+    async def model(self, kb: KnowledgeBase, *, needed: bool) -> tuple[Embedder | None, ModelIdentity]:
+        """The embedder and its identity; for a mere removal the identity alone, so that it works without the model."""
+        active = await self.active(kb)
+        if not needed and active is not None and active.model is not None:
+            return None, active.model
+        embedder = await self._embedders.embedder(kb.settings.model)
+        return embedder, embedder.model.identity
+
+    # ------------------------------------------------------------ going on
+
+    async def begun(self, run: Run) -> Begun:
+        """What an earlier run of the job left, ready to go on with."""
+        jobs, thread = self._stores.catalog.jobs, self._stores.thread
+        store = self._stores.store(run.kb.id)
+        checkpoint = Checkpoint.decode(await thread.run(jobs.checkpoint_of, run.job.id))
+        exists = await asyncio.to_thread(store.paths.journal(run.job.id).exists)
+        if checkpoint is None and not exists:
+            return Begun()
+        _, identity = await self.model(run.kb, needed=True)
+        left = Begun(salvaged=await asyncio.to_thread(VectorJournal(store.paths.journal(run.job.id), identity).read))
+        if checkpoint is None:
+            return left
+        try:
+            left.records = left.written = await store.vectors.records(checkpoint.documents_version)
+            left.salvaged |= await self._open_embeddings(store, run, checkpoint)
+            left.build = await store.reopen(run.kb, identity, checkpoint)
+        except StorageFault as error:
+            log.warning("job %s begins anew: %s", run.job.id, error)
+        if left.build is None:
+            await store.recover(checkpoint.generation)
+            return Begun(salvaged=left.salvaged)
+        left.checkpoint = checkpoint
+        left.base = await self.records(run.kb)
+        await self._close_open_paths(left, left.build, checkpoint)
+        return left
+
+    async def _open_embeddings(self, store: GenerationStore, run: Run, found: Checkpoint) -> Mapping[str, Vectors]:
+        """Embeddings of documents that were written in part; their rows are written again."""
+        if not found.open_documents:
+            return {}
+        generation = await self._stores.thread.run(self._stores.catalog.generation, run.kb.id, found.generation)
+        tables = await store.vectors.reader(generation.chunks_table, found.chunks_version, found.documents_version)
+        try:
+            return await tables.embeddings_of(found.open_documents)
+        finally:
+            tables.close()
+
+    async def _close_open_paths(self, left: Begun, build: Build, found: Checkpoint) -> None:
+        """Give files of which some rows are written the rows back that the base has of them."""
+        if not found.open_paths:
+            return
+        paths = set(found.open_paths)
+        before = [record for record in left.base if record.source_path in paths]
+        for path in found.open_paths:
+            build.replace_path(path)
+        for record in before:
+            await build.add_record(record)
+        left.records = [*(record for record in left.records if record.source_path not in paths), *before]
+
+    async def finished(self, run: Run) -> Generation | None:
+        """The generation an earlier run of the job had built, when only its promotion is missing."""
+        number = run.job.generation
+        if number is None:
+            return None
+        for item in await self._stores.thread.run(self._stores.catalog.generations, run.kb.id):
+            if item.number == number and item.state is GenerationState.READY:
+                same = item.parent == run.kb.active_generation and item.settings == run.kb.settings
+                return item if same else None
+        return None
+
+    # ------------------------------------------------------------ building
+
+    async def build(
+        self, run: Run, plan: Plan, options: IngestOptions, note: str, left: Begun | None = None
+    ) -> IngestReport:
+        """Do what a plan says and promote the result. Raises ModelFault, WorkerDied, StorageFault, Conflict."""
+        left = left or Begun()
+        if not plan.sources and not plan.removed and left.build is None:
+            return report_of(run, None, Outcome(unchanged=plan.unchanged, failures=plan.failures))
+        run.tracker.stage(IngestStage.INDEXING)
+        embedder, identity = await self.model(run.kb, needed=bool(plan.sources))
+        await self._list_files(run, plan)
+        build = left.build or await self._stores.store(run.kb.id).begin(run.kb, identity, note=note)
+        try:
+            outcome = await self._fill(run, build, embedder, plan, options, left)
+            if not outcome.changed and run.kb.active_generation is not None:
+                await build.abandon("nothing changed")
+                await self._stores.thread.run(
+                    self._stores.catalog.forget_generation, run.kb.id, build.generation.number
+                )
+                return report_of(run, None, outcome)
+            run.tracker.stage(IngestStage.SEALING)
+            with run.stages.busy("seal"):
+                generation = await self._stores.store(run.kb.id).seal(build)
+        except asyncio.CancelledError:
+            if run.control.cancelled:
+                await build.abandon("cancelled")
+            else:
+                await build.suspend()
+            raise
+        except BaseException as error:
+            await build.abandon(str(error) or type(error).__name__)
+            raise
+        report = await self.promote(run, generation, outcome, note, options)
+        for record in plan.removed:
+            run.tracker.removed(record.source_path)
+        return report
+
+    async def promote(
+        self, run: Run, generation: Generation, outcome: Outcome, note: str, options: IngestOptions
+    ) -> IngestReport:
+        """Annotate a generation that is ready, and make it active if that is wanted and the gate allows it."""
+        summary = summary_of(outcome)
+        await self._stores.thread.run(
+            self._stores.catalog.annotate,
+            generation.kb_id,
+            generation.number,
+            note=f"{note}: {summary}" if summary else note,
+        )
+        held = ""
+        if options.promote:
+            # Not where a failure abandons the build: a cancellation may arrive when the transaction has committed.
+            run.tracker.stage(IngestStage.PROMOTING)
+            with run.stages.busy("promote"):
+                held = await self._promotion.promote(generation, built=True)
+        return report_of(run, generation.number, outcome, promoted=options.promote, held=held)
+
+    async def _list_files(self, run: Run, plan: Plan) -> None:
+        add, names = self._stores.catalog.jobs.add_files, [str(source.path) for source in plan.sources]
+        for first in range(0, len(names), FILES_PER_TRANSACTION):
+            await self._stores.thread.run(add, run.job.id, names[first : first + FILES_PER_TRANSACTION])
+
+    async def _fill(
+        self, run: Run, build: Build, embedder: Embedder | None, plan: Plan, options: IngestOptions, left: Begun
+    ) -> Outcome:
+        store, jobs, thread = self._stores.store(run.kb.id), self._stores.catalog.jobs, self._stores.thread
+        basis = await asyncio.to_thread(_joined, basis_of(plan), left)
+        await build.tables.delete_paths(basis.rewritten_paths)
+        for record in basis.carried_over:
+            await build.add_record(record)
+        removed = 0 if left.checkpoint else sum(record.status is DocumentStatus.INDEXED for record in plan.removed)
+        lost = 0 if left.checkpoint else len(plan.removed) - removed
+        journal = VectorJournal(store.paths.journal(run.job.id), build.generation.model or _no_model(build))
+
+        async def embeddings_of(document_ids: Sequence[str]) -> Mapping[str, Vectors]:
+            async with store.reading() as snapshot:
+                same_model = snapshot.generation.model == build.generation.model
+                return await snapshot.tables.embeddings_of(document_ids) if same_model else {}
+
+        async def save(position: Position, outcome: Outcome) -> None:
+            with run.stages.busy("checkpoint"):
+                counts = {**outcome.counts, "chunks_added": outcome.chunks_added - position.open_chunks}
+                found = await store.checkpoint(build, position.open_documents, position.open_paths, counts)
+                await thread.run(jobs.record, run.job.id, found.generation, found.encode(), position.files)
+                await run_to_end(journal.restart, dict(pipeline.unwritten))
+
+        means = Means(
+            embedder, build.generation.settings, store.paths.texts, run.tracker, run.control, run.stages, journal, save
+        )
+        pipeline = Pipeline(build, means, basis, embeddings_of)
+        pipeline.outcome.removed += removed
+        pipeline.outcome.new_failures += lost
+        try:
+            files = await pipeline.run(plan.sources, plan.removed, options.jobs)
+        finally:
+            journal.close()
+        await thread.run(jobs.update_files, run.job.id, files)
+        outcome = pipeline.outcome
+        done_before = basis.counts.get("added", 0) + basis.counts.get("updated", 0) + basis.counts.get("unchanged", 0)
+        outcome.unchanged += max(0, plan.unchanged - done_before)
+        outcome.failures = plan.failures + outcome.failures
+        return outcome
+
+
+def _joined(basis: Basis, left: Begun) -> Basis:
+    """What a build begins with when an earlier run of its job has done a part of it."""
+    if left.checkpoint is None:
+        return replace(basis, salvaged=left.salvaged)
+    rows = [record for record in (*left.base, *left.written) if record.status is DocumentStatus.INDEXED]
+    return replace(
+        basis,
+        known={record.document_id: record.chunks for record in rows},
+        doubtful=[record.document_id for record in rows],
+        salvaged=left.salvaged,
+        counts=left.checkpoint.counts,
+    )
+
+
+def _no_model(build: Build) -> ModelIdentity:
+    raise StorageFault(f"Generation {build.generation.number} does not say which model made it.")

@@ -1,0 +1,31 @@
+"""What a job tells at its end."""
+
+from __future__ import annotations
+
+from studio.domain import IngestReport
+from studio.services.runner import Run
+from studio.services.sources import Outcome
+
+
+def summary_of(outcome: Outcome) -> str:
+    """“3 added, 1 removed”: what a job did to documents."""
+    counts = {
+        "added": outcome.added, "updated": outcome.updated, "removed": outcome.removed,
+        "failed": len(outcome.failures),
+    }  # fmt: skip
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def report_of(
+    run: Run, generation: int | None, outcome: Outcome, *, promoted: bool = False, held: str = ""
+) -> IngestReport:
+    """`promoted`: it was meant to be, and is unless `held` says why not."""
+    seconds = run.tracker.elapsed_s
+    return IngestReport(
+        job_id=run.job.id, kb_id=run.kb.id, generation=generation, promoted=promoted and not held,
+        added=outcome.added, updated=outcome.updated, unchanged=outcome.unchanged, removed=outcome.removed,
+        failed=tuple(sorted(outcome.failures, key=lambda item: item.path)), chunks_added=outcome.chunks_added,
+        embedded=outcome.embedded, reused=outcome.reused, seconds=seconds,
+        chunks_per_second=outcome.chunks_added / seconds if seconds else 0.0, held=held,
+        stages={name: round(value, 3) for name, value in run.stages.seconds().items()},
+    )  # fmt: skip

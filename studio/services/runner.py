@@ -1,0 +1,108 @@
+"""Running a job of the catalog: it begins, obeys what is wished of it, and ends in one of the states."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from studio.concurrency import TaskOwner
+from studio.domain import IngestReport, IngestStage, Job, JobKind, JobState, KnowledgeBase, ProgressSink
+from studio.errors import ModelFault, StudioError
+from studio.index.stores import Stores
+from studio.services.control import JobControl
+from studio.services.progress import ProgressTracker
+from studio.services.stages import Stages
+
+WISHES_EVERY_S = 0.5
+_SOMEBODY = "wish"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A job at work. `passwords` are for protected files; they are written down nowhere."""
+
+    job: Job
+    kb: KnowledgeBase
+    tracker: ProgressTracker
+    control: JobControl
+    passwords: Sequence[str] = ()
+    stages: Stages = field(default_factory=Stages)
+
+
+Work = Callable[[Run], Awaitable[IngestReport]]
+
+
+class JobRunner:
+    """Runs jobs, one per call; the caller holds the knowledge base's writer lock."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    async def run(
+        self,
+        job: Job,
+        kb: KnowledgeBase,
+        work: Work,
+        progress: ProgressSink | None = None,
+        control: JobControl | None = None,
+        passwords: Sequence[str] = (),
+    ) -> IngestReport:
+        """Do the work of a job and write down how it ends.
+
+        When the calling task is cancelled but the job was not, the job stays as it is, to go on later. So does a repair
+        that misses its model. Raises what the work raises.
+        """
+        control = control or JobControl()
+        jobs, thread = self._stores.catalog.jobs, self._stores.thread
+        tracker = ProgressTracker(job.id, kb.id, progress, control)
+        await thread.run(jobs.set_state, job.id, JobState.RUNNING)
+        obeying = TaskOwner("job")
+        obeying.start(self._obey(job.id, control), name="wishes")
+        control.attach(asyncio.current_task())
+        try:
+            report = await work(Run(job, kb, tracker, control, passwords))
+        except asyncio.CancelledError:
+            if control.cancelled:
+                tracker.stage(IngestStage.CANCELLED)
+                await self._finish(job, JobState.CANCELLED)
+            raise
+        except StudioError as error:
+            tracker.stage(IngestStage.FAILED)
+            if not (isinstance(error, ModelFault) and job.kind in (JobKind.REINDEX, JobKind.RESTORE)):
+                await self._finish(job, JobState.FAILED, error=error.full_message)
+            raise
+        finally:
+            control.attach(None)
+            await obeying.close()
+        await self._finish(job, JobState.DONE, generation=report.generation)
+        tracker.stage(IngestStage.DONE)
+        return report
+
+    async def _finish(self, job: Job, state: JobState, *, generation: int | None = None, error: str = "") -> None:
+        finish = self._stores.catalog.jobs.finish
+        await self._stores.thread.run(finish, job.id, state, generation=generation, error=error)
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._stores.paths.kb(job.kb_id).journal(job.id).unlink, missing_ok=True)
+
+    async def _obey(self, job_id: str, control: JobControl) -> None:
+        """Do what this or another process wrote into the catalog."""
+        jobs, thread = self._stores.catalog.jobs, self._stores.thread
+        while True:
+            await asyncio.sleep(WISHES_EVERY_S)
+            try:
+                wish = await thread.run(jobs.wish_of, job_id)
+            except StudioError as error:
+                log.warning("the wishes for job %s cannot be read: %s", job_id, error)
+                continue
+            if wish == "cancel":
+                control.cancel()
+                return
+            if wish == "pause":
+                control.pause(_SOMEBODY, "Paused.")
+            else:
+                control.resume(_SOMEBODY)
