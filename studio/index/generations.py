@@ -238,7 +238,7 @@ class GenerationStore(GenerationReader):
         generation = generations.get(found.generation)
         if generation is None or generation.state is not GenerationState.BUILDING or generation.model != model:
             return None
-        if (found.base, generation.parent, generation.settings) != (kb.active_generation, found.base, kb.settings):
+        if generation.parent != kb.active_generation or generation.settings != kb.settings:
             return None
         base = generations[found.base] if found.base is not None else None
         directory = self.paths.lexical_generation(generation.number)

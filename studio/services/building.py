@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from studio.concurrency import run_to_end
@@ -22,12 +23,12 @@ from studio.domain import (
     ModelIdentity,
     Vectors,
 )
-from studio.errors import StorageFault
+from studio.errors import ModelFault, StorageFault, StudioError, WorkerDied
 from studio.index.checkpoints import Checkpoint
 from studio.index.generations import Build, GenerationStore
 from studio.index.journal import VectorJournal
 from studio.index.stores import Stores
-from studio.services.pipeline import Means, Pipeline
+from studio.services.pipeline import Embeddings, Means, Pipeline
 from studio.services.plan import Basis, Plan, basis_of
 from studio.services.promotion import Promotion
 from studio.services.report import report_of, summary_of
@@ -54,6 +55,23 @@ class Begun:
     base: Sequence[DocumentRecord] = ()
     written: Sequence[DocumentRecord] = ()
     salvaged: dict[str, Vectors] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a build stands on: the active generation, unless it is made `from_scratch`, with tables of its own or not.
+
+    `carried` are rows an empty build begins with; `embeddings` gives those of documents, unless the active generation
+    has them.
+    """
+
+    from_scratch: bool = False
+    new_table: bool = False
+    carried: Sequence[DocumentRecord] = ()
+    embeddings: Embeddings | None = None
+
+
+ACTIVE = Ground()
 
 
 class Builder:
@@ -87,7 +105,7 @@ class Builder:
 
     # ------------------------------------------------------------ going on
 
-    async def begun(self, run: Run) -> Begun:
+    async def begun(self, run: Run, ground: Ground = ACTIVE) -> Begun:
         """What an earlier run of the job left, ready to go on with."""
         jobs, thread = self._stores.catalog.jobs, self._stores.thread
         store = self._stores.store(run.kb.id)
@@ -109,7 +127,7 @@ class Builder:
             await store.recover(checkpoint.generation)
             return Begun(salvaged=left.salvaged)
         left.checkpoint = checkpoint
-        left.base = await self.records(run.kb)
+        left.base = [] if ground.from_scratch else await self.records(run.kb)
         await self._close_open_paths(left, left.build, checkpoint)
         return left
 
@@ -150,19 +168,30 @@ class Builder:
     # ------------------------------------------------------------ building
 
     async def build(
-        self, run: Run, plan: Plan, options: IngestOptions, note: str, left: Begun | None = None
+        self,
+        run: Run,
+        plan: Plan,
+        options: IngestOptions,
+        note: str,
+        left: Begun | None = None,
+        ground: Ground = ACTIVE,
     ) -> IngestReport:
-        """Do what a plan says and promote the result. Raises ModelFault, WorkerDied, StorageFault, Conflict."""
+        """Do what a plan says and promote the result. Raises ModelFault, WorkerDied, StorageFault, Conflict.
+
+        After a fault of the machine the job keeps its last checkpoint, if it came so far, and waits.
+        """
         left = left or Begun()
-        if not plan.sources and not plan.removed and left.build is None:
+        if not plan.sources and not plan.removed and left.build is None and not ground.from_scratch:
             return report_of(run, None, Outcome(unchanged=plan.unchanged, failures=plan.failures))
         run.tracker.stage(IngestStage.INDEXING)
-        embedder, identity = await self.model(run.kb, needed=bool(plan.sources))
+        embedder, identity = await self.model(run.kb, needed=bool(plan.sources) or ground.from_scratch)
         await self._list_files(run, plan)
-        build = left.build or await self._stores.store(run.kb.id).begin(run.kb, identity, note=note)
+        build = left.build or await self._stores.store(run.kb.id).begin(
+            run.kb, identity, note=note, from_scratch=ground.from_scratch, new_table=ground.new_table
+        )
         try:
-            outcome = await self._fill(run, build, embedder, plan, options, left)
-            if not outcome.changed and run.kb.active_generation is not None:
+            outcome = await self._fill(run, build, embedder, plan, options, left, ground)
+            if not outcome.changed and run.kb.active_generation is not None and not ground.from_scratch:
                 await build.abandon("nothing changed")
                 await self._stores.thread.run(
                     self._stores.catalog.forget_generation, run.kb.id, build.generation.number
@@ -176,6 +205,12 @@ class Builder:
                 await build.abandon("cancelled")
             else:
                 await build.suspend()
+            raise
+        except (StorageFault, ModelFault, WorkerDied) as error:
+            if await self._keeps(run):
+                await build.suspend()
+            else:
+                await build.abandon(str(error))
             raise
         except BaseException as error:
             await build.abandon(str(error) or type(error).__name__)
@@ -204,18 +239,32 @@ class Builder:
                 held = await self._promotion.promote(generation, built=True)
         return report_of(run, generation.number, outcome, promoted=options.promote, held=held)
 
+    async def _keeps(self, run: Run) -> bool:
+        """Whether the job has a checkpoint to go on from; then it is to wait."""
+        with suppress(StudioError):
+            jobs = self._stores.catalog.jobs
+            run.waits = bool(await self._stores.thread.run(jobs.checkpoint_of, run.job.id))
+        return run.waits
+
     async def _list_files(self, run: Run, plan: Plan) -> None:
         add, names = self._stores.catalog.jobs.add_files, [str(source.path) for source in plan.sources]
         for first in range(0, len(names), FILES_PER_TRANSACTION):
             await self._stores.thread.run(add, run.job.id, names[first : first + FILES_PER_TRANSACTION])
 
     async def _fill(
-        self, run: Run, build: Build, embedder: Embedder | None, plan: Plan, options: IngestOptions, left: Begun
+        self,
+        run: Run,
+        build: Build,
+        embedder: Embedder | None,
+        plan: Plan,
+        options: IngestOptions,
+        left: Begun,
+        ground: Ground,
     ) -> Outcome:
         store, jobs, thread = self._stores.store(run.kb.id), self._stores.catalog.jobs, self._stores.thread
         basis = await asyncio.to_thread(_joined, basis_of(plan), left)
         await build.tables.delete_paths(basis.rewritten_paths)
-        for record in basis.carried_over:
+        for record in (*basis.carried_over, *(() if left.build else ground.carried)):
             await build.add_record(record)
         removed = 0 if left.checkpoint else sum(record.status is DocumentStatus.INDEXED for record in plan.removed)
         lost = 0 if left.checkpoint else len(plan.removed) - removed
@@ -236,7 +285,7 @@ class Builder:
         means = Means(
             embedder, build.generation.settings, store.paths.texts, run.tracker, run.control, run.stages, journal, save
         )
-        pipeline = Pipeline(build, means, basis, embeddings_of)
+        pipeline = Pipeline(build, means, basis, ground.embeddings or embeddings_of)
         pipeline.outcome.removed += removed
         pipeline.outcome.new_failures += lost
         try:

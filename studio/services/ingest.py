@@ -26,11 +26,11 @@ from studio.domain import (
 )
 from studio.errors import Conflict, InvalidRequest, NotFound
 from studio.index.stores import Stores
-from studio.services.building import Builder
+from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
 from studio.services.plan import Plan, plan_ingest
 from studio.services.promotion import Promotion, way_past
-from studio.services.rebuild import plan_restoring, rebuild, reindex
+from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
 from studio.services.report import report_of
 from studio.services.runner import JobRunner, Run
 from studio.services.scan import Scan, scan
@@ -335,6 +335,12 @@ class IngestService:
         records = await self._builder.records(kb) if lost is None else lost
         embedder, _ = await self._builder.model(kb, needed=True)
         assert embedder is not None
-        broken = await self._builder.active(kb) if lost is not None else None
-        generation, outcome = await rebuild(store, kb, embedder, self._parser, records, run, broken=broken)
-        return await self._builder.promote(run, generation, outcome, "rebuild", DEFAULT_OPTIONS)
+        ground = Ground(from_scratch=True)
+        left = await self._builder.begun(run, ground)
+        done = {record.source_path for record in left.records}
+        plan, failed = await plan_rebuild(store, self._parser, records, run.tracker, done)
+        ground = replace(ground, carried=failed)
+        if lost is not None and (broken := await self._builder.active(kb)) is not None:
+            rescued = await rescued_embeddings(store, broken, embedder.model.identity)
+            ground = replace(ground, new_table=True, embeddings=rescued)
+        return await self._builder.build(run, plan, IngestOptions(jobs=1), "rebuild", left, ground)

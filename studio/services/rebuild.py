@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from studio.domain import (
     Generation,
     IngestStage,
     KnowledgeBase,
+    ModelIdentity,
     ParsedDocument,
     Vectors,
 )
@@ -27,8 +28,9 @@ from studio.errors import DocumentFault, FailureCode, NotFound, StorageFault
 from studio.index.generations import Build, GenerationStore
 from studio.index.rows import text_key
 from studio.index.upkeep import readable_embeddings
-from studio.services.pipeline import Means, Pipeline
+from studio.services.pipeline import Embeddings, Means, Pipeline
 from studio.services.plan import Basis, Plan, file_source, hash_or_none, rows_by_path
+from studio.services.progress import ProgressTracker
 from studio.services.runner import Run
 from studio.services.scan import scanned
 from studio.services.sources import Outcome, Source
@@ -37,52 +39,43 @@ UNREADABLE = "Neither the file nor its stored text can be read."
 _WAY_OUT = "Put the file back and run: rag-studio doctor --repair. Or remove the document."
 
 
-async def rebuild(
+async def plan_rebuild(
     store: GenerationStore,
-    kb: KnowledgeBase,
-    embedder: Embedder,
     parser: DocumentParser,
     records: Sequence[DocumentRecord],
-    run: Run,
-    *,
-    broken: Generation | None = None,
-) -> tuple[Generation, Outcome]:
-    """Chunk and embed all of these documents from their stored texts, into an empty generation, and seal it.
+    tracker: ProgressTracker,
+    done: Collection[str] = (),
+) -> tuple[Plan, list[DocumentRecord]]:
+    """How to chunk and embed all of these documents from their stored texts, into an empty generation.
 
-    `broken` is the active generation when its tables cannot be read: then nothing is written on them, and of what its
-    model embedded only that is embedded again which no file holds any more.
+    The paths in `done` are in it already. Also returns the rows of files that could not be indexed: they stay.
     """
+    by_path, plan, failed = rows_by_path(records), Plan([]), []
+    tracker.expect((path, items[0].size_bytes) for path, items in by_path.items())
+    for path, items in by_path.items():
+        if path in done:
+            tracker.file(path, FileState.INDEXED)
+            continue
+        for item in items:
+            if item.status is DocumentStatus.FAILED:
+                failed.append(item)
+                tracker.file(path, FileState.FAILED, error=item.error, reason=item.reason)
+        if indexed := [item for item in items if item.status is DocumentStatus.INDEXED]:
+            plan.sources.append(await _kept_source(parser, store.paths.texts, Path(path), indexed))
+    return plan, failed
+
+
+async def rescued_embeddings(store: GenerationStore, broken: Generation, model: ModelIdentity) -> Embeddings:
+    """Embeddings, by key, out of those files of a generation that can still be read, for whatever is asked for."""
     saved: Mapping[str, Vectors] = {}
-    if broken is not None and broken.model == embedder.model.identity:
+    if broken.model == model:
         table = store.paths.vectors / f"{broken.chunks_table}.lance"
         saved = await readable_embeddings(table, broken.chunks_version)
 
     async def embeddings_of(_: Sequence[str]) -> Mapping[str, Vectors]:
         return saved
 
-    by_path, tracker = rows_by_path(records), run.tracker
-    tracker.expect((path, items[0].size_bytes) for path, items in by_path.items())
-    tracker.stage(IngestStage.INDEXING)
-    build = await store.begin(
-        kb, embedder.model.identity, note="rebuild", from_scratch=True, new_table=broken is not None
-    )
-    try:
-        sources = []
-        for path, items in by_path.items():
-            for item in items:
-                if item.status is DocumentStatus.FAILED:
-                    await build.add_record(item)
-                    tracker.file(path, FileState.FAILED, error=item.error, reason=item.reason)
-            if indexed := [item for item in items if item.status is DocumentStatus.INDEXED]:
-                sources.append(await _kept_source(parser, store.paths.texts, Path(path), indexed))
-        means = Means(embedder, kb.settings, store.paths.texts, tracker, run.control, run.stages)
-        pipeline = Pipeline(build, means, Basis(known={}, copies={}, references=Counter()), embeddings_of)
-        await pipeline.run(sources, (), 1)
-        tracker.stage(IngestStage.SEALING)
-        return await store.seal(build), pipeline.outcome
-    except BaseException as error:
-        await build.abandon(str(error) or type(error).__name__)
-        raise
+    return embeddings_of
 
 
 # ------------------------------------------------------------ some documents

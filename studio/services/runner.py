@@ -17,14 +17,18 @@ from studio.services.progress import ProgressTracker
 from studio.services.stages import Stages
 
 WISHES_EVERY_S = 0.5
+GO_ON = "What was done so far is kept; go on with: rag-studio ingest KB --resume."
 _SOMEBODY = "wish"
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
-    """A job at work. `passwords` are for protected files; they are written down nowhere."""
+    """A job at work. `passwords` are for protected files; they are written down nowhere.
+
+    `waits` is set when the job failed for a reason that passes, and can go on from a checkpoint afterwards.
+    """
 
     job: Job
     kb: KnowledgeBase
@@ -32,6 +36,7 @@ class Run:
     control: JobControl
     passwords: Sequence[str] = ()
     stages: Stages = field(default_factory=Stages)
+    waits: bool = False
 
 
 Work = Callable[[Run], Awaitable[IngestReport]]
@@ -64,8 +69,9 @@ class JobRunner:
         obeying = TaskOwner("job")
         obeying.start(self._obey(job.id, control), name="wishes")
         control.attach(asyncio.current_task())
+        run = Run(job, kb, tracker, control, passwords)
         try:
-            report = await work(Run(job, kb, tracker, control, passwords))
+            report = await work(run)
         except asyncio.CancelledError:
             if control.cancelled:
                 tracker.stage(IngestStage.CANCELLED)
@@ -73,7 +79,11 @@ class JobRunner:
             raise
         except StudioError as error:
             tracker.stage(IngestStage.FAILED)
-            if not (isinstance(error, ModelFault) and job.kind in (JobKind.REINDEX, JobKind.RESTORE)):
+            if run.waits:
+                with contextlib.suppress(StudioError):  # on a full disk it stays as it is, which can go on as well
+                    await thread.run(jobs.set_state, job.id, JobState.PAUSED, error=error.full_message)
+                error.way_out = f"{error.way_out} {GO_ON}".strip()
+            elif not (isinstance(error, ModelFault) and job.kind in (JobKind.REINDEX, JobKind.RESTORE)):
                 await self._finish(job, JobState.FAILED, error=error.full_message)
             raise
         finally:

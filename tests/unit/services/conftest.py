@@ -61,7 +61,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     parser = ParserPool(1)
     toy = workbench.ToyEmbedder()
     library = LibraryService(stores, Config(stores.paths.config))
-    await library.create("Toy", replace(library.default_settings(), chunk_tokens=16, chunk_overlap=0))
+    await library.create("Toy", replace(library.default_settings(), chunk_tokens=16, chunk_overlap=0, contextual=False))
 
     async def nothing_to_collect(kb_id: str) -> None:
         pass
