@@ -24,6 +24,7 @@ from studio.services.maintenance import MaintenanceService
 from studio.services.models import ModelService
 from studio.services.promotion import Promotion
 from studio.services.quality import QualityService
+from studio.services.queue import JobQueue
 from studio.services.sample import SampleService
 from studio.services.search import SearchService
 
@@ -36,6 +37,7 @@ class Services:
     config: Config
     library: LibraryService
     ingest: IngestService
+    queue: JobQueue
     search: SearchService
     maintenance: MaintenanceService
     doctor: DoctorService
@@ -86,11 +88,14 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
         promotion = Promotion(stores, gate)
         maintenance = MaintenanceService(stores, config, promotion)
         ingest = IngestService(stores, embedders, parser, promotion, maintenance.collect_if_due)
+        queue = JobQueue(stores, ingest)
+        stack.push_async_callback(queue.close)
         yield Services(
             paths=paths,
             config=config,
             library=library,
             ingest=ingest,
+            queue=queue,
             search=search,
             maintenance=maintenance,
             doctor=DoctorService(stores, models, ingest),

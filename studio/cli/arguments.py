@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR")
     _add_knowledge_bases(commands)
     _add_contents(commands)
+    _add_jobs(commands)
     _add_questions(commands)
     _add_generations(commands)
     _add_gate(commands)
@@ -62,10 +63,11 @@ def _add_knowledge_bases(commands: _Commands) -> None:
     create = kb.add("create", "make a knowledge base")
     create.add_argument("name")
     create.add_argument("--model", help="embedding model, see “model list”")
-    create.add_argument("--chunk-tokens", type=int, metavar="N", help="length of a passage, at most")
-    create.add_argument("--chunk-overlap", type=int, metavar="N", help="tokens that two passages share")
     create.add_argument("--metric", choices=("cosine", "l2", "dot"), help="distance of vectors")
-    create.add_argument("--language", metavar="CODE", help="language of the keyword side, for example en")
+    _add_chunking(create)
+    change = kb.add("set", "change how passages are cut and indexed; the next ingest rebuilds the knowledge base")
+    change.add_argument("name")
+    _add_chunking(change)
     rename = kb.add("rename", "give a knowledge base another name")
     rename.add_argument("name")
     rename.add_argument("new_name")
@@ -81,6 +83,17 @@ def _add_knowledge_bases(commands: _Commands) -> None:
     retention.add_argument("--default", action="store_true", help="follow the program's settings again")
 
 
+def _add_chunking(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--chunk-tokens", type=int, metavar="N", help="length of a passage, at most")
+    command.add_argument("--chunk-overlap", type=int, metavar="N", help="tokens that two passages share")
+    command.add_argument(
+        "--contextual",
+        action=argparse.BooleanOptionalAction,
+        help="put title and headings before what is embedded and looked up, never before what is shown",
+    )
+    command.add_argument("--language", metavar="CODE", help="language of the keyword side, for example en")
+
+
 def _add_contents(commands: _Commands) -> None:
     ingest = commands.add("ingest", "make a knowledge base match files and folders")
     ingest.add_argument("kb")
@@ -90,11 +103,36 @@ def _add_contents(commands: _Commands) -> None:
     ingest.add_argument("--exclude", action="append", default=[], metavar="GLOB")
     ingest.add_argument("--no-promote", action="store_true", help="leave the new generation ready, not active")
     ingest.add_argument("--jobs", type=int, default=2, metavar="N", help="files read side by side")
-    ingest.add_argument("--resume", action="store_true", help="run the last unfinished job again")
+    ingest.add_argument("--resume", action="store_true", help="go on with the last unfinished job")
+    ingest.add_argument(
+        "--password", action="append", default=[], metavar="PASSWORD",
+        help="opens protected files; may be given several times, and is kept nowhere",
+    )  # fmt: skip
     commands.add("documents", "list documents").add_argument("kb")
     remove = commands.add("remove", "remove documents")
     remove.add_argument("kb")
     remove.add_argument("documents", nargs="+", metavar="DOCUMENT")
+
+
+def _add_jobs(commands: _Commands) -> None:
+    jobs = commands.add_group("jobs", "list and steer ingest jobs")
+    listing = jobs.add("list", "list the jobs that wait or run")
+    listing.add_argument("kb", nargs="?", help="of this knowledge base only")
+    listing.add_argument("--all", action="store_true", help="and the last that ended")
+    show = jobs.add("show", "show a job and its files")
+    show.add_argument("job")
+    show.add_argument("--failed", action="store_true", help="only the files that could not be indexed")
+    for action, text in (
+        ("pause", "let a job wait"),
+        ("resume", "let a paused job go on"),
+        ("cancel", "end a job; what was searchable before stays so"),
+        ("retry", "make a new job for the files that failed"),
+    ):
+        jobs.add(action, text).add_argument("job")
+    move = jobs.add("move", "put a job elsewhere in the queue")
+    move.add_argument("job")
+    move.add_argument("--before", metavar="JOB", help="directly before this one; without it: last")
+    jobs.add("run", "run what waits, until nothing does")
 
 
 def _add_questions(commands: _Commands) -> None:

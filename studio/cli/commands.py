@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from studio.bootstrap import Services, open_services
-from studio.cli import bundles, compare, gate, generations, ingest, library, searching
+from studio.cli import bundles, compare, gate, generations, ingest, jobs, library, searching
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, Screenshots
 from studio.cli.output import say
@@ -50,6 +50,7 @@ def _config(options: Options) -> int:
 _COMMANDS: dict[str, Command] = {
     "kb": library.kb,
     "ingest": ingest.ingest,
+    "jobs": jobs.jobs,
     "documents": library.documents,
     "remove": ingest.remove,
     "search": searching.search,

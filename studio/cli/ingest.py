@@ -53,7 +53,7 @@ async def ingest(services: Services, options: Options) -> int:
         raise InvalidRequest("--jobs must be at least 1.")
     try:
         if options.resume:
-            report = await services.ingest.resume(options.kb, progress.ingest)
+            report = await services.ingest.resume(options.kb, progress.ingest, passwords=options.password)
         else:
             chosen = IngestOptions(
                 recursive=options.recursive,
@@ -62,7 +62,9 @@ async def ingest(services: Services, options: Options) -> int:
                 promote=not options.no_promote,
                 jobs=options.jobs,
             )
-            report = await services.ingest.ingest(options.kb, options.paths, chosen, progress.ingest)
+            report = await services.ingest.ingest(
+                options.kb, options.paths, chosen, progress.ingest, passwords=options.password
+            )
     finally:
         progress.close()
     return await _report(services, options, report)

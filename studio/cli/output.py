@@ -89,8 +89,10 @@ class ProgressLine:
         if progress.chunks_done:
             text += f", {progress.chunks_done} chunks, {progress.chunks_per_second:.0f}/s"
         if progress.seconds_left is not None:
-            text += f", about {progress.seconds_left:.0f} s left"
-        self._show(progress.stage, text)
+            text += f", about {_duration(progress.seconds_left)} left"
+        if progress.paused:
+            text = f"{progress.paused} {text}"
+        self._show(progress.paused or progress.stage, text)
 
     def transfer(self, done: int, total: int | None, what: str) -> None:
         """Bytes that were read or written."""
@@ -112,3 +114,10 @@ class ProgressLine:
             sys.stderr.write(f"{text}\n")
         self._stage = stage
         sys.stderr.flush()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
