@@ -98,8 +98,8 @@ def _encrypted(packed: bytes) -> bytes:
 _GOOD_BLOCK = _block([[0, "one two three", [[0, 13, 1, "A", False]]]])
 
 CONTENT: dict[str, Change] = {
-    "newer format": _manifest(version=2),
-    "newer rows": _manifest(rows_version=2),
+    "newer format": _manifest(version=3),
+    "newer rows": _manifest(rows_version=3),
     "other format": _manifest(format="something-else"),
     "version is text": _manifest(version="1"),
     "version is true": _manifest(version=True),
@@ -188,7 +188,7 @@ CONTENT: dict[str, Change] = {
     "text not JSON": _text(_zip({"0": b"x"})),
     "text a list": _text(_zip({"0": b"[]"})),
     "text nested too deeply": _text(_zip({"0": b"[" * 200_000})),
-    "text newer": _text(_zip({"0": _block([[0, "one two three", []]]).replace(b'"format": 1', b'"format": 2')})),
+    "text newer": _text(_zip({"0": _block([[0, "one two three", []]]).replace(b'"format": 1', b'"format": 3')})),
     "text is a number": _text(_zip({"0": _block([[0, 5, []]])})),
     "text spans are text": _text(_zip({"0": _block([[0, "x", [["a", "b", None, "", False]]]])})),
     "text bomb": _text(_zip({"0": _GOOD_BLOCK, "1": b"0" * (80 << 20)})),

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from studio.domain import Chunk, ParsedDocument, Span
+from studio.documents.sentences import boundaries, ends_sentence, letter_start, line_ends, soft_cut
+from studio.domain import CONTEXT, Chunk, ParsedDocument, Span
 
 Range = tuple[int, int]
+
+HEADING_SEPARATOR = " › "
+"""Between the headings of an anchor, outermost first."""
+
+MAX_CONTEXT_CHARS = 200
+"""Widest context of a chunk (see `_width`); some 40 tokens of English, a fifth of a chunk."""
 
 MAX_SEGMENT_CHARS = 600
 """Longest unit `segment` makes; about half a chunk of English prose."""
@@ -30,25 +36,25 @@ TAIL_SHARE = 0.10
 SENTENCE_SHARE = 0.60
 """A full chunk may give back units to end with a sentence, down to this share of the limit."""
 
-_BOUNDARY = re.compile(
-    r"""\n\s*\n                                  # blank line
-      | (?<![.!?…؟।۔])[.!?…؟।۔]++["'”’»)\]]*+\s+  # end of sentence, then space; a run is looked at once
-      | [。！？｡．]+["'”’」』）】]*\s*              # the same where no space follows
-      | \n""",
-    re.VERBOSE,
-)
-_SENTENCE_END = re.compile(r"[.!?…؟।۔:。！？｡．][\"'”’»)\]」』）】]*\s*\Z")
-_SOFT_BREAK = re.compile(r"\s+|[,;，、；：,]+\s*")
+_PLACE = re.compile(r"(?:row|rows|line|lines|page|slide|sheet|cell)? ?[\W\d_]+|[\da-f-]{16,}", re.IGNORECASE)
+"""Parts that only count, and file names that are hashes: they say nothing about what is in a passage."""
 
 
 def segment(text: str, spans: Sequence[Span] = ()) -> tuple[Range, ...]:
     """Cut `text` into ordered units that cover it without a gap and never cross the start of a span.
 
-    Units end at sentences, lines and paragraphs and are at most `MAX_SEGMENT_CHARS` long; longer
-    ones are cut at a space or comma, or in the middle of a word when there is neither.
+    Units end at sentences, lines and paragraphs, within tables and code (`Span.whole`) at lines only. They are at most
+    `MAX_SEGMENT_CHARS` long, but for a few marks that belong to the last letter; longer ones are cut at a space or
+    comma, or in the middle of a word when there is neither.
     """
-    cuts = {match.end() for match in _BOUNDARY.finditer(text)}
-    cuts.update(span.start for span in spans)
+    cuts = {span.start for span in spans}
+    at = 0
+    for span in spans:
+        if span.whole:
+            cuts.update(boundaries(text, at, span.start))
+            cuts.update(line_ends(text, span.start, span.end))
+            at = span.end
+    cuts.update(boundaries(text, at, len(text)))
     cuts.add(len(text))
     units: list[Range] = []
     start = 0
@@ -56,10 +62,11 @@ def segment(text: str, spans: Sequence[Span] = ()) -> tuple[Range, ...]:
         if not start < cut <= len(text):
             continue
         while cut - start > MAX_SEGMENT_CHARS:
-            middle = _soft_cut(text, start, start + MAX_SEGMENT_CHARS)
+            middle = min(cut, soft_cut(text, start, start + MAX_SEGMENT_CHARS))
             units.append((start, middle))
             start = middle
-        units.append((start, cut))
+        if start < cut:
+            units.append((start, cut))
         start = cut
     return tuple(units)
 
@@ -73,27 +80,12 @@ def split_oversized(text: str, unit: Range) -> tuple[Range, ...]:
     if end - start < 2:
         return (unit,)
     half = start + (end - start + 1) // 2
-    middle = _soft_cut(text, start, half)
-    middle = middle if middle < end else half  # nothing but marks to the end: the limit comes first
+    middle = soft_cut(text, start, half)
+    if middle >= end:
+        middle = letter_start(text, start, half)
+    if middle == start:
+        middle = half  # a letter and nothing but marks: the limit comes first
     return ((start, middle), (middle, end))
-
-
-def _soft_cut(text: str, start: int, latest: int) -> int:
-    """The last good place to cut in the second half of `text[start:latest]`, else `latest` itself."""
-    best = 0
-    for match in _SOFT_BREAK.finditer(text, start + (latest - start) // 2, latest):
-        best = match.end()
-    if best > start:
-        return best
-    cut = latest
-    # Keep accents and emoji sequences whole; give up on text that is nothing but marks.
-    while (
-        cut < len(text)
-        and cut - latest < 16
-        and (unicodedata.combining(text[cut]) or "\u200d" in text[cut - 1 : cut + 1])
-    ):
-        cut += 1
-    return cut
 
 
 def pack(
@@ -110,13 +102,16 @@ def pack(
     `counts[i]` is the number of tokens of `segments[i]`; a unit above the limit becomes a chunk of
     its own, so cut it with `split_oversized` first. Consecutive chunks share whole units worth up to
     `overlap` tokens. No chunk runs across the start of a hard span; a changed anchor starts a new
-    chunk, without overlap, once the current one is a quarter full.
+    chunk, without overlap, once the current one is a quarter full. A whole span within the limit is
+    never cut: it moves to the next chunk as one unit; a larger one is cut at the ends of lines.
     """
     if len(segments) != len(counts):
         raise ValueError(f"{len(segments)} segments but {len(counts)} token counts")
     if limit < 1 or not 0 <= overlap < limit:
         raise ValueError(f"limit {limit} and overlap {overlap}: want 0 <= overlap < limit")
+    segments, counts, lines = _fused(spans, segments, counts, limit)
     packer = _Packer(text, segments, counts, limit, overlap)
+    packer.lines = lines
     hard, sections = _span_starts(spans)
     units_hard = [i for i, (start, _) in enumerate(segments) if start in hard and i]
     packer.sections = {i for i, (start, _) in enumerate(segments) if start in sections}
@@ -139,6 +134,9 @@ class _Packer:
         self._limit = limit
         self._overlap = overlap
         self.sections: set[int] = set()
+        """Units before which the anchor changes."""
+        self.lines: set[int] = set()
+        """Units of tables and code too large for one chunk."""
 
     def region(self, first: int, last: int) -> list[Range]:
         """Chunks of the units first..last, which lie between two hard boundaries."""
@@ -176,8 +174,9 @@ class _Packer:
 
     def _ends_sentence(self, unit: int) -> bool:
         start, end = self._segments[unit]
-        tail = self._text[max(start, end - 40) : end]
-        return tail.count("\n") > 1 or _SENTENCE_END.search(tail) is not None
+        if unit in self.lines:  # code is cut at empty lines, not after “if x:”
+            return self._text.count("\n", start, end) > 1
+        return ends_sentence(self._text, start, end)
 
     def _overlap_start(self, first: int, fresh: int) -> int:
         """The first unit to repeat before `fresh`: whole units, within the section, leaving room for one new."""
@@ -194,6 +193,34 @@ class _Packer:
         before, last = chunks[-2], chunks[-1]
         if self._tokens(fresh, last[1]) < TAIL_SHARE * self._limit and self._tokens(before[0], last[1]) <= self._limit:
             chunks[-2:] = [(before[0], last[1])]
+
+
+def _fused(
+    spans: Sequence[Span], segments: Sequence[Range], counts: Sequence[int], limit: int
+) -> tuple[list[Range], list[int], set[int]]:
+    """Units and counts with every whole span within the limit as one unit; which units are parts of larger ones."""
+    starts = [start for start, _ in segments]
+    units: list[Range] = []
+    sums: list[int] = []
+    lines: set[int] = set()
+    done = 0
+    for span in spans:
+        if not span.whole:
+            continue
+        first, last = bisect_left(starts, span.start, done), bisect_left(starts, span.end, done)
+        if first == last:
+            continue
+        units.extend(segments[done:first])
+        sums.extend(counts[done:first])
+        if sum(counts[first:last]) <= limit:
+            units.append((segments[first][0], segments[last - 1][1]))
+            sums.append(sum(counts[first:last]))
+        else:
+            lines.update(range(len(units), len(units) + last - first))
+            units.extend(segments[first:last])
+            sums.extend(counts[first:last])
+        done = last
+    return [*units, *segments[done:]], [*sums, *counts[done:]], lines
 
 
 def _span_starts(spans: Sequence[Span]) -> tuple[set[int], set[int]]:
@@ -213,10 +240,51 @@ def _trimmed(text: str, start: int, end: int) -> Range:
     return start + len(passage) - len(passage.lstrip()), start + len(passage.rstrip())
 
 
-def make_chunks(document_id: str, parsed: ParsedDocument, ranges: Sequence[Range]) -> list[Chunk]:
+def context_of(parsed: ParsedDocument, anchor: str, content: str = "") -> str:
+    """Title and heading path as they precede a chunk, "" where they add nothing to `content`.
+
+    Left out are parts without meaning ("Row 7", a hash), a heading that repeats the title or the one before it, and headings
+    that `content` begins with. At most `MAX_CONTEXT_CHARS` wide: the outer headings go before the inner ones.
+    """
+    parts: list[str] = []
+    for part in (_own_title(parsed), *anchor.split(HEADING_SEPARATOR)):
+        part = " ".join(part.split())
+        if part and not _PLACE.fullmatch(part) and part.casefold() not in (known.casefold() for known in parts):
+            parts.append(part)
+    first_line = " ".join(content.partition("\n")[0].split()).casefold()
+    while parts and parts[-1].casefold() in first_line:
+        parts.pop()
+    while len(parts) > 2 and _width(HEADING_SEPARATOR.join(parts)) > MAX_CONTEXT_CHARS:
+        del parts[1]
+    room = MAX_CONTEXT_CHARS // max(1, len(parts)) - len(HEADING_SEPARATOR)
+    if _width(HEADING_SEPARATOR.join(parts)) > MAX_CONTEXT_CHARS:
+        parts = [_shortened(part, room) for part in parts]
+    return HEADING_SEPARATOR.join(parts)
+
+
+def _own_title(parsed: ParsedDocument) -> str:
+    """The title, unless it was made up for a row of a table."""
+    return "" if parsed.title.endswith(f", row {parsed.row + 1}") else parsed.title
+
+
+def _width(text: str) -> int:
+    """Characters, those of scripts that take more tokens counted twice (Cyrillic, Indic) or four times (CJK)."""
+    return sum(1 if char < "\u0250" else 2 if char < "\u2e80" else 4 for char in text)
+
+
+def _shortened(text: str, room: int) -> str:
+    while _width(text) > room:
+        text = text[: room if len(text) > room else -1]
+    return text
+
+
+def make_chunks(
+    document_id: str, parsed: ParsedDocument, ranges: Sequence[Range], *, contextual: bool = False
+) -> list[Chunk]:
     """The chunks of a document, with ids that depend on nothing but document, place and content.
 
-    `parsed.text[chunk.char_start:chunk.char_end] == chunk.content` holds for every one.
+    `parsed.text[chunk.char_start:chunk.char_end] == chunk.content` holds for every one. `contextual`: title and heading
+    path stand before the text where it is embedded and looked up (see `Chunk.context`).
     """
     metadata: dict[str, str] = dict(parsed.metadata)
     if parsed.external_id:
@@ -229,6 +297,7 @@ def make_chunks(document_id: str, parsed: ParsedDocument, ranges: Sequence[Range
         key = f"{document_id}:{start}:{end}:{content_hash}"
         at = bisect_right(starts, start) - 1
         span = parsed.spans[at] if at >= 0 and parsed.spans[at].end > start else None
+        context = context_of(parsed, span.anchor if span else "", content) if contextual else ""
         chunks.append(
             Chunk(
                 chunk_id=hashlib.sha256(key.encode()).hexdigest()[:32],
@@ -239,7 +308,7 @@ def make_chunks(document_id: str, parsed: ParsedDocument, ranges: Sequence[Range
                 anchor=span.anchor if span else "",
                 char_start=start,
                 char_end=end,
-                metadata=metadata,
+                metadata={**metadata, CONTEXT: context} if context else metadata,
             )
         )
     return chunks

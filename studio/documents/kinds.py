@@ -8,15 +8,50 @@ from pathlib import PurePath
 OTHER = "other"
 
 _PLAIN_TEXT = """
-    txt text log rst tex ltx latex bib org adoc asciidoc textile wiki srt vtt sub ass diff patch
-    py pyi ipy js mjs cjs ts tsx jsx c h cc cpp cxx hpp hh cs java kt kts scala go rs rb php pl pm lua r jl m mm swift
-    dart ex exs erl hs ml mli fs clj lisp el scm vb bas pas f90 f95 f03 asm s sh bash zsh fish bat cmd ps1 sql
-    graphql proto thrift cmake gradle mk make dockerfile tf nix yaml yml toml ini cfg conf properties env
-    xml xsd xsl svg css scss less vue svelte
+    txt text log nfo bib bbl textile wiki mediawiki pod man rdoc xml xsd xsl xslt dtd rng rdf rss atom opml
+    svg kml gpx tei jats dbk docbook dita ditamap xliff xlf po pot strings resx plist fb2 opf ncx ics vcf ris nbib enw
+    fountain creole dokuwiki sgml sgm gmi
 """
+
+_SOURCE_CODE = """
+    py pyi pyw ipy pyx pxd js mjs cjs ts mts cts tsx jsx c h cc cpp cxx c++ hpp hh hxx h++ inl ino cu cuh cs csx java kt
+    kts scala sc groovy go rs rb rake gemspec php phtml pl pm t raku lua r jl m mm swift dart ex exs eex erl hrl hs lhs
+    ml mli mll mly fs fsi fsx clj cljs cljc edn lisp lsp cl el scm ss rkt vb vbs bas cls frm pas pp dpr lpr ada adb ads
+    f for f77 f90 f95 f03 f08 cob cbl cpy asm s nasm sh bash zsh fish ksh csh bat cmd ps1 psm1 psd1 awk sed tcl sql ddl
+    plsql pgsql psql graphql gql proto thrift avdl capnp fbs wat wgsl glsl vert frag hlsl metal zig nim nims cr d v
+    sv svh vh vhd vhdl sol vy move elm purs re res reason coffee litcoffee ls hx gd gdscript st sty dtx cmake gradle mk
+    mak make ninja bazel bzl star dockerfile containerfile tf tfvars hcl nix dhall yaml yml toml ini cfg conf cnf
+    properties env editorconfig service desktop reg css scss sass less styl vue svelte astro jsp asp aspx cshtml razor
+    erb ejs hbs mustache j2 jinja jinja2 tmpl liquid twig haml slim pug jade json5 jsonc hjson cson jsonnet libsonnet
+    diff patch qml pro pri rules lean agda idr thy coq apex abap sas do ado sps pig hql vim snippets applescript
+    ahk au3 gnuplot ampl mzn stan maxima mac wl rexx j apl forth fth oz
+    wast feature robot bats
+"""
+
+_NAMED_CODE = """
+    makefile gnumakefile dockerfile containerfile jenkinsfile vagrantfile rakefile gemfile procfile brewfile justfile
+    cmakelists.txt meson.build build workspace sconstruct go.mod go.sum requirements.txt
+"""
+_CODE_NAMES = frozenset(_NAMED_CODE.split())
+"""Files that are known by their whole name."""
 
 _EXTENSIONS: dict[str, str] = {
     **{f".{name}": "text" for name in _PLAIN_TEXT.split()},
+    **{f".{name}": "code" for name in _SOURCE_CODE.split()},
+    **dict.fromkeys((".srt", ".vtt", ".sub", ".ass", ".ssa", ".sbv", ".lrc"), "subtitles"),
+    ".rst": "rst",
+    ".rest": "rst",
+    ".adoc": "asciidoc",
+    ".asciidoc": "asciidoc",
+    ".tex": "latex",
+    ".ltx": "latex",
+    ".latex": "latex",
+    ".org": "org",
+    ".mht": "mhtml",
+    ".mhtml": "mhtml",
+    ".msg": "msg",
+    ".oft": "msg",
+    ".geojson": "json",
     ".pdf": "pdf",
     ".docx": "docx",
     ".docm": "docx",
@@ -70,7 +105,7 @@ def file_kind(path: PurePath) -> str:
     The parser looks at the content and may find another kind (`ParsedDocument.kind`); this one
     needs no reading and is the same on every run, so it is fit for keys.
     """
-    return _EXTENSIONS.get(path.suffix.lower(), OTHER)
+    return "code" if path.name.lower() in _CODE_NAMES else _EXTENSIONS.get(path.suffix.lower(), OTHER)
 
 
 def document_id(sha256: str, kind: str, row_key: str = "") -> str:

@@ -25,7 +25,8 @@ from studio.domain import ParsedDocument, Span, StoredText
 from studio.errors import InvariantViolated, NotFound, StorageFault, storage_fault
 
 BLOCK_ROWS = 64
-FORMAT = 1
+FORMAT = 2
+"""Of blocks with a span that is to be kept whole; the others are of format 1, which knows none."""
 
 SMALL_BYTES = 64 << 20
 MAX_RATIO = 250
@@ -79,7 +80,7 @@ class TextStoreWriter:
     def __init__(self, directory: Path, key: str) -> None:
         self._target = text_path(directory, key)
         self._temporary = directory / f"{key}.{uuid.uuid4().hex}{_TEMPORARY}"
-        self._block: list[Any] = []
+        self._block: list[tuple[int, str, list[tuple[Any, ...]]]] = []
         self._number = 0
         self._last_row = -1
         self._open = True
@@ -106,13 +107,17 @@ class TextStoreWriter:
         if row // BLOCK_ROWS != self._number:
             self._write_block()
             self._number = row // BLOCK_ROWS
-        spans = [(span.start, span.end, span.page, span.anchor, span.hard) for span in parsed.spans]
+        spans: list[tuple[Any, ...]] = [
+            (span.start, span.end, span.page, span.anchor, span.hard, *([True] if span.whole else ()))
+            for span in parsed.spans
+        ]
         self._block.append((row, parsed.text, spans))
 
     def _write_block(self) -> None:
         if not self._block:
             return
-        body = json.dumps({"format": FORMAT, "documents": self._block}, ensure_ascii=False)
+        whole = any(len(span) > 5 for _, _, spans in self._block for span in spans)
+        body = json.dumps({"format": FORMAT if whole else 1, "documents": self._block}, ensure_ascii=False)
         try:
             member = zipfile.ZipInfo(str(self._number))  # dated 1980: the same texts make the same bytes
             member.external_attr = 0o600 << 16
@@ -228,7 +233,7 @@ def _documents_of(block: bytes, path: Path | str) -> dict[int, StoredText]:
     stored = json.loads(block)
     if not isinstance(stored, dict):
         raise ValueError("not a block of documents")
-    if stored.get("format") != FORMAT:
+    if stored.get("format") not in (1, FORMAT):
         raise StorageFault(
             f"The stored text {path} was written by a newer version of this program.", way_out="Update the program."
         )
@@ -240,8 +245,8 @@ def _documents_of(block: bytes, path: Path | str) -> dict[int, StoredText]:
     return found
 
 
-def _span_of(start: int, end: int, page: int | None, anchor: str, hard: bool) -> Span:
+def _span_of(start: int, end: int, page: int | None, anchor: str, hard: bool, whole: bool = False) -> Span:
     numbers = all(isinstance(number, int) for number in (start, end, 0 if page is None else page))
     if not numbers or not isinstance(anchor, str):
         raise ValueError("not a span")
-    return Span(start, end, page, anchor, bool(hard))
+    return Span(start, end, page, anchor, bool(hard), bool(whole))

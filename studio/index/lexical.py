@@ -188,11 +188,11 @@ class LexicalWriter:
             self._writer: Any = self._index.writer(heap_size=WRITER_HEAP_BYTES, num_threads=1)
 
     def add(self, chunks: Sequence[Chunk]) -> None:
-        """Add chunks; those of the same document must have been deleted before."""
-        self.add_contents((chunk.chunk_id, chunk.document_id, chunk.content) for chunk in chunks)
+        """Add chunks with their context; those of the same document must have been deleted before."""
+        self.add_contents((chunk.chunk_id, chunk.document_id, chunk.indexed_text) for chunk in chunks)
 
     def add_contents(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        """Add (chunk id, document id, content) rows."""
+        """Add (chunk id, document id, what the chunk is known by) rows."""
         with _mapped(self._path):
             for chunk_id, document_id, content in rows:
                 document = self._document()

@@ -19,11 +19,10 @@ from studio.failpoints import reach
 from studio.index.durable import flush_tree
 from studio.index.generations import tag_of
 from studio.index.lexical import LexicalWriter
-from studio.index.rows import ROWS_PER_TURN
+from studio.index.rows import CHUNK_TEXT, ROWS_PER_TURN, indexed_texts
 from studio.index.upkeep import version_opens
 from studio.index.vectors import DOCUMENTS_TABLE, VectorDatabase
 
-_COLUMNS = ("chunk_id", "document_id", "content")
 _NEW, _OLD = ".repair", ".damaged"
 _ASIDE = "_damaged"
 _HIGHEST_VERSION = 2**64 - 1
@@ -40,7 +39,7 @@ async def rebuild_keywords(vectors: VectorDatabase, directory: Path, generation:
     try:
         reader = await vectors.reader(generation.chunks_table, generation.chunks_version, generation.documents_version)
         try:
-            async for batch in reader.batches(_COLUMNS, ROWS_PER_TURN):
+            async for batch in reader.batches(CHUNK_TEXT, ROWS_PER_TURN):
                 await run_to_end(_add, writer, batch)
         finally:
             reader.close()
@@ -51,7 +50,7 @@ async def rebuild_keywords(vectors: VectorDatabase, directory: Path, generation:
 
 
 def _add(writer: LexicalWriter, batch: Any) -> None:
-    writer.add_contents(zip(*(batch.column(name).to_pylist() for name in _COLUMNS), strict=True))
+    writer.add_contents(indexed_texts(batch))
 
 
 def _swap(fresh: Path, directory: Path) -> None:

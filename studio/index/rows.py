@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from studio.domain import CONTEXT, Chunk, DocumentRecord, DocumentStatus, PageCounts, Vectors
 from studio.index.database import now_ms
 
-ROWS_VERSION = 1
+ROWS_VERSION = 2
 """Schema of the two tables; a program reads its own version and older ones."""
+
+ADDED_COLUMNS = {"created": "''", "pages_ocr": "cast(0 as bigint)"}
+"""Columns of the documents table that version 1 lacks, with what they hold there, in SQL."""
 
 CHUNK_COLUMNS = (
     "chunk_id", "document_id", "kb_id", "content", "embedding", "metadata", "content_hash", "page_number",
@@ -59,7 +62,7 @@ def document_schema() -> Any:
     """Arrow schema of the documents table."""
     import pyarrow as pa
 
-    text = ("sha256", "kind", "title", "author", "licence", "external_id", "status", "error", "reason")
+    text = ("sha256", "kind", "title", "author", "licence", "external_id", "status", "error", "reason", "created")
     numbers = (
         "size_bytes",
         "mtime_ns",
@@ -69,6 +72,7 @@ def document_schema() -> Any:
         "pages_empty",
         "pages_failed",
         "chunks",
+        "pages_ocr",
     )
     return pa.schema(
         [
@@ -136,6 +140,8 @@ def document_rows(records: Sequence[DocumentRecord]) -> Any:
             "pages_empty": record.pages.empty,
             "pages_failed": record.pages.failed,
             "chunks": record.chunks,
+            "created": record.created,
+            "pages_ocr": record.pages.ocr,
         }
         for record in records
     ]
@@ -174,11 +180,18 @@ def _record_of(row: dict[str, Any]) -> DocumentRecord:
         licence=row["licence"],
         external_id=row["external_id"],
         row=row["row"],
-        pages=PageCounts(row["pages_total"], row["pages_readable"], row["pages_empty"], row["pages_failed"]),
+        pages=PageCounts(
+            row["pages_total"],
+            row["pages_readable"],
+            row["pages_empty"],
+            row["pages_failed"],
+            row.get("pages_ocr") or 0,
+        ),
         chunks=row["chunks"],
         status=DocumentStatus(row["status"]),
         error=row["error"],
         reason=row["reason"],
+        created=row.get("created") or "",
     )
 
 
@@ -219,6 +232,12 @@ def context_of(metadata: str | None) -> str:
 def embedding_key(content_hash: str, context: str) -> str:
     """Identity of what was embedded, SHA-256 in hexadecimal: that of the text alone where no context precedes it."""
     return hashlib.sha256(f"{context}\n{content_hash}".encode()).hexdigest() if context else content_hash
+
+
+def embedding_keys(rows: Any) -> list[str]:
+    """The embedding key of each row, from the columns `content_hash` and `metadata`."""
+    columns = (rows.column(name).to_pylist() for name in ("content_hash", "metadata"))
+    return [embedding_key(content_hash, context_of(metadata)) for content_hash, metadata in zip(*columns, strict=True)]
 
 
 def sound_rows(vectors: Vectors) -> NDArray[np.bool_]:

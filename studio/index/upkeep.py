@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.domain import Vectors
-from studio.index.rows import ROWS_PER_TURN, matrix_of, sound_rows
+from studio.index.rows import ROWS_PER_TURN, embedding_keys, matrix_of, sound_rows
 
 _ROWS_PER_FRAGMENT = 2048
 """Smaller fragments are joined. What a merge may have to write again is one such fragment: a fiftieth of 100,000
@@ -103,7 +103,7 @@ async def version_opens(table: Path, version: int) -> bool:
 
 
 async def readable_embeddings(table: Path, version: int) -> dict[str, Vectors]:
-    """Embeddings by content hash, each of shape (dimension,), out of those files of a damaged table that can be read.
+    """Embeddings by embedding key, each of shape (dimension,), out of those files of a damaged table that can be read.
 
     `table` is the table's directory. Bad embeddings are left out. Never raises for damage.
     """
@@ -114,10 +114,10 @@ async def readable_embeddings(table: Path, version: int) -> dict[str, Vectors]:
         with suppress(Exception):  # what a damaged file makes the library raise has no common type
             for fragment in lance.dataset(str(table), version=version).get_fragments():
                 with suppress(Exception):
-                    rows = fragment.to_table(columns=["content_hash", "embedding"])
+                    rows = fragment.to_table(columns=["content_hash", "metadata", "embedding"])
                     for batch in rows.to_batches(max_chunksize=ROWS_PER_TURN):
                         matrix = matrix_of(batch.column("embedding"))
-                        rest = zip(batch.column("content_hash").to_pylist(), matrix, sound_rows(matrix), strict=True)
+                        rest = zip(embedding_keys(batch), matrix, sound_rows(matrix), strict=True)
                         found.update({key: row for key, row, sound in rest if sound})
         return found
 

@@ -28,6 +28,7 @@ from studio.domain import (
 from studio.errors import InvariantViolated
 from studio.index.lance_faults import mapped
 from studio.index.rows import (
+    ADDED_COLUMNS,
     CHUNK_CONTENT,
     CHUNK_TEXT,
     chunk_of,
@@ -35,6 +36,7 @@ from studio.index.rows import (
     chunk_schema,
     document_rows,
     document_schema,
+    embedding_keys,
     indexed_texts,
     matrix_of,
     records_of,
@@ -107,6 +109,11 @@ class VectorDatabase:
             elif await table.version() != version:
                 await table.checkout(version)
                 await table.restore()
+            present = (await table.schema()).names
+            if missing := {
+                key: sql for key, sql in ADDED_COLUMNS.items() if key in schema.names and key not in present
+            }:
+                await table.add_columns(missing)
             return table
 
     async def reader(self, chunks_table: str, chunks_version: int, documents_version: int) -> TableReader:
@@ -291,18 +298,17 @@ class TableReader:
         return {row["chunk_id"]: chunk_of(row) for row in rows}
 
     async def embeddings_of(self, document_ids: Sequence[str]) -> dict[str, Vectors]:
-        """Embeddings of documents' chunks by content hash, each of shape (dimension,)."""
+        """Embeddings of documents' chunks by embedding key, each of shape (dimension,)."""
         found: dict[str, Vectors] = {}
         with mapped(self._path):
             for part in _parts(document_ids):
                 rows = (
                     await self._chunks.query()
                     .where(f"document_id IN ({part})")
-                    .select(["content_hash", "embedding"])
+                    .select(["content_hash", "metadata", "embedding"])
                     .to_arrow()
                 )
-                matrix = matrix_of(rows["embedding"])
-                found.update(zip(rows["content_hash"].to_pylist(), matrix, strict=True))
+                found.update(zip(embedding_keys(rows), matrix_of(rows["embedding"]), strict=True))
         return found
 
     async def chunk_ids(self) -> list[str]:

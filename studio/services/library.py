@@ -40,15 +40,12 @@ class LibraryService:
 
     def default_settings(self) -> KbSettings:
         """Settings of a new knowledge base."""
-        return KbSettings(model=self._config.text("model"))
+        return KbSettings(model=self._config.text("model"), contextual=True)
 
     async def create(self, name: str, settings: KbSettings | None = None) -> KnowledgeBase:
         """Add one. Raises Conflict when the name is taken, InvalidRequest for settings that make no sense."""
         settings = settings or self.default_settings()
-        if settings.chunk_tokens < MIN_CHUNK_TOKENS:
-            raise InvalidRequest(f"Chunks need at least {MIN_CHUNK_TOKENS} tokens.")
-        if not 0 <= settings.chunk_overlap <= settings.chunk_tokens // 2:
-            raise InvalidRequest("The overlap must be between 0 and half the chunk size.")
+        _require_sense(settings)
         kb = await self._stores.thread.run(self._stores.catalog.create_kb, name, settings)
         try:
             await asyncio.to_thread(self._stores.paths.kb(kb.id).create)
@@ -56,6 +53,12 @@ class LibraryService:
             await self._stores.forget(kb.id)
             raise storage_fault(error, "creating the knowledge base", self._stores.paths.kb(kb.id).root) from error
         return kb
+
+    async def change_settings(self, name_or_id: str, settings: KbSettings) -> KnowledgeBase:
+        """Let the next ingest rebuild a knowledge base with other settings. Raises NotFound, InvalidRequest."""
+        _require_sense(settings)
+        kb = await self.get(name_or_id)
+        return await self._stores.thread.run(self._stores.catalog.update_settings, kb.id, settings)
 
     async def retention(self, name_or_id: str) -> Retention:
         """Which old generations of a knowledge base are kept. Raises NotFound."""
@@ -91,6 +94,13 @@ class LibraryService:
     async def stamp(self) -> int:
         """A number that differs after this or another process changed anything."""
         return await self._stores.thread.run(self._stores.catalog.stamp)
+
+
+def _require_sense(settings: KbSettings) -> None:
+    if settings.chunk_tokens < MIN_CHUNK_TOKENS:
+        raise InvalidRequest(f"Chunks need at least {MIN_CHUNK_TOKENS} tokens.")
+    if not 0 <= settings.chunk_overlap <= settings.chunk_tokens // 2:
+        raise InvalidRequest("The overlap must be between 0 and half the chunk size.")
 
 
 def retention_of(kb: KnowledgeBase, config: Config) -> Retention:

@@ -14,6 +14,7 @@ from pathlib import PurePath
 
 from studio.documents.texts import read_text
 from studio.domain import (
+    CONTEXT,
     Candidate,
     Chunk,
     Citation,
@@ -253,7 +254,7 @@ class SearchService:
             scope_number, _, chunk_id = item.chunk_id.partition(":")
             wanted.setdefault(int(scope_number), []).append(chunk_id)
         chunks: dict[str, Chunk] = {}
-        documents: dict[str, DocumentRecord] = {}
+        documents: dict[str, list[DocumentRecord]] = {}
         for number, ids in wanted.items():
             tables = ranking.scopes[number].snapshot.tables
             found, fault = await _readable(tables, ids)
@@ -268,9 +269,8 @@ class SearchService:
                     if ranking.split(item)[0] is not ranking.scopes[number] or ranking.split(item)[1] in found
                 ]
             chunks.update((f"{number}:{key}", chunk) for key, chunk in found.items())
-            records = await tables.documents(sorted({chunk.document_id for chunk in found.values()}))
-            for record in reversed(records):
-                documents[f"{number}:{record.document_id}"] = record
+            for record in await tables.documents(sorted({chunk.document_id for chunk in found.values()})):
+                documents.setdefault(f"{number}:{record.document_id}", []).append(record)
         return await asyncio.to_thread(_assemble, ranking, page, query, chunks, documents)
 
 
@@ -279,7 +279,7 @@ def _assemble(
     page: Sequence[Fused],
     query: str,
     chunks: Mapping[str, Chunk],
-    documents: Mapping[str, DocumentRecord],
+    documents: Mapping[str, Sequence[DocumentRecord]],
 ) -> list[SearchResult]:
     results = []
     words = {scope.kb.id: _query_words(scope.snapshot, query) for scope in ranking.scopes}
@@ -287,15 +287,17 @@ def _assemble(
         scope, _ = ranking.split(item)
         chunk = chunks.get(item.chunk_id)
         number = item.chunk_id.partition(":")[0]
-        record = documents.get(f"{number}:{chunk.document_id}") if chunk else None
-        if chunk is None or record is None:
+        records = documents.get(f"{number}:{chunk.document_id}") if chunk else None
+        if chunk is None or not records:
             log.error("chunk %s is in the keyword index but not in the tables", item.chunk_id)
             continue
+        record = records[0]
         terms = words[scope.kb.id]
         ranges = scope.snapshot.lexical.analyzer.highlights(chunk.content, terms)
         text, highlights = snippet(chunk.content, ranges)
         present = set(scope.snapshot.lexical.analyzer.terms(" ".join(chunk.content[a:b] for a, b in ranges)))
         metadata = {"type": record.kind, "author": record.author, "sha256": record.sha256, **chunk.metadata}
+        metadata.pop(CONTEXT, None)  # part of what was indexed, not of what is shown
         results.append(
             SearchResult(
                 chunk_id=chunk.chunk_id, document_id=chunk.document_id, kb_id=scope.kb.id, kb_name=scope.kb.name,
@@ -305,6 +307,7 @@ def _assemble(
                     title=record.title or PurePath(record.source_path).name, source_path=record.source_path,
                     licence=record.licence, version=record.sha256[:12], anchor=chunk.anchor,
                     page_number=chunk.page_number, char_start=chunk.char_start, char_end=chunk.char_end,
+                    also_at=tuple(other.source_path for other in records[1:]),
                 ),
                 explanation=replace(
                     item.explanation,

@@ -116,7 +116,7 @@ def indexed_record(source: Source, parsed: ParsedDocument, identity: str, sha256
         document_id=identity, source_path=str(source.path), sha256=sha256, size_bytes=source.size_bytes,
         mtime_ns=source.mtime_ns, kind=source.kind, title=parsed.title, author=parsed.author, licence=parsed.licence,
         external_id=parsed.external_id, row=parsed.row, pages=parsed.pages, chunks=0,
-        status=DocumentStatus.INDEXED, error="", reason="",
+        status=DocumentStatus.INDEXED, error="", reason="", created=parsed.created,
     )  # fmt: skip
 
 

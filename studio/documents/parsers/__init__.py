@@ -9,17 +9,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from studio.documents.parsers import (
+    asciidoc,
+    code,
     data,
     epub,
     html,
+    latex,
     mail,
     markdown,
+    mhtml,
+    msg,
     odf,
+    org,
     pdf,
     plain,
+    rst,
     rtf,
     sheets,
     slides,
+    subtitles,
     tabular,
     word,
 )
@@ -49,6 +57,14 @@ PARSERS: Mapping[str, Parser] = {
     "ipynb": data.parse_notebook,
     "eml": mail.parse_eml,
     "mbox": mail.parse_mbox,
+    "mhtml": mhtml.parse,
+    "msg": msg.parse,
+    "rst": rst.parse,
+    "asciidoc": asciidoc.parse,
+    "latex": latex.parse,
+    "org": org.parse,
+    "subtitles": subtitles.parse,
+    "code": code.parse,
 }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from studio.documents.chunker import segment
+from studio.documents.chunker import HEADING_SEPARATOR, segment
 from studio.domain import PageCounts, ParsedDocument, Span
 from studio.errors import DocumentFault, FailureCode
 
@@ -16,8 +17,8 @@ MAX_TEXT_CHARS = 32_000_000
 """Longest text of one document; above it the memory of a worker would not do."""
 MAX_FILE_BYTES = 256 << 20
 """Largest file that a parser reads into memory as a whole."""
-HEADING_SEPARATOR = " › "
 MAX_HEADING_CHARS = 120
+MAX_TAGS_CHARS = 500
 
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -117,17 +118,35 @@ class TextBuilder:
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._length = 0
-        self._marks: list[tuple[int, int | None, str, bool]] = []
-        self._pending: tuple[int | None, str, bool] | None = (None, "", False)
-        self._path: list[tuple[int, str]] = []
+        self._marks: list[tuple[int, int | None, str, bool, bool]] = []
+        self._pending = True
         self._page: int | None = None
+        self._anchor = ""
+        self._hard = False
+        self._whole = False
+        self._path: list[tuple[int, str]] = []
         self.first_heading = ""
 
     def begin(self, *, page: int | None = None, anchor: str = "", hard: bool = False) -> None:
         """Whatever is added next starts a new span."""
-        hard = hard or (self._pending is not None and self._pending[2])
-        self._page = page
-        self._pending = (page, anchor, hard)
+        self._page, self._anchor = page, anchor
+        self._hard = hard or self._hard
+        self._pending = True
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """What is added inside is a table or code, kept in one chunk where it fits: a span of its own, same place.
+
+        What follows goes on where the text before was: same page, same anchor. One inside another is part of it.
+        """
+        if self._whole:
+            yield
+            return
+        self._whole = self._pending = True
+        try:
+            yield
+        finally:
+            self._whole = False
 
     def heading(self, level: int, title: str) -> None:
         """Add a heading; what follows is anchored at its path of titles, outermost first."""
@@ -141,16 +160,23 @@ class TextBuilder:
         self.begin(page=self._page, anchor=HEADING_SEPARATOR.join(name for _, name in self._path))
         self.block(title)
 
-    def block(self, text: str, gap: str = "\n\n") -> None:
-        """Add a paragraph, `gap` after the one before. White space at its ends is dropped."""
-        text = clean(text).strip()
+    def block(self, text: str, gap: str = "\n\n", *, whole: bool = False) -> None:
+        """Add a paragraph, `gap` after the one before. White space at its ends is dropped.
+
+        `whole`: it is a table or code, see `whole()`; with `gap` a line end it goes on with the one directly above it.
+        Its first line stays indented.
+        """
+        text = clean(text).rstrip()
+        text = text.lstrip("\n") if whole else text.lstrip()
         if not text:
             return
         if self._length:
             self._append(gap)
-        if self._pending is not None:
-            self._marks.append((self._length, *self._pending))
-            self._pending = None
+        separate = whole and not self._whole and gap != "\n"
+        whole = whole or self._whole
+        if self._pending or separate or whole != self._marks[-1][4]:
+            self._marks.append((self._length, self._page, self._anchor, self._hard, whole))
+            self._pending = self._hard = False
         self._append(text)
 
     def line(self, text: str) -> None:
@@ -168,8 +194,8 @@ class TextBuilder:
         text = "".join(self._parts)
         ends = [mark[0] for mark in self._marks[1:]] + [len(text)] * bool(self._marks)
         spans = tuple(
-            Span(start, end, page, anchor, hard)
-            for (start, page, anchor, hard), end in zip(self._marks, ends, strict=True)
+            Span(start, end, page, anchor, hard, whole)
+            for (start, page, anchor, hard, whole), end in zip(self._marks, ends, strict=True)
         )
         return text, spans
 

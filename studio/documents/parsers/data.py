@@ -3,25 +3,61 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from studio.documents.parsers.base import TextBuilder, choose_title, corrupt, make_document, no_text, read_all
+from studio.documents.parsers.base import (
+    TextBuilder,
+    choose_title,
+    corrupt,
+    make_document,
+    no_text,
+    read_all,
+    too_large,
+    unsupported,
+)
 from studio.documents.parsers.encodings import decode
 from studio.documents.parsers.markdown import add_markdown
 from studio.documents.parsers.tabular import row_document
 from studio.domain import ParsedDocument
+from studio.errors import DocumentFault
 
 MAX_OUTPUT_CHARS = 20_000
 PARQUET_BATCH_ROWS = 256
 
+_SPACE = re.compile(r"\s*")
+
 
 def _load(path: Path, what: str) -> Any:
+    """The value of a JSON file; several values one after the other make a list."""
+    source = decode(read_all(path)).removeprefix("\ufeff")
     try:
-        return json.loads(decode(read_all(path)).removeprefix("\ufeff"))
+        return json.loads(source)
+    except RecursionError as error:
+        raise too_large(f"The content of this {what} file is nested too deeply to be read.") from error
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and (values := _values(source)):
+            return values
         raise corrupt(what, f"line {error.lineno} is not valid JSON ({error.msg})") from error
+    except ValueError as error:
+        raise corrupt(what, "it holds a number with thousands of digits") from error
+
+
+def _values(source: str) -> list[Any]:
+    """JSON values one after the other, as programs log them; none if one of them is damaged."""
+    decoder = json.JSONDecoder()
+    values: list[Any] = []
+    at = 0
+    try:
+        while at < len(source):
+            value, at = decoder.raw_decode(source, at)
+            values.append(value)
+            at = _SPACE.match(source, at).end()  # type: ignore[union-attr]  # matches the empty text
+    except (ValueError, RecursionError):
+        return []
+    return values
 
 
 def parse_json(path: Path) -> Iterator[ParsedDocument]:
@@ -31,8 +67,27 @@ def parse_json(path: Path) -> Iterator[ParsedDocument]:
     for line in _lines(value):
         builder.line(line)
     text, spans = builder.build()
-    title = value.get("title") if isinstance(value, dict) else None
-    yield make_document(text, spans, "json", title=choose_title(title if isinstance(title, str) else "", "", path))
+    about = value if isinstance(value, dict) else {}
+    yield make_document(
+        text,
+        spans,
+        "json",
+        title=choose_title(_field(about, "title", "name"), "", path),
+        author=_field(about, "author", "authors"),
+        licence=_field(about, "license", "licence"),
+        created=_field(about, "date", "created", "published"),
+    )
+
+
+def _field(about: Mapping[str, Any], *names: str) -> str:
+    """The first of these values that is a text, or a list of texts."""
+    for name in names:
+        value = about.get(name)
+        if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            return ", ".join(value)
+        if isinstance(value, str) and value:
+            return value
+    return ""
 
 
 def _lines(root: Any) -> Iterator[str]:
@@ -62,26 +117,40 @@ def parse_notebook(path: Path) -> Iterator[ParsedDocument]:
         if cell.get("cell_type") == "markdown":
             add_markdown(builder, source)
         elif cell.get("cell_type") == "heading":
-            builder.heading(int(cell.get("level", 1)), source)
+            level = cell.get("level")
+            builder.heading(level if isinstance(level, int) else 1, source)
         else:
-            builder.block(source)
-            for output in cell.get("outputs") or ():
+            builder.block(source, whole=True)
+            outputs = cell.get("outputs")
+            for output in outputs if isinstance(outputs, list) else ():
                 builder.block(_output(output)[:MAX_OUTPUT_CHARS])
     text, spans = builder.build()
     if not text:
         raise no_text("The notebook has no cells with text.")
-    metadata = notebook.get("metadata")
-    title = metadata.get("title") if isinstance(metadata, dict) else None
+    found = notebook.get("metadata")
+    about = found if isinstance(found, dict) else {}
     yield make_document(
-        text, spans, "ipynb", title=choose_title(title if isinstance(title, str) else "", builder.first_heading, path)
+        text,
+        spans,
+        "ipynb",
+        title=choose_title(_field(about, "title"), builder.first_heading, path),
+        author=_field(about, "author", "authors") or _people(about.get("authors")),
+        licence=_field(about, "license", "licence"),
+        created=_field(about, "date"),
     )
+
+
+def _people(value: Any) -> str:
+    names = [item.get("name") for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return ", ".join(name for name in names if isinstance(name, str))
 
 
 def _cells(notebook: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Cells of a notebook of format 4, or of 3 where worksheets hold them."""
-    holders = [notebook, *(notebook.get("worksheets") or ())]
-    for holder in holders:
-        for cell in holder.get("cells") or () if isinstance(holder, dict) else ():
+    sheets = notebook.get("worksheets")
+    for holder in [notebook, *(sheets if isinstance(sheets, list) else ())]:
+        cells = holder.get("cells") if isinstance(holder, dict) else None
+        for cell in cells if isinstance(cells, list) else ():
             if isinstance(cell, dict):
                 yield cell
 
@@ -115,7 +184,11 @@ def parse_parquet(path: Path) -> Iterator[ParsedDocument]:
                     if parsed is not None:
                         found = True
                         yield parsed
-    except pyarrow.ArrowInvalid as error:
+    except (FileNotFoundError, PermissionError, MemoryError, DocumentFault):
+        raise
+    except pyarrow.ArrowNotImplementedError as error:
+        raise unsupported("This Parquet file uses a compression or column type that cannot be read.") from error
+    except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
         raise corrupt("Parquet") from error
     if not found:
         raise no_text("The table holds no text.")

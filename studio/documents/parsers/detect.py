@@ -8,7 +8,7 @@ from pathlib import Path
 
 from studio.documents.kinds import file_kind
 from studio.documents.parsers.base import corrupt, empty, encrypted, unsupported
-from studio.documents.parsers.encodings import bom_encoding, is_binary, utf16_without_bom
+from studio.documents.parsers.encodings import bom_encoding, is_binary, wide_encoding
 from studio.errors import DocumentFault
 
 HEAD_BYTES = 1 << 16
@@ -42,6 +42,7 @@ _NAMES = {
     "ods": "OpenDocument",
     "epub": "EPUB",
     "parquet": "Parquet",
+    "msg": "Outlook message",
 }
 _BINARY_MAGIC = (
     (b"\x89PNG", "an image"),
@@ -65,9 +66,12 @@ _HTML = re.compile(
     r"\s*+(?:<\?xml[^>]*+>\s*+)?(?:<!--(?:(?!-->).)*+-->\s*+)*+<(?:!doctype\s+html|html|head|body)[\s>]",
     re.IGNORECASE | re.DOTALL,
 )
-_TEXT_KINDS = frozenset({"text", "html", "markdown", "jsonl", "csv", "tsv", "json", "ipynb", "eml", "mbox"})
-_HTML_MAY_REPLACE = frozenset({"text"})
-_KEEP_AS_SOURCE = frozenset({".xml", ".xsl", ".svg", ".vue", ".svelte", ".php"})
+_TEXT_KINDS_WORDS = """
+    text html markdown jsonl csv tsv json ipynb eml mbox mhtml rst asciidoc latex org subtitles code
+"""
+_TEXT_KINDS = frozenset(_TEXT_KINDS_WORDS.split())
+_KEEP_AS_SOURCE = frozenset({".xml", ".xsl", ".svg"})
+_SCRIPT = re.compile(rb"(?:\xef\xbb\xbf)?#!\s*/\S*(?:bin|env)\b")
 
 
 def detect(path: Path) -> str:
@@ -102,8 +106,10 @@ def detect(path: Path) -> str:
 
 def _text_kind(head: bytes, promised: str, path: Path) -> str:
     kind = promised if promised in _TEXT_KINDS else "text"
-    if kind in _HTML_MAY_REPLACE and path.suffix.lower() not in _KEEP_AS_SOURCE:
-        encoding = bom_encoding(head) or utf16_without_bom(head[:4096]) or "latin-1"
+    if promised not in _TEXT_KINDS and _SCRIPT.match(head):
+        return "code"
+    if kind in ("text", "mhtml") and path.suffix.lower() not in _KEEP_AS_SOURCE:
+        encoding = bom_encoding(head) or wide_encoding(head[:4096]) or "latin-1"
         if _HTML.match(head[:8192].decode(encoding, "replace").lstrip("\ufeffï»¿")):
             return "html"
     return kind
@@ -166,7 +172,7 @@ def _ole_kind(path: Path, promised: str) -> str:
     if has("Workbook") or has("Book"):
         return "xls"
     if has("__properties_version1.0"):
-        raise unsupported("Outlook messages (.msg) cannot be read.", "Save the message as .eml and add that file.")
+        return "msg"
     if promised in _NAMES:
         raise corrupt(_NAMES[promised], f"its content is not that of a {_NAMES[promised]} file")
     raise unsupported("This old Office format cannot be read.", "Save it in a current format and add that file.")

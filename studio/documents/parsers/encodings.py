@@ -16,7 +16,19 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_COMMON_SCRIPTS = re.compile(
+    "[\t\n\r -~\u00a0-\u024f\u0370-\u03ff\u0400-\u052f\u0590-\u06ff\u0900-\u097f\u0e00-\u0e7f"
+    "\u2010-\u2027\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff01-\uffee]"
+)
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
+_SHIFT = re.compile(rb"\x1b\$(?:[@B]|(\)C))")
+_CYRILLIC_ALONE = re.compile(rb"[\xc0-\xdf\xfb-\xff]")
+"""Bytes that Russian in Windows-1251 is full of and Hebrew in Windows-1255 does without."""
+_RARE_LATIN = frozenset({"iso8859_3", "iso8859_10", "iso8859_14", "iso8859_16"})
+"""What Polish, Czech or Hungarian in Latin-2 is mistaken for; hardly anybody ever wrote in them."""
+_C1 = re.compile(rb"[\x80-\x9f]")
+_NOT_FOR_TEXT = frozenset({"punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"})
+"""Codecs that a hostile file could name: some take quadratic time, others read the text as program source."""
 _UTF8_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 
@@ -25,23 +37,41 @@ def bom_encoding(head: bytes) -> str | None:
     return next((encoding for bom, encoding in _BOMS if head.startswith(bom)), None)
 
 
-def utf16_without_bom(head: bytes) -> str | None:
-    """UTF-16 given away by NUL bytes on one side of nearly every pair, as in Western text."""
-    head = head[: len(head) & ~1]
-    if len(head) < 4:
+def wide_encoding(head: bytes) -> str | None:
+    """UTF-16 or UTF-32 without a byte order mark, by the zeros of Western text or by what the pairs decode to."""
+    if b"\0" not in head or len(head) < 4:
         return None
-    pairs = len(head) // 2
-    even, odd = head[0::2].count(0), head[1::2].count(0)
-    if odd > 0.4 * pairs and even < 0.02 * pairs:
+    head = head[: len(head) & ~3]
+    quarter, half = len(head) // 4, len(head) // 2
+    zeros = [head[place::4].count(0) for place in range(4)]
+    if zeros[3] == quarter and zeros[2] >= 0.9 * quarter and zeros[0] < 0.2 * quarter:
+        return "utf-32-le"
+    if zeros[0] == quarter and zeros[1] >= 0.9 * quarter and zeros[3] < 0.2 * quarter:
+        return "utf-32-be"
+    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    if odd > 0.4 * half and even < 0.02 * half:
         return "utf-16-le"
-    if even > 0.4 * pairs and odd < 0.02 * pairs:
+    if even > 0.4 * half and odd < 0.02 * half:
         return "utf-16-be"
-    return None
+    return next((name for name in ("utf-16-le", "utf-16-be") if _reads_as_text(head, name)), None)
+
+
+def _reads_as_text(head: bytes, encoding: str) -> bool:
+    """Whether bytes decode to characters of the common scripts and little else: random bytes hardly ever do."""
+    try:
+        text = head[: len(head) - 4].decode(encoding) if len(head) > 8 else head.decode(encoding)
+    except UnicodeDecodeError:
+        return False  # a lone surrogate: one in thirty pairs of random bytes
+    return (
+        len(text) >= 8
+        and len(_COMMON_SCRIPTS.findall(text)) >= 0.98 * len(text)
+        and any(c in text for c in " \n\u3000")
+    )
 
 
 def is_binary(head: bytes) -> bool:
     """Whether the first bytes of a file are none of a text in any encoding."""
-    if bom_encoding(head) or utf16_without_bom(head):
+    if bom_encoding(head) or wide_encoding(head):
         return False
     if b"\0" in head:
         return True
@@ -56,9 +86,11 @@ def guess_encoding(sample: bytes, *, complete: bool = True) -> str:
 
     `complete` False: the sample may end in the middle of a character.
     """
-    known = bom_encoding(sample) or utf16_without_bom(sample[:4096])
+    known = bom_encoding(sample) or wide_encoding(sample[:4096])
     if known:
         return known
+    if shift := _SHIFT.search(sample):
+        return "iso2022_kr" if shift.group(1) else "iso2022_jp_2"
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample, final=complete)
         return "utf-8"
@@ -72,16 +104,24 @@ def guess_encoding(sample: bytes, *, complete: bool = True) -> str:
     if high <= 0.3 * len(sample) and sum(len(run) == 1 for run in runs) > 0.8 * len(runs):
         return "cp1252"
     best = charset_normalizer.from_bytes(sample[:SAMPLE_BYTES]).best()
-    return best.encoding if best is not None else "cp1252"
+    encoding = best.encoding if best is not None else "cp1252"
+    letters = b"".join(runs)
+    if encoding == "cp1251" and len(letters) >= 30 and not _CYRILLIC_ALONE.search(letters):
+        return "cp1255"
+    if encoding in _RARE_LATIN and not _C1.search(letters):
+        return "iso8859_2"
+    return encoding
 
 
 def decode(raw: bytes, declared: str | None = None) -> str:
     """Text of bytes in an unknown encoding; never fails.
 
-    Order: byte order mark, strict UTF-8, the declared encoding, statistics. In mostly valid UTF-8
-    the stray bytes are taken for Windows-1252.
+    Order: what the bytes give away (byte order mark, zeros, escape sequences), strict UTF-8, the
+    declared encoding, statistics. In mostly valid UTF-8 the stray bytes are taken for Windows-1252.
     """
-    if not bom_encoding(raw) and declared:
+    declared = (declared or "").strip().lower().replace("-", "_")
+    evident = bom_encoding(raw) or wide_encoding(raw[:4096]) or _SHIFT.search(raw[:SAMPLE_BYTES])
+    if declared and declared not in _NOT_FOR_TEXT and not evident:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from studio.documents.parsers.base import TextBuilder, choose_title, clean, make_document, one_line, read_all
+from studio.documents.parsers.base import (
+    MAX_TAGS_CHARS,
+    TextBuilder,
+    choose_title,
+    clean,
+    make_document,
+    one_line,
+    read_all,
+)
 from studio.documents.parsers.encodings import decode
 from studio.domain import ParsedDocument
 
@@ -79,24 +87,45 @@ _BLOCKS = frozenset(
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _DROPPED_ROLES = frozenset({"navigation", "search", "menu", "menubar"})
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_TITLES = ("og:title", "dc.title", "dcterms.title", "citation_title")
+_AUTHORS = ("author", "dc.creator", "dcterms.creator", "citation_author", "article:author")
+_DATES = (
+    "date", "dc.date", "dc.date.issued", "dcterms.issued", "dcterms.created", "dcterms.date",
+    "citation_publication_date", "citation_date", "article:published_time", "datepublished", "pubdate",
+)  # fmt: skip
+_LICENCES = ("license", "licence", "dcterms.license", "dc.rights.license", "dc.rights", "dcterms.rights")
+_TAGS = ("keywords", "article:tag", "citation_keywords", "dc.subject")
 _INLINE_SPACE = re.compile(r"[ \t\r\n\f]+")
 
 
 def parse(path: Path) -> Iterator[ParsedDocument]:
     """One document; spans follow the headings."""
-    raw = read_all(path)
-    tree = LexborHTMLParser(decode_html(raw))
+    yield page_document(decode_html(read_all(path)), "html", path)
+
+
+def page_document(
+    markup: str, kind: str, path: Path, *, title: str = "", created: str = "", metadata: Mapping[str, str] | None = None
+) -> ParsedDocument:
+    """A page as a document; `title` and `created` are for pages that state none."""
+    tree = LexborHTMLParser(markup)
     builder = TextBuilder()
     add_html(builder, tree)
     text, spans = builder.build()
-    yield make_document(
+    meta = _meta(tree)
+    tags = ", ".join(_all(meta, _TAGS))
+    return make_document(
         text,
         spans,
-        "html",
-        title=choose_title(_first_text(tree, "head title, title"), builder.first_heading, path),
-        author=_meta(tree, "author", "dc.creator", "dcterms.creator", "article:author"),
-        licence=_licence(tree),
-        created=_meta(tree, "date", "dc.date", "dcterms.created", "article:published_time"),
+        kind,
+        title=choose_title(
+            one_line(_first_text(tree, "head title, title")) or _first(meta, _TITLES) or title,
+            builder.first_heading,
+            path,
+        ),
+        author=", ".join(name for name in _all(meta, _AUTHORS) if "://" not in name),
+        licence=_first(meta, _LICENCES) or _licence_link(tree),
+        created=_first(meta, _DATES) or created,
+        metadata={**(metadata or {}), **({"tags": tags[:MAX_TAGS_CHARS]} if tags else {})},
     )
 
 
@@ -128,18 +157,28 @@ def _first_text(tree: LexborHTMLParser, selector: str) -> str:
     return node.text() if node is not None else ""
 
 
-def _meta(tree: LexborHTMLParser, *names: str) -> str:
+def _meta(tree: LexborHTMLParser) -> dict[str, list[str]]:
+    """What the page says about itself: values by name (Dublin Core, Open Graph, citation tags, microdata)."""
+    found: dict[str, list[str]] = {}
     for node in tree.css("meta"):
-        key = (node.attributes.get("name") or node.attributes.get("property") or "").lower()
-        if key in names:
-            return node.attributes.get("content") or ""
-    return ""
+        attributes = node.attributes
+        name = attributes.get("name") or attributes.get("property") or attributes.get("itemprop") or ""
+        value = one_line(attributes.get("content") or "")
+        if name and value:
+            found.setdefault(name.lower(), []).append(value)
+    return found
 
 
-def _licence(tree: LexborHTMLParser) -> str:
-    declared = _meta(tree, "license", "licence", "dcterms.license", "dc.rights", "dcterms.rights")
-    if declared:
-        return declared
+def _all(meta: dict[str, list[str]], names: Sequence[str]) -> list[str]:
+    """The values of the first of these names that there is, each once."""
+    return list(dict.fromkeys(next((meta[name] for name in names if name in meta), ())))
+
+
+def _first(meta: dict[str, list[str]], names: Sequence[str]) -> str:
+    return next(iter(_all(meta, names)), "")
+
+
+def _licence_link(tree: LexborHTMLParser) -> str:
     node = tree.css_first('link[rel="license"], a[rel="license"]')
     return (node.attributes.get("href") or "") if node is not None else ""
 
@@ -153,6 +192,7 @@ class _Walker:
         self._rows: list[list[list[str]]] = []  # per open table row: cells, each a list of paragraphs
         self._prefix = ""
         self._pre = 0
+        self._gap = "\n\n"  # before what comes next in a table or in preformatted text
 
     def walk(self, root: LexborNode) -> None:
         node: LexborNode | None = root
@@ -198,6 +238,8 @@ class _Walker:
         elif tag == "pre":
             self._flush()
             self._pre += 1
+            if not self._rows:
+                self._gap = "\n\n"
         elif tag == "tr":
             self._flush()
             self._rows.append([])
@@ -209,6 +251,8 @@ class _Walker:
             self._flush()
             if tag == "li":
                 self._prefix = "- "
+            elif tag == "table" and not self._rows:
+                self._gap = "\n\n"
 
     def _leave(self, tag: str) -> None:
         if tag == "pre":
@@ -234,12 +278,16 @@ class _Walker:
     def _flush(self) -> None:
         text = self._take()
         if text.strip():
-            self._emit(self._prefix + text, gap="\n" if self._prefix else "\n\n")
+            self._emit(self._prefix + text, gap="\n" if self._prefix else "\n\n", whole=self._pre > 0)
             self._prefix = ""
 
-    def _emit(self, text: str, gap: str = "\n\n") -> None:
+    def _emit(self, text: str, gap: str = "\n\n", *, whole: bool = False) -> None:
+        """Add a paragraph, or a row or preformatted text (`whole`); in a cell it waits for the end of the row."""
         if self._rows and self._rows[-1]:
             self._rows[-1][-1].append(text)
+        elif whole:
+            self._builder.block(text, self._gap, whole=True)
+            self._gap = "\n"
         else:
             self._builder.block(text, gap)
 
@@ -260,4 +308,4 @@ class _Walker:
         else:
             text = " | ".join(one_line(" ".join(cell)) for cell in cells)
             if text.strip(" |"):
-                self._emit(text, gap="\n")
+                self._emit(text, whole=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from studio.documents.parsers.base import TextBuilder, choose_title, make_document, read_all
+from studio.documents.parsers.base import MAX_TAGS_CHARS, TextBuilder, choose_title, make_document, read_all
 from studio.documents.parsers.encodings import decode
 from studio.domain import ParsedDocument
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)\r?\n(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_FIELD = re.compile(r"^(\w[\w-]*):[ \t]*(.+?)[ \t]*$", re.MULTILINE)
+_FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\r?\n(.*?)\r?\n(?:\1|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_FIELD = re.compile(r"(\w[\w-]*)[ \t]*[:=](?:[ \t]+(.*)|)\Z")
 _TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>]*>", re.DOTALL)
 _BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -25,20 +25,49 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
     fields: dict[str, str] = {}
     front = _FRONT_MATTER.match(source)
     if front:
-        fields = {name.lower(): value.strip("\"'") for name, value in _FIELD.findall(front.group(1))}
+        fields = _fields(front[2])
         source = source[front.end() :]
     builder = TextBuilder()
     add_markdown(builder, source)
     text, spans = builder.build()
+    tags = _named(fields, "tags", "keywords", "categories")
     yield make_document(
         text,
         spans,
         "markdown",
         title=choose_title(fields.get("title"), builder.first_heading, path),
-        author=fields.get("author", ""),
-        licence=fields.get("license", fields.get("licence", "")),
-        created=fields.get("date", ""),
+        author=_named(fields, "author", "authors", "creator"),
+        licence=_named(fields, "license", "licence", "rights"),
+        created=_named(fields, "date", "created", "published"),
+        metadata={"tags": tags[:MAX_TAGS_CHARS]} if tags else None,
     )
+
+
+def _fields(block: str) -> dict[str, str]:
+    """What front matter says, as far as simple YAML or TOML goes: one value a name, lists joined by commas."""
+    found: dict[str, list[str]] = {}
+    values: list[str] = []
+    for line in block.splitlines():
+        inner = line.strip()
+        field = _FIELD.match(inner)
+        if field and line[0] not in " \t":
+            values = found.setdefault(field[1].lower(), [])
+            inner = field[2] or ""
+        elif field and not inner.startswith("-"):  # a map inside a map: of a person the name is wanted
+            inner = field[2] or "" if field[1].lower() == "name" else ""
+        if inner.startswith("["):
+            values.extend(map(_unquoted, inner.strip("[]").split(",")))
+        elif inner not in ("|", ">", "|-", ">-") and not inner.startswith("#"):
+            values.append(_unquoted(inner.removeprefix("- ").removeprefix("name:")))
+    return {name: ", ".join(filter(None, values)) for name, values in found.items()}
+
+
+def _unquoted(value: str) -> str:
+    return value.strip().strip("\"'").strip()
+
+
+def _named(fields: dict[str, str], *names: str) -> str:
+    return next((fields[name] for name in names if fields.get(name)), "")
 
 
 def add_markdown(builder: TextBuilder, source: str) -> None:
@@ -61,10 +90,10 @@ def add_markdown(builder: TextBuilder, source: str) -> None:
         elif token.type == "tr_open":
             cells = []
         elif token.type == "tr_close":
-            builder.block(" | ".join(cells or ()), gap="\n" if tight else "\n\n")
+            builder.block(" | ".join(cells or ()), gap="\n" if tight else "\n\n", whole=True)
             cells, tight = None, True
         elif token.type in ("fence", "code_block"):
-            builder.block(token.content)
+            builder.block(token.content, whole=True)
         elif token.type == "html_block":
             builder.block(_without_tags(token.content))
         elif token.type == "inline":

@@ -12,8 +12,8 @@ from pathlib import Path
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from studio.documents.chunker import HEADING_SEPARATOR
 from studio.documents.parsers.base import (
-    HEADING_SEPARATOR,
     MAX_HEADING_CHARS,
     TextBuilder,
     choose_title,

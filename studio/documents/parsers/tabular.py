@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,15 @@ from studio.errors import DocumentFault, FailureCode
 MAX_LINE_CHARS = 16 << 20
 """Longest line or cell; a file without line ends is no table."""
 SHORT_CHARS = 40
-"""Where no column reaches this length the row is told as `name: value` lines."""
+"""A single cell of this length is the text of its row, if no other holds prose; else the row is told as `name: value`
+lines, so that a question is found beside its answer."""
 MAX_METADATA = 16
 MAX_METADATA_CHARS = 200
 
 _TEXT_NAMES = ("text", "content")
 _ID_NAMES = ("_id", "id")
+_ABOUT = ("author", "license", "licence", "date", "created")
+_QUOTED = re.compile(r'(?:^|\t)"(?:[^"\n]|"")*"(?=\t|\r?$)', re.MULTILINE)
 
 
 @contextmanager
@@ -46,7 +51,7 @@ def _lines(stream: io.TextIOWrapper) -> Iterator[str]:
 
 def row_document(values: Mapping[str, Any], kind: str, row: int, path: Path) -> ParsedDocument | None:
     """The document a row holds, or None if it holds no text. `row` counts from 0."""
-    fields = {str(name).strip(): _as_text(value) for name, value in values.items() if value is not None}
+    fields = {str(name).strip(): _as_text(value) for name, value in values.items() if not _is_missing(value)}
     by_name = {name.lower(): name for name in reversed(fields)}
     title_name = by_name.get("title")
     id_name = next((by_name[name] for name in _ID_NAMES if name in by_name), None)
@@ -55,46 +60,59 @@ def row_document(values: Mapping[str, Any], kind: str, row: int, path: Path) -> 
     rest = {name: text for name, text in fields.items() if name not in (title_name, id_name) and text.strip()}
     text_name = next((by_name[name] for name in _TEXT_NAMES if by_name.get(name) in rest), None)
     if text_name is None and not any(name.strip().lower() in _TEXT_NAMES for name in map(str, values)):
-        strings = [name for name in rest if isinstance(values.get(name), str)]
-        longest = max(strings, key=lambda name: len(rest[name]), default=None)
-        if longest is not None and (len(rest) == 1 or len(rest[longest]) >= SHORT_CHARS):
-            text_name = longest
+        told = [name for name in rest if isinstance(values.get(name), str) and _is_prose(rest[name])]
+        if len(rest) == 1 and all(isinstance(values.get(name), str) for name in rest):
+            text_name = next(iter(rest))
+        elif len(told) == 1 and len(rest[told[0]]) >= SHORT_CHARS:
+            text_name = told[0]
         body = rest[text_name] if text_name else "\n".join(f"{name}: {text}" for name, text in rest.items())
     else:
         body = rest[text_name] if text_name else ""  # a named text column that is empty means what it says
     text = clean(f"{title}\n\n{body.strip()}" if title else body.strip()).strip()
     if not text:
         return None
-    metadata = {
-        one_line(name)[:MAX_METADATA_CHARS]: one_line(value)
+    short = (
+        (one_line(name)[:MAX_METADATA_CHARS], one_line(value))
         for name, value in rest.items()
         if name != text_name and len(value) <= MAX_METADATA_CHARS and not isinstance(values.get(name), (dict, list))
-    }
+    )
+    about = {name: one_line(fields.get(by_name.get(name, ""), "")[:300]) for name in _ABOUT}
     return make_document(
         text,
         (Span(0, len(text), None, f"Row {row + 1}"),),
         kind,
         title=title[:300] or f"{one_line(path.stem)}, row {row + 1}",
-        author=metadata.get("author", ""),
-        licence=metadata.get("license", metadata.get("licence", "")),
+        author=about["author"],
+        licence=about["license"] or about["licence"],
+        created=about["date"] or about["created"],
         external_id=external_id[:MAX_METADATA_CHARS],
         row=row,
-        metadata=dict(list(metadata.items())[:MAX_METADATA]),
+        metadata=dict(islice(short, MAX_METADATA)),
     )
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or isinstance(value, (bytes, bytearray)) or (isinstance(value, float) and value != value)
+
+
+def _is_prose(value: str) -> bool:
+    """Whether a cell is something to read and no code, name or address."""
+    return len(value) >= SHORT_CHARS or value.count(" ") >= 2
 
 
 def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, (dict, list)):
-        return str(value).lower() if isinstance(value, bool) else str(value)
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, (dict, list)):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=lambda inner: "" if isinstance(inner, bytes) else str(inner))
 
 
 def parse_jsonl(path: Path) -> Iterator[ParsedDocument]:
     """One document a line. Sound lines are yielded; damaged ones are reported at the end."""
-    bad: list[int] = []
-    rows = found = 0
+    bad = first_bad = rows = found = 0
     with open_text(path) as stream:
         for number, line in enumerate(_lines(stream), 1):
             if not line.strip():
@@ -106,8 +124,9 @@ def parse_jsonl(path: Path) -> Iterator[ParsedDocument]:
             if isinstance(value, str):
                 value = {"text": value}
             if not isinstance(value, dict):
-                bad.append(number)
-                if not found and len(bad) >= 100:
+                bad += 1
+                first_bad = first_bad or number
+                if not found and bad >= 100:
                     break
                 continue
             parsed = row_document(value, "jsonl", rows, path)
@@ -115,16 +134,16 @@ def parse_jsonl(path: Path) -> Iterator[ParsedDocument]:
             if parsed is not None:
                 found += 1
                 yield parsed
-    _report(bad, rows, found)
+    _report(bad, first_bad, rows, found)
 
 
-def _report(bad: list[int], rows: int, found: int) -> None:
+def _report(bad: int, first_bad: int, rows: int, found: int) -> None:
     if bad:
-        count = "1 line is" if len(bad) == 1 else f"{len(bad)} lines are"
+        count = "1 line is" if bad == 1 else f"{bad:,} lines are"
         read = f"; the other {rows:,} were read" if rows else ""
         raise DocumentFault(
             FailureCode.CORRUPT,
-            f"{count} not valid JSON (first: line {bad[0]}){read}.",
+            f"{count} not valid JSON (first: line {first_bad}){read}.",
             way_out="A .jsonl file holds one JSON object a line. Mend the line and add the file again.",
         )
     if not found:
@@ -145,10 +164,12 @@ def _parse_delimited(path: Path, kind: str) -> Iterator[ParsedDocument]:
     csv.field_size_limit(MAX_LINE_CHARS)
     found = rows = 0
     with open_text(path) as stream:
-        head = stream.readline(MAX_LINE_CHARS)
+        head = stream.read(SAMPLE_BYTES)
         stream.seek(0)
-        delimiter = "\t" if kind == "tsv" else _delimiter(head)
-        reader = csv.reader(_lines(stream), delimiter=delimiter)
+        delimiter = "\t" if kind == "tsv" else _delimiter(head.split("\n", 1)[0])
+        # Most programs write tabs between bare cells, in which a lone quotation mark is one.
+        bare = kind == "tsv" and not _QUOTED.search(head)
+        reader = csv.reader(_lines(stream), delimiter=delimiter, quoting=csv.QUOTE_NONE if bare else csv.QUOTE_MINIMAL)
         names: list[str] | None = None
         try:
             for cells in reader:

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
 
@@ -31,7 +31,8 @@ from studio.index.catalog import checked_name
 from studio.index.rows import ROWS_VERSION, text_key
 
 FORMAT = "rag-studio-bundle"
-BUNDLE_VERSION = 1
+BUNDLE_VERSION = 2
+"""Version 1 knew no date of a document, no recognised pages, and no contextual chunks."""
 MAX_LINE_BYTES = 16 << 20
 MAX_DIMENSION = 8192
 
@@ -94,6 +95,8 @@ class Manifest:
                 raise Unsound(f"the manifest has a bad {what}")
             if version > known:
                 raise TooNew(f"{what.replace('_', ' ')} {version}, this program knows {known}")
+        if values["version"] == 1 and isinstance(values.get("settings"), dict):
+            values["settings"].setdefault("contextual", False)
         _check(values, _MANIFEST, "the manifest")
         settings, pins = values["settings"], values["pinned_queries"]
         try:
@@ -135,13 +138,15 @@ def decode_chunk(line: bytes) -> Chunk:
 def encode_document(record: DocumentRecord) -> bytes:
     """A document as a line. Raises Unsound when `decode_document` would refuse it."""
     values = {name: getattr(record, name) for name in _DOCUMENT if name != "pages"}
-    values["pages"] = [record.pages.total, record.pages.readable, record.pages.empty, record.pages.failed]
+    values["pages"] = list(astuple(record.pages))
     return _line(values, _DOCUMENT, "a document")
 
 
 def decode_document(line: bytes) -> DocumentRecord:
     """Raises Unsound."""
     values = _object(line, "a document")
+    if "created" not in values and isinstance(values.get("pages"), list) and len(values["pages"]) == 4:
+        values |= {"created": "", "pages": [*values["pages"], 0]}  # as version 1 wrote it
     _check(values, _DOCUMENT, "a document")
     status = DocumentStatus(values["status"])
     if (status is DocumentStatus.INDEXED) != bool(values["sha256"]) or (values["chunks"] > 0) != bool(values["sha256"]):
@@ -274,6 +279,7 @@ _MANIFEST: Fields = {
             "chunk_overlap": _count,
             "metric": lambda value: _one_of(value, Metric),
             "language": lambda value: value == "" or _word(value),
+            "contextual": lambda value: isinstance(value, bool),
         }
     ),
     "model": _of(
@@ -314,11 +320,12 @@ _DOCUMENT: Fields = {
     "licence": _text,
     "external_id": _text,
     "row": _count,
-    "pages": lambda value: _list_of(_count)(value) and len(value) == 4,
+    "pages": lambda value: _list_of(_count)(value) and len(value) == 5,
     "chunks": _count,
     "status": lambda value: _one_of(value, DocumentStatus),
     "error": _text,
     "reason": _text,
+    "created": _text,
 }
 
 

@@ -4,13 +4,22 @@ import hashlib
 import itertools
 import random
 import re
+import unicodedata
 
 import pytest
 
-from studio.documents.chunker import MAX_SEGMENT_CHARS, make_chunks, pack, segment, split_oversized
+from studio.documents.chunker import (
+    MAX_CONTEXT_CHARS,
+    MAX_SEGMENT_CHARS,
+    context_of,
+    make_chunks,
+    pack,
+    segment,
+    split_oversized,
+)
 from studio.domain import ParsedDocument, Span
 
-ALPHABET = "abcdefghij é ß 你好。，！ \t\n\n. ! ? 😀 \u0301 \u200d ) ” , ; x"
+ALPHABET = "abcdefghij é ß 你好。，！ \t\n\n. ! ? 😀 \u0301 \u200d ) ” , ; x ไท क्ष। Dr. 3.5 "
 
 
 def words(text: str) -> int:
@@ -26,7 +35,7 @@ def random_spans(rng: random.Random, length: int) -> tuple[Span, ...]:
     starts = sorted({0, *(rng.randrange(length) for _ in range(rng.randrange(8)))}) if length else []
     ends = [*starts[1:], length]
     return tuple(
-        Span(a, b, rng.choice([None, 1, 2, 3]), rng.choice(["", "A", "B › C"]), rng.random() < 0.4)
+        Span(a, b, rng.choice([None, 1, 2, 3]), rng.choice(["", "A", "B › C"]), rng.random() < 0.4, rng.random() < 0.3)
         for a, b in zip(starts, ends, strict=False)
     )
 
@@ -51,7 +60,7 @@ def test_segments_cover_the_text_and_respect_spans(seed: int) -> None:
     spans = random_spans(rng, len(text))
     units = segment(text, spans)
     assert "".join(text[a:b] for a, b in units) == text
-    assert all(0 < b - a <= MAX_SEGMENT_CHARS for a, b in units)
+    assert all(0 < b - a <= MAX_SEGMENT_CHARS + 16 for a, b in units)
     starts = {a for a, _ in units}
     assert all(span.start in starts for span in spans if span.start < len(text))
 
@@ -77,9 +86,15 @@ def test_chunks_keep_the_limit_lose_nothing_and_never_cross_a_page(seed: int) ->
         assert not any(start < page < end for page in hard)
         covered.update(range(start, end))
     assert all(i in covered for i, character in enumerate(text) if not character.isspace())
-    # Every chunk says something new: nothing is pure overlap.
-    for (_, before), (_, after) in itertools.pairwise(ranges):
+    # Every chunk says something new: nothing is pure overlap, and of that there is no more than allowed.
+    for (_, before), (start, after) in itertools.pairwise(ranges):
         assert after > before
+        assert sum(count for (a, b), count in zip(units, counts, strict=True) if a >= start and b <= before) <= overlap
+    for span in spans:
+        inside = [count for (a, b), count in zip(units, counts, strict=True) if a >= span.start and b <= span.end]
+        if span.whole and sum(inside) <= limit:
+            starts = [start for start, _ in ranges if span.start < start < span.end]
+            assert not text[span.start : min(starts, default=span.start)].strip()
 
 
 def test_overlap_repeats_whole_units_up_to_the_budget() -> None:
@@ -145,10 +160,122 @@ def test_chinese_is_cut_after_its_full_stops() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "See Dr. Smith, e.g. on Fig. 3 and No. 7 of vol. 12 by J. R. R. Tolkien et al. 2019 at 3.5 % etc. and so on.",
+        "Vgl. dazu z. B. Abb. 4, d. h. am 3. Mai bzw. im 19. Jahrhundert, usw. und ca. 5 Stück nach Prof. Müller.",
+        "Voir M. Dupont et Mme. Curie, p. 12, éd. Gallimard, cf. Zola.",
+        "La Sra. García vive en la Av. Central, núm. 5, y EE. UU. p. ej. Tejas.",
+        "Il Sig. Rossi, cfr. pag. 7, disse ecc. ecc. ieri.",
+        "O Exmo. Sr. Silva, pág. 3, aprox. 5 kg.",
+        "Dhr. Jansen kwam o.a. Maandag, bijv. Dinsdag.",
+        "Это т. е. Пример на стр. 5, им. Ленина, рис. 2а.",
+    ],
+)
+def test_abbreviations_initials_and_numbers_end_no_sentence(sentence: str) -> None:
+    text = f"{sentence} Next one."
+    assert [text[a:b] for a, b in segment(text)] == [f"{sentence} ", "Next one."]
+
+
+def test_ordinary_words_before_a_full_stop_end_a_sentence() -> None:
+    for text in (
+        "I said no. Then",
+        "So do I. Then",
+        "In 2019. Then",
+        "It costs 3.50. Then",
+        "etc. Then",
+        "(e.g.) Then",
+    ):
+        assert [text[a:b] for a, b in segment(text)] == [text.removesuffix("Then"), "Then"]
+    lower = "all in small letters. like this. and this."
+    assert len(segment(lower)) == 3
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["هل هذا صحيح؟", "نعم. ", "كل شيء"],
+        ["यह पहला वाक्य है।", "यह दूसरा है॥", "तीसरा"],
+        ["Սա առաջինն է։ ", "Երկրորդը"],
+        ["ነገር ነው።", "ሌላ"],
+        ["یہ پہلا جملہ ہے۔ ", "دوسرا"],
+        ["ဒါကပထမ။ ", "ဒုတိယ"],
+        ["ประโยคแรก ", "ประโยคที่สอง ", "จบ"],
+        ["ປະໂຫຍກ ", "ທີສອງ"],
+        ["ប្រយោគ។ ", "ទីពីរ ", "បី"],
+        ["値は３．５です。", "次。"],
+    ],
+)
+def test_sentences_of_other_scripts(sentences: list[str]) -> None:
+    text = "".join(sentences)
+    assert [text[a:b] for a, b in segment(text)] == sentences
+
+
+@pytest.mark.parametrize(
+    "cluster", ["e\u0301\u0323", "क्षि", "กำ", "เก็", "👩\u200d👩\u200d👧", "👍🏽", "\u1100\u1161\u11a8", "நி"]
+)
+def test_no_cut_falls_into_a_letter(cluster: str) -> None:
+    text = cluster * 2_000
+    units = list(segment(text))
+    for _ in range(4):
+        units = [piece for unit in units for piece in split_oversized(text, unit)]
+    assert len(units) > 60
+    assert "".join(text[a:b] for a, b in units) == text
+    for start, _ in units:
+        assert not unicodedata.category(text[start]).startswith("M")
+        assert start == 0 or text[start - 1] not in "\u200dเ\u094d"
+
+
+def lines(count: int, word: str = "cell") -> str:
+    return "".join(f"{word} one. Two. {number}\n" for number in range(count))
+
+
+def packed(text: str, spans: tuple[Span, ...], limit: int, overlap: int = 0) -> list[str]:
+    units = segment(text, spans)
+    counts = [words(text[a:b]) for a, b in units]
+    return [text[a:b] for a, b in pack(text, spans, units, counts, limit=limit, overlap=overlap)]
+
+
+def test_a_table_that_fits_is_never_cut() -> None:
+    before, table, after = "Some prose stands here. " * 4, lines(5), "More prose. " * 4
+    text = before + table + after
+    start, end = len(before), len(before + table)
+    spans = (Span(0, start), Span(start, end, whole=True), Span(end, len(text)))
+    size = words(table)
+    chunks = packed(text, spans, size + 3, overlap=size // 2)
+    assert [table.strip() in chunk for chunk in chunks].count(True) == 1
+    assert not any("Two. 0" in chunk and table.strip() not in chunk for chunk in chunks)
+    # The same text as prose is cut.
+    assert not any(table.strip() in chunk for chunk in packed(text, (Span(0, len(text)),), size + 3))
+
+
+def test_a_table_that_does_not_fit_is_cut_between_its_rows() -> None:
+    table = lines(40)
+    chunks = packed(table, (Span(0, len(table), whole=True),), limit=33)
+    assert len(chunks) > 5
+    assert [row for chunk in chunks for row in chunk.split("\n")] == table.splitlines()
+    assert not any(chunk in table.splitlines() for chunk in chunks[:-1])
+
+
+def test_code_that_does_not_fit_is_cut_at_empty_lines() -> None:
+    code = "".join(f"def name{n}(x):\n    y = x\n    if y:\n        return {n}\n\n" for n in range(10))
+    chunks = packed(code, (Span(0, len(code), whole=True),), limit=50)
+    assert len(chunks) > 2
+    assert all(chunk.startswith("def name") and "return" in chunk.splitlines()[-1] for chunk in chunks)
+
+
+def test_a_table_is_no_section_of_its_own() -> None:
+    text = "Prose here. " * 5 + lines(2) + "Prose there. " * 5
+    first, second = text.index("cell"), text.index("Prose there")
+    spans = (Span(0, first, 1, "A"), Span(first, second, 1, "A", whole=True), Span(second, len(text), 1, "A"))
+    assert packed(text, spans, limit=200) == [text.strip()]
+
+
 @pytest.mark.parametrize("text", ["x" * 200_000, "汉" * 200_000, "x," * 100_000, "." * 1_000_000])
 def test_text_without_a_space_is_still_split(text: str) -> None:
     units = segment(text)
-    assert max(b - a for a, b in units) <= MAX_SEGMENT_CHARS
+    assert max(b - a for a, b in units) <= MAX_SEGMENT_CHARS + 16
     units, counts = split_all(text, units, 50)
     ranges = pack(text, (), units, counts, limit=50, overlap=8)
     assert ranges[-1][1] == len(text)
@@ -180,6 +307,50 @@ def test_bad_arguments_are_refused() -> None:
         pack("a", (), [(0, 1)], [], limit=10, overlap=0)
     with pytest.raises(ValueError, match="overlap"):
         pack("a", (), [(0, 1)], [1], limit=10, overlap=10)
+
+
+def described(title: str, kind: str = "pdf", row: int = 0) -> ParsedDocument:
+    return ParsedDocument("", (), (), kind, title=title, row=row)
+
+
+def test_the_context_is_title_and_headings_without_what_says_nothing() -> None:
+    report = described("Annual  Report")
+    assert context_of(report, "") == "Annual Report"
+    assert context_of(report, "annual report › Risks › Risks › Climate") == "annual report › Risks › Climate".replace(
+        "annual report", "Annual Report"
+    )
+    assert context_of(report, "Risks", "Risks\nThere are some.") == "Annual Report"
+    assert context_of(report, "Risks", "Annual report\nText.") == "Annual Report › Risks"
+    assert context_of(report, "", "ANNUAL REPORT of 2024\nText.") == ""
+    assert context_of(report, "Page 7") == context_of(report, "0:01 – 0:05") == "Annual Report"
+    assert context_of(described("table, row 7", "jsonl", row=6), "Row 7") == ""
+    assert context_of(described("A paper", "jsonl", row=6), "Row 7") == "A paper"
+    assert context_of(described("3276a5b991c49cf5f9a4af0f7d6fce67"), "Risks") == "Risks"
+    assert context_of(described(""), "") == ""
+
+
+def test_the_context_is_bounded() -> None:
+    deep = context_of(described("Title"), " › ".join(f"{name} {'long ' * 8}" for name in "ABCDE"))
+    assert deep.startswith("Title › ")
+    assert "E long" in deep
+    assert "A long" not in deep
+    assert len(deep) <= MAX_CONTEXT_CHARS
+    assert len(context_of(described("word " * 100), "head " * 100)) <= MAX_CONTEXT_CHARS
+    assert len(context_of(described("漢字" * 100), "")) <= MAX_CONTEXT_CHARS // 4
+
+
+def test_contextual_chunks_show_the_same_as_others_and_are_indexed_with_more() -> None:
+    text = "Risks\n\nThere are some. And more of them."
+    parsed = ParsedDocument(text, (Span(0, len(text), None, "Risks"),), (), "text", title="Report")
+    ranges = [(0, 22), (23, len(text))]
+    plain, contextual = make_chunks("d", parsed, ranges), make_chunks("d", parsed, ranges, contextual=True)
+    assert [chunk.context for chunk in contextual] == ["Report", "Report › Risks"]
+    assert [chunk.indexed_text for chunk in contextual] == [
+        f"Report\n{text[:22]}",
+        "Report › Risks\nAnd more of them.",
+    ]
+    assert [chunk.indexed_text for chunk in plain] == [chunk.content for chunk in contextual]
+    assert [chunk.chunk_id for chunk in plain] == [chunk.chunk_id for chunk in contextual]
 
 
 def test_chunks_carry_place_and_stable_ids() -> None:

@@ -211,7 +211,7 @@ def test_an_encrypted_member_is_called_encrypted(tmp_path: Path) -> None:
         ("EncryptedPackage", "a.docx", FailureCode.ENCRYPTED, "password"),
         ("WordDocument", "a.doc", FailureCode.UNSUPPORTED, ".docx"),
         ("PowerPoint Document", "a.ppt", FailureCode.UNSUPPORTED, ".pptx"),
-        ("__properties_version1.0", "a.msg", FailureCode.UNSUPPORTED, ".eml"),
+        ("__properties_version1.0", "a.msg", FailureCode.CORRUPT, "Outlook"),
         ("Workbook", "a.xls", FailureCode.CORRUPT, "damaged"),
         ("Nothing", "a.docx", FailureCode.CORRUPT, "not that of a Word file"),
         ("Nothing", "a.bin", FailureCode.UNSUPPORTED, "current format"),

@@ -90,14 +90,7 @@ def test_limits_on_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(
     ("name", "content", "title"),
-    [
-        ("a.tex", r"\documentclass{x}\title{On \\ Things}", "On Things"),
-        ("a.org", "#+TITLE: Org Title\n* One", "Org Title"),
-        ("a.rst", "=======\nA Title\n=======\n\ntext", "A Title"),
-        ("a.py", "print('hi')", "a"),
-        ("README", "no extension", "README"),
-        ("plain.pdf", "no PDF at all, just text", "plain"),
-    ],
+    [("README", "no extension", "README"), ("plain.pdf", "no PDF at all, just text", "plain"), ("a.log", "x", "a")],
 )
 def test_titles_of_plain_text(tmp_path: Path, name: str, content: str, title: str) -> None:
     (tmp_path / name).write_text(content)
@@ -154,7 +147,34 @@ def test_markdown_loses_its_markup_and_keeps_its_structure(tmp_path: Path) -> No
         "Intro with a link and bold code.\n\nMethods\n\n- one\n- two\n1. nested\n\nSetext\n\na | b\n1 | 2\n\n"
         "x = 1\n\ny = 2\n\nhtml block\n\na picture line\nbreak\nhard\nbreak"
     )
-    assert [span.anchor for span in parsed.spans] == ["", "Methods", "Methods › Setext"]
+    assert [(span.anchor, parsed.text[span.start : span.end].strip()) for span in parsed.spans if span.whole] == [
+        ("Methods › Setext", "a | b\n1 | 2"),
+        ("Methods › Setext", "x = 1\n\ny = 2"),
+    ]
+    assert [span.anchor for span in parsed.spans if not span.whole] == ["", "Methods", *["Methods › Setext"] * 2]
+
+
+@pytest.mark.parametrize(
+    ("front", "author", "tags", "licence"),
+    [
+        ("author: 'Ann Lee'\ntags: [one, \"two words\"]\nlicence: MIT", "Ann Lee", "one, two words", "MIT"),
+        ("authors:\n  - Ann\n  - Bo\nkeywords:\n- x\n- y", "Ann, Bo", "x, y", ""),
+        ("authors:\n- name: Ann Lee\n  email: a@example.org\n- name: Bo", "Ann Lee, Bo", "", ""),
+        ("author:\n  name: Ann\n  url: https://example.org\nrights: >\n  Free to\n  use", "Ann", "", "Free to, use"),
+        ("# a comment\nauthor: Ann: the first\nempty:", "Ann: the first", "", ""),
+    ],
+)
+def test_markdown_front_matter(tmp_path: Path, front: str, author: str, tags: str, licence: str) -> None:
+    (tmp_path / "a.md").write_text(f"---\ntitle: The Title\n{front}\n---\ntext\n")
+    parsed = read_one(tmp_path / "a.md")
+    assert (parsed.title, parsed.author, parsed.licence, parsed.text) == ("The Title", author, licence, "text")
+    assert parsed.metadata.get("tags", "") == tags
+
+
+def test_markdown_front_matter_as_toml(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text('+++\ntitle = "The Title"\ndate = 2024-05-06\ntags = ["a", "b"]\n+++\ntext\n')
+    parsed = read_one(tmp_path / "a.md")
+    assert (parsed.title, parsed.created, parsed.metadata) == ("The Title", "2024-05-06", {"tags": "a, b"})
 
 
 def test_markdown_title_comes_from_the_first_heading(tmp_path: Path) -> None:
@@ -248,12 +268,45 @@ def test_html_is_read_as_a_reader_sees_it(tmp_path: Path) -> None:
     )
     parsed = read_one(path)
     assert parsed.text == (
-        "Top head\n\nFirst para continues.\nNew line\n- one\n- two\n\nSub\n\na\n    b\nh1 | h2\n1 | 2\n\n"
+        "Top head\n\nFirst para continues.\nNew line\n- one\n- two\n\nSub\n\n  a\n    b\n\nh1 | h2\n1 | 2\n\n"
         "loose text\n\nblock\n\ntail"
     )
     assert (parsed.title, parsed.author, parsed.created) == ("The Title", "Ann", "2024-02-03")
     assert parsed.licence == "https://example.org/by"
-    assert [span.anchor for span in parsed.spans] == ["Top head", "Top head › Sub"]
+    assert [span.anchor for span in parsed.spans if not span.whole] == ["Top head", *["Top head › Sub"] * 2]
+    assert [(span.anchor, parsed.text[span.start : span.end]) for span in parsed.spans if span.whole] == [
+        ("Top head › Sub", "  a\n    b\n\n"),
+        ("Top head › Sub", "h1 | h2\n1 | 2\n\n"),
+    ]
+
+
+def test_preformatted_lines_in_blocks_and_tables_side_by_side_in_html(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    table = "<table><tr><td>1<td>2<tr><td>3<td><pre>x = 1</pre></table>"
+    path.write_text(f"<p>before<pre><div>def f():</div><div>  pass</div></pre>{table}{table}after")
+    parsed = read_one(path)
+    assert [(parsed.text[span.start : span.end].strip(), span.whole) for span in parsed.spans] == [
+        ("before", False),
+        ("def f():\n  pass", True),
+        ("1 | 2\n3 | x = 1", True),
+        ("1 | 2\n3 | x = 1", True),
+        ("after", False),
+    ]
+
+
+def test_what_html_says_about_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    path.write_text(
+        """<meta property="og:title" content="Open Title"><meta name="citation_author" content="Lee, Ann">
+        <meta name="citation_author" content="Ray, Bo"><meta property="article:published_time" content="2024-02-03">
+        <meta name="keywords" content=" one,  two "><meta name="dcterms.license" content="CC0">
+        <meta name="author" content=""><p>text"""
+    )
+    parsed = read_one(path)
+    assert (parsed.title, parsed.author, parsed.created) == ("Open Title", "Lee, Ann, Ray, Bo", "2024-02-03")
+    assert (parsed.licence, parsed.metadata) == ("CC0", {"tags": "one, two"})
+    path.write_text('<meta property="article:author" content="https://example.org/ann"><p>text')
+    assert (read_one(path).author, read_one(path).metadata) == ("", {})
 
 
 def test_html_prefers_the_main_part_unless_it_is_the_smaller_one(tmp_path: Path) -> None:

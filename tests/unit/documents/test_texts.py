@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from studio.documents import SUPPORTED_EXTENSIONS, document_id, file_kind, texts
+from studio.documents.chunker import segment
 from studio.documents.parsers import PARSERS
 from studio.documents.parsers.base import make_document
-from studio.documents.texts import TextStoreWriter, has_texts, read_text
+from studio.documents.texts import TextStoreWriter, check_texts, has_texts, read_text
 from studio.domain import ParsedDocument, Span
 from studio.errors import InvariantViolated, NotFound, StorageFault
 
@@ -28,6 +30,22 @@ def test_a_stored_text_comes_back_with_its_spans(tmp_path: Path) -> None:
     stored = read_text(tmp_path / "texts", KEY)
     assert (stored.text, stored.spans) == (parsed.text, parsed.spans)
     assert [path.name for path in (tmp_path / "texts").iterdir()] == [KEY]
+
+
+def test_what_is_to_be_kept_whole_is_stored_and_other_texts_stay_in_the_older_format(tmp_path: Path) -> None:
+    text = "prose 1 | 2"
+    whole = make_document(text, (Span(0, 6), Span(6, 11, None, "A", whole=True)), "html")
+    for row, (parsed, number) in enumerate([(document(text), 1), (whole, 2)]):
+        with TextStoreWriter(tmp_path, KEY) as writer:
+            writer.add(row, parsed)
+            writer.commit()
+        stored = read_text(tmp_path, KEY, row)
+        assert (stored.text, stored.spans) == (parsed.text, parsed.spans)
+        assert segment(stored.text, stored.spans) == parsed.segments
+        with zipfile.ZipFile(tmp_path / KEY) as archive:
+            assert json.loads(archive.read("0"))["format"] == number
+        with (tmp_path / KEY).open("rb") as file:
+            assert list(check_texts(file, (tmp_path / KEY).stat().st_size, {row}))
 
 
 def test_rows_are_found_across_blocks_and_gaps(tmp_path: Path) -> None:
