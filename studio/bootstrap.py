@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.config import Config
+from studio.documents.ocr_settings import ocr_environment
 from studio.documents.parser_pool import ParserPool
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
@@ -22,11 +23,13 @@ from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
 from studio.services.maintenance import MaintenanceService
 from studio.services.models import ModelService
+from studio.services.preflight import PreflightService
 from studio.services.promotion import Promotion
 from studio.services.quality import QualityService
 from studio.services.queue import JobQueue
 from studio.services.sample import SampleService
 from studio.services.search import SearchService
+from studio.services.watch import WatchService
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Services:
     library: LibraryService
     ingest: IngestService
     queue: JobQueue
+    watch: WatchService
+    preflight: PreflightService
     search: SearchService
     maintenance: MaintenanceService
     doctor: DoctorService
@@ -73,6 +78,7 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
             config.integer("parse_workers"),
             float(config.integer("parse_time_limit_s")),
             config.integer("parse_memory_limit_mib") << 20,
+            environment=ocr_environment(config.text("ocr"), config.text("ocr_languages")),
         )
         stack.push_async_callback(parser.close)
         memory = MemoryCoordinator(
@@ -90,12 +96,16 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
         ingest = IngestService(stores, embedders, parser, promotion, maintenance.collect_if_due)
         queue = JobQueue(stores, ingest)
         stack.push_async_callback(queue.close)
+        watch = WatchService(stores, queue.add, config, memory)
+        stack.push_async_callback(watch.close)
         yield Services(
             paths=paths,
             config=config,
             library=library,
             ingest=ingest,
             queue=queue,
+            watch=watch,
+            preflight=PreflightService(stores, library, embedders, parser, memory),
             search=search,
             maintenance=maintenance,
             doctor=DoctorService(stores, models, ingest),

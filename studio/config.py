@@ -31,7 +31,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("embed_threads", 1, "threads of the embedding worker", minimum=1),
     Setting("parse_workers", 2, "files parsed side by side", minimum=1),
     Setting("parse_time_limit_s", 60, "seconds a file may take to parse", minimum=1),
-    Setting("parse_memory_limit_mib", 1024, "memory a file may take to parse, in MiB", minimum=64),
+    Setting("parse_memory_limit_mib", 640, "memory a file may take to parse, in MiB", minimum=64),
+    Setting(
+        "ocr", "auto", "recognise text in pages without any, where Tesseract is installed", choices=("auto", "off")
+    ),
+    Setting("ocr_languages", "eng", "languages Tesseract looks for, such as eng+deu"),
+    Setting("watch_on_battery", False, "index what changes in watched folders also while on battery"),
     Setting("keep_generations", 3, "archived generations kept for rollback", minimum=0),
     Setting("keep_min_age_hours", 0, "hours an archived generation is kept in any case", minimum=0),
     Setting("keep_max_mib", 0, "what archived generations may add to the disk, in MiB; 0: no limit", minimum=0),

@@ -668,6 +668,9 @@ class EmbedderProvider(Protocol):
 class DocumentParser(Protocol):
     """Files to text. Implementations live behind a process boundary."""
 
+    def recognises_text(self) -> bool:
+        """Whether pages without text can be read now."""
+
     def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
         """Documents of one file, streamed (many for a tabular file or an archive), between signs of life.
 

@@ -97,6 +97,7 @@ class FailureCode(StrEnum):
     ENCRYPTED = "encrypted"
     EMPTY = "empty"
     NO_TEXT = "no_text"
+    NEEDS_OCR = "needs_ocr"
     UNSUPPORTED = "unsupported"
     TOO_LARGE = "too_large"
     TIMED_OUT = "timed_out"

@@ -33,6 +33,9 @@ INGEST_POINTS = (
 )
 """In the order a job and the collection after it pass them."""
 
+CHECKPOINT_POINTS = ("checkpoint.written", "checkpoint.tagged", "reopen.done")
+"""What a long job passes now and then, and before its build goes on from a checkpoint."""
+
 BUNDLE_POINTS = (
     "export.written",
     "import.registered",

@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_knowledge_bases(commands)
     _add_contents(commands)
     _add_jobs(commands)
+    _add_watch(commands)
     _add_questions(commands)
     _add_generations(commands)
     _add_gate(commands)
@@ -97,13 +98,21 @@ def _add_chunking(command: argparse.ArgumentParser) -> None:
 def _add_contents(commands: _Commands) -> None:
     ingest = commands.add("ingest", "make a knowledge base match files and folders")
     ingest.add_argument("kb")
-    ingest.add_argument("paths", nargs="*", type=Path)
-    ingest.add_argument("--recursive", action=argparse.BooleanOptionalAction, default=True)
-    ingest.add_argument("--include", action="append", default=[], metavar="GLOB")
-    ingest.add_argument("--exclude", action="append", default=[], metavar="GLOB")
+    ingest.add_argument("paths", nargs="*", type=Path, help="files and folders")
+    ingest.add_argument(
+        "--recursive", action=argparse.BooleanOptionalAction, default=True, help="read folders in folders too"
+    )
+    ingest.add_argument(
+        "--include", action="append", default=[], metavar="GLOB", help="read only files like this; can be repeated"
+    )
+    ingest.add_argument(
+        "--exclude", action="append", default=[], metavar="GLOB", help="leave out what is like this; can be repeated"
+    )
+    ingest.add_argument("--hidden", action="store_true", help="read hidden and system files too")
+    ingest.add_argument("--dry-run", action="store_true", help="only say what it would take and what would be skipped")
     ingest.add_argument("--no-promote", action="store_true", help="leave the new generation ready, not active")
     ingest.add_argument("--jobs", type=int, default=2, metavar="N", help="files read side by side")
-    ingest.add_argument("--resume", action="store_true", help="go on with the last unfinished job")
+    ingest.add_argument("--resume", action="store_true", help="go on with the last unfinished job, without paths")
     ingest.add_argument(
         "--password", action="append", default=[], metavar="PASSWORD",
         help="opens protected files; may be given several times, and is kept nowhere",
@@ -118,21 +127,37 @@ def _add_jobs(commands: _Commands) -> None:
     jobs = commands.add_group("jobs", "list and steer ingest jobs")
     listing = jobs.add("list", "list the jobs that wait or run")
     listing.add_argument("kb", nargs="?", help="of this knowledge base only")
-    listing.add_argument("--all", action="store_true", help="and the last that ended")
+    listing.add_argument("--all", action="store_true", help="and the last 50 that ended")
     show = jobs.add("show", "show a job and its files")
     show.add_argument("job")
-    show.add_argument("--failed", action="store_true", help="only the files that could not be indexed")
+    show.add_argument(
+        "--failed", action="store_true", help="of the files, with --json, only those that could not be indexed"
+    )
     for action, text in (
         ("pause", "let a job wait"),
         ("resume", "let a paused job go on"),
         ("cancel", "end a job; what was searchable before stays so"),
-        ("retry", "make a new job for the files that failed"),
+        ("retry", "make a new job for the files that failed, or for all when the job itself failed"),
     ):
         jobs.add(action, text).add_argument("job")
     move = jobs.add("move", "put a job elsewhere in the queue")
     move.add_argument("job")
     move.add_argument("--before", metavar="JOB", help="directly before this one; without it: last")
     jobs.add("run", "run what waits, until nothing does")
+
+
+def _add_watch(commands: _Commands) -> None:
+    watch = commands.add_group("watch", "folders that a knowledge base follows by itself")
+    watch.add("list", "list the watched folders").add_argument("kb", nargs="?", help="of this knowledge base only")
+    for action, text in (("add", "follow folders"), ("remove", "follow folders no longer; their documents stay")):
+        change = watch.add(action, text)
+        change.add_argument("kb")
+        change.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    for action in ("on", "off"):
+        switch = watch.add(action, f"switch a watched folder {action}, or all of a knowledge base")
+        switch.add_argument("kb")
+        switch.add_argument("folder", nargs="?", type=Path)
+    watch.add("run", "follow the watched folders and run what waits, until it is interrupted")
 
 
 def _add_questions(commands: _Commands) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from studio.bootstrap import Services, open_services
-from studio.cli import bundles, compare, gate, generations, ingest, jobs, library, searching
+from studio.cli import bundles, compare, gate, generations, ingest, jobs, library, searching, watch
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, Screenshots
 from studio.cli.output import say
@@ -51,6 +51,7 @@ _COMMANDS: dict[str, Command] = {
     "kb": library.kb,
     "ingest": ingest.ingest,
     "jobs": jobs.jobs,
+    "watch": watch.watch,
     "documents": library.documents,
     "remove": ingest.remove,
     "search": searching.search,

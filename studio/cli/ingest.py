@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import sys
+from pathlib import Path
 from typing import Any
 
 from studio.bootstrap import Services, open_services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, FAILED, PARTLY, Screenshots
-from studio.cli.output import ProgressLine, plain, say
+from studio.cli.output import ProgressLine, could_not_be_indexed, plain, say
+from studio.cli.preflight import ingest_options, preflight
 from studio.cli.searching import response_value, results_text
-from studio.domain import IngestOptions, IngestReport, SearchRequest
-from studio.errors import InvalidRequest
+from studio.domain import IngestReport, SearchRequest
+from studio.errors import FailureCode, InvalidRequest
 
 DEMO_QUERY = "how are nested loops traced"
 
@@ -51,23 +54,40 @@ async def ingest(services: Services, options: Options) -> int:
     progress = ProgressLine()
     if options.jobs < 1:
         raise InvalidRequest("--jobs must be at least 1.")
+    if options.resume and options.paths:
+        raise InvalidRequest(
+            "--resume goes on with the files of the last unfinished job and takes no others.",
+            way_out="Leave out the paths, or --resume: what is indexed already is not embedded again.",
+        )
+    if options.dry_run:
+        return await preflight(services, options)
+    passwords = list(options.password)
     try:
         if options.resume:
-            report = await services.ingest.resume(options.kb, progress.ingest, passwords=options.password)
+            report = await services.ingest.resume(options.kb, progress.ingest, passwords=passwords)
         else:
-            chosen = IngestOptions(
-                recursive=options.recursive,
-                include=tuple(options.include),
-                exclude=tuple(options.exclude),
-                promote=not options.no_promote,
-                jobs=options.jobs,
-            )
             report = await services.ingest.ingest(
-                options.kb, options.paths, chosen, progress.ingest, passwords=options.password
+                options.kb, options.paths, ingest_options(options), progress.ingest, passwords=passwords
+            )
+        while not options.resume and (password := await _asked_password(options, report)):
+            await _report(services, options, report)
+            passwords.append(password)
+            report = await services.ingest.ingest(
+                options.kb, options.paths, ingest_options(options), progress.ingest, passwords=passwords
             )
     finally:
         progress.close()
     return await _report(services, options, report)
+
+
+async def _asked_password(options: Options, report: IngestReport) -> str:
+    """What the person at the terminal enters for protected files; "" with none of either."""
+    protected = [item.path for item in report.failed if item.error == FailureCode.ENCRYPTED]
+    if not protected or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return ""
+    more = f" and {len(protected) - 1:,} more" if len(protected) > 1 else ""
+    prompt = f"Password for “{Path(protected[0]).name}”{more} (Enter to leave them out): "
+    return await asyncio.to_thread(getpass.getpass, prompt, sys.stderr)
 
 
 async def remove(services: Services, options: Options) -> int:
@@ -85,8 +105,7 @@ async def _report(services: Services, options: Options, report: IngestReport) ->
         f"in {report.seconds:.1f} s; generation {value['generation']}"
         + ("" if report.promoted or report.generation is None else " (ready, not active)")
     ]
-    if report.failed:
-        lines += ["", "Could not be indexed:", *(f"  {item.path}: {item.reason}" for item in report.failed)]
+    lines += could_not_be_indexed(report.failed)
     if report.held:
         lines += ["", report.held]
     say(options, value, "\n".join(lines))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, FAILED, PARTLY
-from studio.cli.output import ProgressLine, plain, say
+from studio.cli.output import ProgressLine, could_not_be_indexed, plain, say, table
 from studio.domain import FileState, Job, JobState
-from studio.services.queue import JobEnded, JobEvent, JobProgress
+from studio.services.queue import JobChanged, JobEnded, JobEvent, JobProgress
+
+_PATHS_NAMED = 2
 
 
 async def jobs(services: Services, options: Options) -> int:
@@ -25,18 +29,17 @@ async def jobs(services: Services, options: Options) -> int:
             return await _run(services, options)
         case "retry":
             job = await services.queue.retry(options.job)
-            say(options, _value(job), f"{_line(job)}\nRun it with: rag-studio jobs run")
+            await _say_job(services, options, job)
             return DONE
         case "move":
-            await services.queue.move((await services.queue.job(options.job)).id, options.before)
+            await services.queue.move(options.job, options.before)
         case "pause":
             await services.queue.pause(options.job)
         case "resume":
             await services.queue.resume(options.job)
         case "cancel":
             await services.queue.cancel(options.job)
-    job = await services.queue.job(options.job)
-    say(options, _value(job), _after(job))
+    await _say_job(services, options, await services.queue.job(options.job))
     return DONE
 
 
@@ -45,71 +48,106 @@ async def _list(services: Services, options: Options) -> int:
     found = [job for job in await services.queue.jobs() if kb_id in (None, job.kb_id)]
     if options.all:
         found += await services.queue.ended(kb_id)
-    names = {kb.id: kb.name for kb in await services.library.list()}
-    lines = [f"{_line(job)}  {names.get(job.kb_id, job.kb_id)}" for job in found]
-    say(options, [_value(job) for job in found], "\n".join(lines) or "No job waits or runs.")
+    values = await _values(services, found)
+    rows = [
+        [job.id, value["kb"], job.kind.value, _standing(job, live=value["live"]), _files(job), _subject(job)]
+        for job, value in zip(found, values, strict=True)
+    ]
+    headings = ("JOB", "KNOWLEDGE BASE", "KIND", "STATE", "FILES", "OF")
+    say(options, values, table(rows, headings) if rows else "No job waits or runs.")
     return DONE
 
 
 async def _show(services: Services, options: Options) -> int:
     job = await services.queue.job(options.job)
-    files = await services.queue.files(job.id, failed=options.failed)
-    counts = Counter(file.state.value for file in files)
-    value = {**_value(job), "states": dict(counts), "files": [plain(file) for file in files]}
-    lines = [_line(job), *([f"  {job.error}"] if job.error else [])]
-    lines += [f"  {count:,} {state}" for state, count in sorted(counts.items())]
+    files = await services.queue.files(job.id)
     failed = [file for file in files if file.state is FileState.FAILED]
-    if failed:
-        lines += ["", "Could not be indexed:", *(f"  {file.path}: {file.reason}" for file in failed)]
-    say(options, value, "\n".join(lines))
+    counts = Counter(file.state.value for file in files)
+    (value,) = await _values(services, [job])
+    lines = [_line(job, value), *([f"  {job.error}"] if job.error else [])]
+    lines += [f"  {count:,} {state}" for state, count in sorted(counts.items())]
+    lines += could_not_be_indexed(failed)
+    listed = failed if options.failed else files
+    say(options, {**value, "states": dict(counts), "files": [plain(file) for file in listed]}, "\n".join(lines))
     return DONE
 
 
 async def _run(services: Services, options: Options) -> int:
     progress = ProgressLine()
+    left = {job.id: job for job in await services.queue.jobs()}
     ended: list[JobEnded] = []
     changed = asyncio.Event()
 
     def listen(event: JobEvent) -> None:
-        if isinstance(event, JobProgress):
-            progress.ingest(event.progress)
-            return
-        if isinstance(event, JobEnded):
-            ended.append(event)
-        changed.set()
+        match event:
+            case JobProgress(snapshot):
+                progress.ingest(snapshot)
+            case JobChanged(job):
+                left[job.id] = job
+                changed.set()
+            case JobEnded(job):
+                left.pop(job.id, None)
+                ended.append(event)
+                changed.set()
 
     stop = services.queue.subscribe(listen)
     try:
         await services.queue.start()
-        while any(job.state is not JobState.PAUSED for job in await services.queue.jobs()):
+        while any(job.state is not JobState.PAUSED for job in left.values()):
             await changed.wait()
             changed.clear()
     finally:
         stop()
         progress.close()
+    values = await _values(services, [event.job for event in ended])
+    lines = [_line(event.job, value) for event, value in zip(ended, values, strict=True)]
+    reports = [{**value, "report": plain(event.report)} for event, value in zip(ended, values, strict=True)]
+    say(options, reports, "\n".join(lines) or "No job waits.")
     failed = sum(event.job.state is JobState.FAILED for event in ended)
-    partly = any(event.report is not None and event.report.failed for event in ended)
-    value = [{**_value(event.job), "report": plain(event.report) if event.report else None} for event in ended]
-    say(options, value, "\n".join(_line(event.job) for event in ended) or "No job waits.")
     if failed:
         return FAILED if failed == len(ended) else PARTLY
-    return PARTLY if partly else DONE
+    return PARTLY if any(event.report is not None and event.report.failed for event in ended) else DONE
 
 
-def _value(job: Job) -> dict[str, Any]:
-    value: dict[str, Any] = plain(job)
-    return value
+async def _say_job(services: Services, options: Options, job: Job) -> None:
+    (value,) = await _values(services, [job])
+    say(options, value, "\n".join([_line(job, value), *_way_on(job, value)]))
 
 
-def _line(job: Job) -> str:
-    state = f"{job.state}, asked to {job.wish}" if job.wish else str(job.state)
-    files = f"{job.files_done:,} of {job.files_total:,} files" if job.files_total else ""
-    what = ", ".join(job.paths[:2]) + (" …" if len(job.paths) > 2 else "")
-    return "  ".join(part for part in (job.id, f"{job.kind} {state}", files, what) if part)
+async def _values(services: Services, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Jobs as JSON knows them; `live` says whether a program is at work on one."""
+    names = {kb.id: kb.name for kb in await services.library.list()}
+    return [
+        {**plain(job), "kb": names.get(job.kb_id, job.kb_id), "live": await services.queue.is_live(job)} for job in jobs
+    ]
 
 
-def _after(job: Job) -> str:
-    """What the person has to know after steering a job."""
-    if job.state is JobState.QUEUED:
-        return f"{_line(job)}\nRun what waits with: rag-studio jobs run"
-    return _line(job)
+def _line(job: Job, value: dict[str, Any]) -> str:
+    parts = (job.id, value["kb"], job.kind.value, _standing(job, live=value["live"]), _files(job), _subject(job))
+    return "  ".join(part for part in parts if part)
+
+
+def _standing(job: Job, *, live: bool) -> str:
+    if job.wish:
+        return f"running, asked to {job.wish}"
+    return "interrupted" if job.state is JobState.RUNNING and not live else job.state.value
+
+
+def _files(job: Job) -> str:
+    failed = f", {job.files_failed:,} failed" if job.files_failed else ""
+    return f"{job.files_done:,} of {job.files_total:,}{failed}" if job.files_total else ""
+
+
+def _subject(job: Job) -> str:
+    more = len(job.paths) - _PATHS_NAMED
+    return ", ".join(job.paths[:_PATHS_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _way_on(job: Job, value: dict[str, Any]) -> list[str]:
+    """How a job goes on that no program is at work on."""
+    if job.state is JobState.PAUSED:
+        return [f"Let it go on with: rag-studio jobs resume {job.id}"]
+    if job.state.ended or value["live"]:
+        return []
+    resume = f"rag-studio ingest {shlex.quote(value['kb'])} --resume"
+    return [f"It goes on in the window that is open, or with: rag-studio jobs run, or: {resume}"]

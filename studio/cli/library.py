@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from studio.bootstrap import Services
@@ -16,7 +16,7 @@ from studio.errors import Conflict, InvalidRequest
 
 
 async def kb(services: Services, options: Options) -> int:
-    """List, make, rename, delete or show knowledge bases; say which generations one keeps."""
+    """List, make, change, rename, delete or show knowledge bases; say which generations one keeps."""
     library = services.library
     if options.action == "list":
         bases = await library.list()
@@ -25,15 +25,19 @@ async def kb(services: Services, options: Options) -> int:
         say(options, [kb_value(kb) for kb in bases], text)
         return DONE
     if options.action == "create":
-        kb = await library.create(options.name, _settings(services, options))
+        settings = replace(library.default_settings(), **_given(options))
+        kb = await library.create(options.name, settings)
         say(options, kb_value(kb), f"Created “{kb.name}”.")
+    elif options.action == "set":
+        await _set(services, options)
     elif options.action == "rename":
         kb = await library.rename(options.name, options.new_name)
         say(options, kb_value(kb), f"Renamed to “{kb.name}”.")
     elif options.action == "info":
         kb = await library.get(options.name)
         value = {**kb_value(kb), "retention": plain(await library.retention(kb.id))}
-        say(options, value, "\n".join(f"{key}: {item}" for key, item in value.items()))
+        shown = {**value, **value["settings"], **value["retention"]}
+        say(options, value, "\n".join(f"{key}: {item}" for key, item in shown.items() if not isinstance(item, dict)))
     elif options.action == "retention":
         await _retention(services, options)
     else:
@@ -68,17 +72,26 @@ async def _retention(services: Services, options: Options) -> None:
     say(options, policy, "\n".join(lines))
 
 
-def _settings(services: Services, options: Options) -> KbSettings:
-    given: dict[str, Any] = {
-        "model": options.model,
-        "chunk_tokens": options.chunk_tokens,
-        "chunk_overlap": options.chunk_overlap,
-        "metric": Metric(options.metric) if options.metric else None,
-        "language": options.language,
-    }
-    return replace(
-        services.library.default_settings(), **{key: value for key, value in given.items() if value is not None}
-    )
+async def _set(services: Services, options: Options) -> None:
+    given = _given(options)
+    if not given:
+        raise InvalidRequest("Nothing to change was given.", way_out="See: rag-studio kb set --help.")
+    before = await services.library.get(options.name)
+    kb = await services.library.change_settings(before.id, replace(before.settings, **given))
+    said = f"“{kb.name}” has these settings already."
+    if kb.settings != before.settings:
+        rebuilt = kb.active_generation is not None
+        said = f"Changed. The next ingest of “{kb.name}” rebuilds it." if rebuilt else f"Changed “{kb.name}”."
+    say(options, kb_value(kb), said)
+
+
+def _given(options: Options) -> dict[str, Any]:
+    """The settings that the command line names."""
+    names = [item.name for item in fields(KbSettings)]
+    given = {name: getattr(options, name, None) for name in names}
+    if given["metric"]:
+        given["metric"] = Metric(given["metric"])
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _confirm(options: Options, kb: KnowledgeBase) -> None:
@@ -121,6 +134,9 @@ def _document(record: DocumentRecord) -> dict[str, Any]:
         "external_id": record.external_id,
         "title": record.title,
         "sha256": record.sha256,
+        "author": record.author,
+        "licence": record.licence,
+        "created": record.created,
         "pages": plain(record.pages),
         "chunks": record.chunks,
         "status": record.status.value,

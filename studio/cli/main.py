@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -48,8 +49,10 @@ def run(arguments: Sequence[str], *, window: Window, screenshots: Screenshots) -
     except OSError as error:
         print_error(storage_fault(error, f"running {options.command or 'the window'}"), as_json=as_json)
         return FAILED
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.stderr.write("rag-studio: stopped. What was indexed before is intact.\n")
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        went_on = isinstance(error, KeyboardInterrupt) and options.command == "ingest" and not options.dry_run
+        more = f" Go on with: rag-studio ingest {shlex.quote(options.kb)} --resume" if went_on else ""
+        sys.stderr.write(f"rag-studio: stopped. What was indexed before is intact.{more}\n")
         return INTERRUPTED
     except Exception as error:
         print_error(_bug(error, options), as_json=as_json)

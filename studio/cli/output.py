@@ -11,8 +11,8 @@ from pathlib import PurePath
 from typing import Any
 
 from studio.cli.arguments import Options
-from studio.domain import IngestProgress, IngestStage
-from studio.errors import StudioError
+from studio.domain import FileFailure, FileProgress, IngestProgress, IngestStage
+from studio.errors import FailureCode, StudioError
 
 
 def plain(value: object) -> Any:
@@ -63,6 +63,16 @@ def table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
+
+
+def could_not_be_indexed(failed: Sequence[FileFailure] | Sequence[FileProgress]) -> list[str]:
+    """Files with their reasons, and how protected ones are opened; nothing for no files."""
+    if not failed:
+        return []
+    lines = ["", "Could not be indexed:", *(f"  {item.path}: {item.reason}" for item in failed)]
+    if any(item.error == FailureCode.ENCRYPTED for item in failed):
+        lines += ["", "Passwords are given with: rag-studio ingest KB FILE --password PASSWORD"]
+    return lines
 
 
 def size(count: float) -> str:

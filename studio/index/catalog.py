@@ -27,6 +27,7 @@ from studio.failpoints import reach
 from studio.index.database import Database, now_ms
 from studio.index.jobs import Jobs
 from studio.index.pins import Pins
+from studio.index.watched import WatchedFolders
 
 MAX_NAME_LENGTH = 120
 
@@ -53,6 +54,7 @@ class Catalog(Database):
         super().__init__(path)
         self.jobs = Jobs(self)
         self.pins = Pins(self)
+        self.watched = WatchedFolders(self)
 
     # ------------------------------------------------------------ knowledge bases
 

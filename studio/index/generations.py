@@ -270,7 +270,7 @@ class GenerationStore(GenerationReader):
             item.number for item in generations if item.state is GenerationState.BUILDING and item.number not in kept
         ]
         for number in dead:
-            log.warning("discarding generation %d of %s, whose build was interrupted", number, self.kb_id)
+            log.info("discarding generation %d of %s, whose build was interrupted", number, self.kb_id)
             await self.discard(number, "The program ended while this generation was being built.")
         return dead
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from studio.domain import FileProgress, FileState, Job, JobKind, JobState
-from studio.errors import NotFound
+from studio.errors import Conflict, NotFound
 from studio.index.database import Database, now_ms
 
 ENDED_KEPT = 50
@@ -119,15 +119,16 @@ class Jobs:
         return str(row["wish"]) if row is not None else "cancel"
 
     def move(self, job_id: str, before: str | None) -> None:
-        """Put a job directly before another in the queue, or last."""
+        """Put a job directly before another in the queue, or last. Raises Conflict when one of them has ended."""
         with self._database.transaction() as db:
-            order = [
-                row["id"]
-                for row in db.execute(f"SELECT id FROM job WHERE state IN {_OPEN} ORDER BY position").fetchall()
-                if row["id"] != job_id
-            ]
-            place = order.index(before) if before in order else len(order)
-            order.insert(place, job_id)
+            rows = db.execute(f"SELECT id FROM job WHERE state IN {_OPEN} ORDER BY position").fetchall()
+            order = [row["id"] for row in rows]
+            for name in (job_id, before):
+                if name is not None and name not in order:
+                    raise Conflict(f"Job “{name}” is not in the queue.", way_out="See: rag-studio jobs list.")
+            if before != job_id:
+                order.remove(job_id)
+                order.insert(order.index(before) if before is not None else len(order), job_id)
             last = db.execute(f"SELECT coalesce(max(position), 0) FROM job WHERE state NOT IN {_OPEN}").fetchone()[0]
             db.executemany(
                 "UPDATE job SET position = ? WHERE id = ?",
@@ -226,4 +227,7 @@ def _job_of(row: sqlite3.Row) -> Job:
 
 def _storable(path: str) -> str:
     """A path as text; bytes of a name that are no UTF-8 are written out."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a lone half of a UTF-16 pair
+        return path.encode("utf-8", "backslashreplace").decode()

@@ -325,11 +325,10 @@ class TableReader:
                 yield batch
 
     async def contents(self) -> list[tuple[str, str, str]]:
-        """(chunk id, document id, content) of every chunk, to rebuild BM25 from."""
+        """(chunk id, document id, indexed text) of every chunk."""
         with mapped(self._path):
-            rows = await self._chunks.query().select(["chunk_id", "document_id", "content"]).to_arrow()
-        columns = ("chunk_id", "document_id", "content")
-        return await asyncio.to_thread(lambda: list(zip(*(rows[name].to_pylist() for name in columns), strict=True)))
+            rows = await self._chunks.query().select(list(CHUNK_TEXT)).to_arrow()
+        return await asyncio.to_thread(indexed_texts, rows)
 
     async def documents(self, document_ids: Sequence[str] | None = None) -> list[DocumentRecord]:
         """Document rows: all of them, or those with these ids (one row per source path)."""

@@ -31,7 +31,7 @@ from studio.index.stores import Stores
 from studio.services.pipeline import Embeddings, Means, Pipeline
 from studio.services.plan import Basis, Plan, basis_of
 from studio.services.promotion import Promotion
-from studio.services.report import report_of, summary_of
+from studio.services.report import note_of, report_of
 from studio.services.runner import Run
 from studio.services.sources import Outcome
 from studio.services.writer import Position
@@ -224,13 +224,8 @@ class Builder:
         self, run: Run, generation: Generation, outcome: Outcome, note: str, options: IngestOptions
     ) -> IngestReport:
         """Annotate a generation that is ready, and make it active if that is wanted and the gate allows it."""
-        summary = summary_of(outcome)
-        await self._stores.thread.run(
-            self._stores.catalog.annotate,
-            generation.kb_id,
-            generation.number,
-            note=f"{note}: {summary}" if summary else note,
-        )
+        annotate, note = self._stores.catalog.annotate, note_of(note, outcome, generation)
+        await self._stores.thread.run(annotate, generation.kb_id, generation.number, note=note)
         held = ""
         if options.promote:
             # Not where a failure abandons the build: a cancellation may arrive when the transaction has committed.

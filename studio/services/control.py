@@ -39,10 +39,13 @@ class JobControl:
         self.changed()
 
     def cancel(self) -> None:
-        """Stop the job for good: what it built is dropped, what was searchable before stays so."""
-        self.cancelled = True
-        if self._task is not None:
+        """Stop the job for good: what it built is dropped, what was searchable before stays so.
+
+        Idempotent: a second cancellation of the task would disturb it while it tidies up.
+        """
+        if self._task is not None and not self.cancelled:
             self._task.cancel()
+        self.cancelled = True
 
     def attach(self, task: asyncio.Task[object] | None) -> None:
         """The task that `cancel` ends."""

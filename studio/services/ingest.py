@@ -83,6 +83,7 @@ class IngestService:
         """
         if not paths:
             raise InvalidRequest("Nothing to ingest: name at least one file or folder.")
+        paths = [path.expanduser().absolute() for path in paths]  # it may go on elsewhere
         base = await self._stores.knowledge_base(kb)
         found = await self._scan(paths, options)
         with await self._stores.store(base.id).lock_for_writing(base.name):
@@ -105,11 +106,15 @@ class IngestService:
         """Run an accepted job that is queued, paused or was left running by a dead program, from its checkpoint.
 
         It ends in the catalog as done or failed, or cancelled when `control` was. When the calling task is cancelled
-        otherwise, it stays running there and goes on with the next call. Raises Busy, and what `ingest` raises.
+        otherwise, it stays running there and goes on with the next call. Raises Busy, Conflict when it has ended, and
+        what `ingest` raises.
         """
         job = await self._stores.thread.run(self._stores.catalog.jobs.get, job_id)
         base = await self._stores.knowledge_base(job.kb_id)
         with await self._stores.store(base.id).lock_for_writing(base.name):
+            job = await self._stores.thread.run(self._stores.catalog.jobs.get, job_id)
+            if job.state.ended:  # another process had the lock until now
+                raise Conflict(f"Job {job.id} has ended already: it is {job.state}.")
             if job.kind in (JobKind.INGEST, JobKind.REINDEX):
                 base = await self._match_settings(base, progress, control)
             base = await self._stores.knowledge_base(base.id)
@@ -136,6 +141,8 @@ class IngestService:
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
             plan = await self._plan_removal(base, documents)
+            ids = {name for record in plan.removed for name in (record.document_id, record.external_id)}
+            documents = [name if name in ids else str(Path(name).absolute()) for name in documents]
             job = await self._accept(base, JobKind.REMOVE, documents)
             report = await self._runner.run(job, base, lambda run: self._remove(run, plan))
         return await self._collected(report)
@@ -227,9 +234,8 @@ class IngestService:
 
         return work
 
-    @staticmethod
-    async def _scan(paths: Sequence[Path], options: IngestOptions) -> Scan:
-        return await asyncio.to_thread(scan, paths, options)
+    async def _scan(self, paths: Sequence[Path], options: IngestOptions) -> Scan:
+        return await asyncio.to_thread(scan, paths, options, own=self._stores.paths.root)
 
     async def _ingest(self, run: Run, found: Scan, options: IngestOptions) -> IngestReport:
         run.tracker.stage(IngestStage.SCANNING)

@@ -81,8 +81,11 @@ def basis_of(plan: Plan) -> Basis:
     references.update(record.document_id for record in survivors)
     copies: dict[tuple[str, str], list[DocumentRecord]] = defaultdict(list)
     first_path: dict[tuple[str, str], str] = {}
+    in_part = {record.source_path for record in plan.existing if record.status is DocumentStatus.FAILED}
     for record in indexed:
         key = (record.sha256, record.kind)
+        if record.source_path in in_part:  # an archive with members that could not be read: they are tried again
+            continue
         if first_path.setdefault(key, record.source_path) == record.source_path:
             copies[key].append(record)
     return Basis(
@@ -108,6 +111,10 @@ async def plan_ingest(
     """
     plan = Plan(list(existing), failures=list(found.failures))
     by_path = await asyncio.to_thread(rows_by_path, plan.existing)
+    # What failed before is tried again when what it lacked is there.
+    helped = {FailureCode.ENCRYPTED} if passwords else set()
+    if await asyncio.to_thread(parser.recognises_text):
+        helped.add(FailureCode.NEEDS_OCR)
     for first in range(0, len(found.files), FILES_PER_TURN):
         tracker.expect((file.path, file.size_bytes) for file in found.files[first : first + FILES_PER_TURN])
         await asyncio.sleep(0)
@@ -116,7 +123,9 @@ async def plan_ingest(
             await asyncio.sleep(0)
         old = by_path.pop(str(file.path), [])
         named = not any(file.path.is_relative_to(folder) for folder in found.folders)
-        await _plan_file(plan, file, old, parser, named=named, tracker=tracker, passwords=passwords)
+        failed = {record.error for record in old if record.status is DocumentStatus.FAILED}
+        try_again = bool(failed) if named else not helped.isdisjoint(failed)
+        await _plan_file(plan, file, old, parser, try_again=try_again, tracker=tracker, passwords=passwords)
     for path, records in by_path.items():
         if found.covers(Path(path), options):
             plan.removed.extend(records)
@@ -137,13 +146,11 @@ async def _plan_file(
     old: list[DocumentRecord],
     parser: DocumentParser,
     *,
-    named: bool,
+    try_again: bool,
     tracker: ProgressTracker,
     passwords: Sequence[str],
 ) -> None:
     indexed = [record for record in old if record.status is DocumentStatus.INDEXED]
-    failed = {record.error for record in old if record.status is DocumentStatus.FAILED}
-    try_again = bool(failed) and (named or (FailureCode.ENCRYPTED in failed and bool(passwords)))
     if old and old[0].size_bytes == file.size_bytes and not try_again:
         same = old[0].mtime_ns == file.mtime_ns
         if not same and indexed and await hash_or_none(file.path) == indexed[0].sha256:

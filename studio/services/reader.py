@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from studio.domain import (
     KbSettings,
     ParsedDocument,
     ParseProgress,
+    ParserEvent,
     PartFailure,
     Vectors,
 )
@@ -34,8 +35,21 @@ from studio.services.sources import Source, identity_of, indexed_record, key_of,
 from studio.services.stages import Stages
 
 CHUNKS_PER_PIECE = 64
+HASHED_LATER_BYTES = 256 << 20
+"""Files above this are begun to be parsed first: that a file is too large is told at once, not after it was hashed."""
 REUSED_CHUNKS = 32_768
 """Most chunks of a changed file whose embeddings are held to be used again: 50 MB at 384 dimensions."""
+
+_HALFWAY = frozenset(
+    {
+        FailureCode.CORRUPT,
+        FailureCode.TOO_LARGE,
+        FailureCode.TIMED_OUT,
+        FailureCode.OUT_OF_MEMORY,
+        FailureCode.CRASHED,
+    }
+)
+"""What may end the reading of an archive after some of its files were read; those are indexed."""
 
 Emit = Callable[[Piece], Awaitable[None]]
 
@@ -74,8 +88,15 @@ class SourceReader:
     async def read(self, source: Source) -> None:
         """Emit the pieces of one source. Raises DocumentFault, or OSError, for the file as a whole."""
         self._tracker.file(source.path, FileState.PARSING)
-        with self._stages.busy("hash"):
-            sha256 = await source.sha256()
+        async with aclosing(source.documents()) as events:  # type: ignore[type-var]
+            first = [await self._next(events)] if source.size_bytes > HASHED_LATER_BYTES else []
+            with self._stages.busy("hash"):
+                sha256 = await source.sha256()
+            await self._read(source, sha256, first, events)
+
+    async def _read(
+        self, source: Source, sha256: str, first: Sequence[ParserEvent | None], events: AsyncIterator[ParserEvent]
+    ) -> None:
         if copies := self._copies.get((sha256, source.kind)):
             for record in copies:
                 await self._emit(source, moved_record(record, source), (), {}, key_of(record))
@@ -83,9 +104,10 @@ class SourceReader:
         writer = TextStoreWriter(self._texts, text_key(sha256, source.kind)) if source.store_texts else None
         try:
             try:
-                await self._documents(source, sha256, writer)
+                await self._documents(source, sha256, first, events, writer)
             except DocumentFault as fault:
-                if fault.code is not FailureCode.CORRUPT or source.kind not in TABULAR_KINDS or not source.emitted:
+                halfway = _HALFWAY if source.kind == "archive" else (FailureCode.CORRUPT,)
+                if fault.code not in halfway or source.kind not in TABULAR_KINDS or not source.emitted:
                     raise
                 source.partial = fault
             if await source.changed():
@@ -99,39 +121,46 @@ class SourceReader:
             if writer is not None:
                 await run_to_end(writer.abandon)
 
-    async def _documents(self, source: Source, sha256: str, writer: TextStoreWriter | None) -> None:
+    async def _next(self, events: AsyncIterator[ParserEvent]) -> ParserEvent | None:
+        with self._stages.busy("parse"):
+            return await anext(events, None)
+
+    async def _documents(
+        self,
+        source: Source,
+        sha256: str,
+        first: Sequence[ParserEvent | None],
+        events: AsyncIterator[ParserEvent],
+        writer: TextStoreWriter | None,
+    ) -> None:
         reuse: Mapping[str, Vectors] | None = None
-        async with aclosing(source.documents()) as events:  # type: ignore[type-var]
-            while True:
-                with self._stages.busy("parse"):
-                    event = await anext(events, None)
-                if event is None:
-                    return
-                if isinstance(event, ParseProgress):
-                    self._tracker.pages(source.path, event.done, event.total)
+        waiting = list(first)
+        while (event := waiting.pop() if waiting else await self._next(events)) is not None:
+            if isinstance(event, ParseProgress):
+                self._tracker.pages(source.path, event.done, event.total)
+                continue
+            if isinstance(event, PartFailure):
+                source.failed_parts.append(event)
+                continue
+            parsed = event
+            identity, row_key = identity_of(parsed, sha256, source.kind)
+            if row_key in source.emitted and source.kind in TABULAR_KINDS:
+                row_key = f"{row_key}#{parsed.row}"  # an id used twice
+                identity = document_id(text_hash(parsed.text), source.kind, row_key)
+            if writer is not None:
+                await run_to_end(writer.add, parsed.row, parsed)
+            record = indexed_record(source, parsed, identity, sha256)
+            # Two readers may come upon the same content at once: the second waits and finds it known.
+            async with self._turns.setdefault(identity, asyncio.Lock()):
+                if identity in self._known:
+                    await self._emit(source, replace(record, chunks=self._known[identity]), (), {}, row_key)
                     continue
-                if isinstance(event, PartFailure):
-                    source.failed_parts.append(event)
-                    continue
-                parsed = event
-                identity, row_key = identity_of(parsed, sha256, source.kind)
-                if row_key in source.emitted and source.kind in TABULAR_KINDS:
-                    row_key = f"{row_key}#{parsed.row}"  # an id used twice
-                    identity = document_id(text_hash(parsed.text), source.kind, row_key)
-                if writer is not None:
-                    await run_to_end(writer.add, parsed.row, parsed)
-                record = indexed_record(source, parsed, identity, sha256)
-                # Two readers may come upon the same content at once: the second waits and finds it known.
-                async with self._turns.setdefault(identity, asyncio.Lock()):
-                    if identity in self._known:
-                        await self._emit(source, replace(record, chunks=self._known[identity]), (), {}, row_key)
-                        continue
-                    if reuse is None:
-                        reuse = await self._reusable(source)
-                    chunks = await self._cut(identity, parsed)
-                    if chunks:
-                        self._known[identity] = len(chunks)
-                        await self._emit(source, replace(record, chunks=len(chunks)), chunks, reuse, row_key)
+                if reuse is None:
+                    reuse = await self._reusable(source)
+                chunks = await self._cut(identity, parsed)
+                if chunks:
+                    self._known[identity] = len(chunks)
+                    await self._emit(source, replace(record, chunks=len(chunks)), chunks, reuse, row_key)
 
     async def _cut(self, identity: str, parsed: ParsedDocument) -> list[Chunk]:
         if self._embedder is None:

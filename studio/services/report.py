@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studio.domain import IngestReport
+from studio.domain import Generation, IngestReport
 from studio.services.runner import Run
 from studio.services.sources import Outcome
 
@@ -14,6 +14,12 @@ def summary_of(outcome: Outcome) -> str:
         "failed": len(outcome.failures),
     }  # fmt: skip
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def note_of(what: str, outcome: Outcome, generation: Generation) -> str:
+    """“ingest: 3 added”, or for what changes no document “rebuild: 3 documents with MiniLM”."""
+    model = f" with {generation.model.name}" if generation.model is not None else ""
+    return f"{what}: {summary_of(outcome) or f'{generation.documents} documents{model}'}"
 
 
 def report_of(

@@ -9,7 +9,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from studio.concurrency import TaskOwner
-from studio.domain import IngestReport, IngestStage, Job, JobKind, JobState, KnowledgeBase, ProgressSink
+from studio.domain import (
+    FileProgress,
+    FileState,
+    IngestReport,
+    IngestStage,
+    Job,
+    JobKind,
+    JobState,
+    KnowledgeBase,
+    ProgressSink,
+)
 from studio.errors import ModelFault, StudioError
 from studio.index.stores import Stores
 from studio.services.control import JobControl
@@ -89,6 +99,11 @@ class JobRunner:
         finally:
             control.attach(None)
             await obeying.close()
+        failed = [
+            FileProgress(item.path, FileState.FAILED, error=item.error, reason=item.reason) for item in report.failed
+        ]
+        if failed:
+            await thread.run(jobs.update_files, job.id, failed)
         await self._finish(job, JobState.DONE, generation=report.generation)
         tracker.stage(IngestStage.DONE)
         return report

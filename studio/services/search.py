@@ -307,7 +307,7 @@ def _assemble(
                     title=record.title or PurePath(record.source_path).name, source_path=record.source_path,
                     licence=record.licence, version=record.sha256[:12], anchor=chunk.anchor,
                     page_number=chunk.page_number, char_start=chunk.char_start, char_end=chunk.char_end,
-                    also_at=tuple(other.source_path for other in records[1:]),
+                    also_at=tuple(sorted({other.source_path for other in records} - {record.source_path})),
                 ),
                 explanation=replace(
                     item.explanation,

@@ -60,6 +60,8 @@ def test_the_whole_path(program: Program, folder: Path, write: Write) -> None:
     (document,) = program.ok("documents", "Notes")
     assert (document["status"], document["chunks"], document["error"]) == ("indexed", 1, None)
     assert document["path"] == str(folder / "whales.md")
+    assert document["pages"] == {"total": 0, "readable": 0, "empty": 0, "failed": 0, "ocr": 0}
+    assert document["created"] == ""
     found = program.ok("search", "Notes", "marine mammals that sing", "--limit", "1", "--explain")
     (result,) = found["results"]
     assert set(result) >= {
@@ -67,6 +69,7 @@ def test_the_whole_path(program: Program, folder: Path, write: Write) -> None:
     }  # fmt: skip
     assert set(result["citation"]) == {
         "title", "source_path", "licence", "version", "anchor", "page_number", "char_start", "char_end",
+        "also_at",
     }  # fmt: skip
     assert (found["mode"], found["degraded"], found["generation"]) == ("hybrid", None, 1)
     assert found["query"] == "marine mammals that sing"
@@ -148,6 +151,8 @@ def test_only_failures_is_exit_code_one(program: Program, folder: Path) -> None:
         (["kb", "create", "Notes"], 1, "already"),
         (["kb", "create", "a,b"], 2, "comma"),
         (["kb", "create", "C", "--chunk-tokens", "1"], 2, "16 tokens"),
+        (["kb", "set", "Notes", "--chunk-tokens", "1"], 2, "16 tokens"),
+        (["kb", "set", "Notes"], 2, "Nothing to change"),
         (["kb", "delete", "Notes"], 2, "--yes"),
         (["promote", "Notes", "7"], 1, "no generation 7"),
         (["rollback", "Notes"], 1, "no older generation"),
@@ -203,6 +208,23 @@ def test_global_options_work_on_both_sides_of_the_command(library: Program, tmp_
     elsewhere = [sys.executable, "-m", "studio", "--json", "kb", "list", "--data-dir", str(tmp_path / "other")]
     outputs = [json.loads(subprocess.check_output(command)) for command in (before, after, elsewhere)]
     assert [len(output) for output in outputs] == [1, 1, 0]
+
+
+def test_the_settings_of_a_knowledge_base_can_be_changed(library: Program) -> None:
+    shown = library.run("kb", "info", "Notes").out
+    assert "chunk_tokens: 240" in shown
+    assert "contextual: True" in shown
+    before = library.ok("search", "Notes", "krill", "--limit", "1")["results"][0]
+    text = library.run("kb", "set", "Notes", "--chunk-tokens", "32", "--chunk-overlap", "0", "--no-contextual").out
+    assert "next ingest of “Notes” rebuilds it" in text
+    changed = library.ok("kb", "info", "Notes")["settings"]
+    assert (changed["chunk_tokens"], changed["chunk_overlap"], changed["contextual"]) == (32, 0, False)
+    assert "already" in library.run("kb", "set", "Notes", "--no-contextual").out
+    report = library.ok("ingest", "Notes", Path(before["citation"]["source_path"]).parent)
+    assert report["failed"] == []
+    after = library.ok("search", "Notes", "krill", "--limit", "1")["results"][0]
+    assert len(after["content"]) <= len(before["content"])
+    assert library.ok("generations", "Notes")[0]["settings"]["chunk_tokens"] == 32
 
 
 def test_settings_can_be_read_and_written(program: Program) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command import Program
 from kills import POINTS_OF, points_of
 
-from studio.failpoints import INGEST_POINTS, POINTS, VARIABLE
+from studio.failpoints import CHECKPOINT_POINTS, INGEST_POINTS, POINTS, VARIABLE
 
 OLD = {"a.txt": "Alpha speaks of whales.", "b.txt": "Beta speaks of pianos."}
 NEW = {"a.txt": "Alpha speaks of volcanoes.", "c.txt": "Gamma speaks of glaciers."}
@@ -54,4 +56,40 @@ def test_a_death_at_any_step_leaves_one_whole_generation(
     program.ok("gc")
     # A generation that was complete but not yet promoted was whole; it is collected once a later one was promoted.
     assert [item["state"] for item in program.ok("generations", "Notes")] == ["active"]
+    assert program.ok("doctor")["ok"]
+
+
+class Frequent(Program):
+    """The program, with a checkpoint after every few chunks."""
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        code = (
+            "import sys, studio.services.writer as writer\n"
+            "writer.CHUNKS_PER_CHECKPOINT = 4\n"
+            "from studio.__main__ import main\n"
+            "sys.exit(main())\n"
+        )
+        return [sys.executable, "-c", code, "--data-dir", str(self.data_dir), *map(str, arguments)]
+
+
+def test_deaths_around_checkpoints_lose_nothing(
+    data_dir: Path, folder: Path, write: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Frequent(data_dir)
+    texts = {f"{n}.txt": f"Number {n} speaks of numbers." for n in range(80)}
+    for name, text in texts.items():
+        write(name, text)
+    program.ok("kb", "create", "Notes")
+    left = []
+    for point in ("checkpoint.written", "checkpoint.tagged", "checkpoint.written:3", *("reopen.done",) * 3):
+        monkeypatch.setenv(VARIABLE, point)
+        outcome = program.run("ingest", "Notes", folder)
+        monkeypatch.delenv(VARIABLE)
+        assert outcome.code == -signal.SIGKILL, f"{point} was not reached: {outcome.err}"
+        assert program.ok("doctor")["ok"]
+        left.append(point.partition(":")[0])
+    assert set(left) == set(CHECKPOINT_POINTS)
+    assert program.ok("ingest", "Notes", "--resume")["added"] == len(texts)
+    found = program.ok("search", "Notes", "speaks", "--limit", "200", "--mode", "keyword")
+    assert {result["content"] for result in found["results"]} == set(texts.values())
     assert program.ok("doctor")["ok"]

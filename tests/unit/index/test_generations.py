@@ -5,16 +5,29 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from toy import DIMENSION, MODEL, Bench, chunk_of, record_of, vector_of
 
-from studio.domain import Generation, GenerationState, KbSettings, Metric, ModelIdentity, Retention
+from studio.domain import (
+    CONTEXT,
+    Generation,
+    GenerationState,
+    KbSettings,
+    Metric,
+    ModelIdentity,
+    PageCounts,
+    Retention,
+)
 from studio.errors import Busy, Conflict, InvariantViolated, NotFound, StorageFault
+from studio.index import generations, rows, vectors
 from studio.index.gc import collect, plan
 from studio.index.locks import try_lock
+from studio.index.upkeep import readable_embeddings
 from studio.index.vectors import sql_text
 
 
@@ -333,6 +346,54 @@ async def test_a_dry_run_foretells_what_is_freed(bench: Bench) -> None:
     assert freed.freed_bytes > 0
     assert abs(foretold.freed_bytes - freed.freed_bytes) < 2048
     assert (await gc(bench, 1, dry_run=True)).freed_bytes == 0
+
+
+async def test_rows_of_an_older_version_get_the_columns_it_lacks(bench: Bench, monkeypatch) -> None:
+    with monkeypatch.context() as older:
+        full = rows.document_schema
+        names = [name for name in full().names if name not in rows.ADDED_COLUMNS]
+        schema = pa.schema([full().field(name) for name in names])
+        older.setattr(generations, "ROWS_VERSION", 1)
+        older.setattr(vectors, "document_schema", lambda: schema)
+        older.setattr(vectors, "document_rows", lambda records: rows.document_rows(records).select(names))
+        first = await bench.promote(await bench.built({"old": ["old text"]}))
+    assert first.rows_version == 1
+    build = await bench.begin()
+    await build.add_record(
+        replace(record_of("dated", "/docs/dated.pdf", 0), created="2026-01-02", pages=PageCounts(5, 2, 1, 1, 1))
+    )
+    await bench.add(build, "new", ["new text"])
+    second = await bench.promote(await bench.store.seal(build))
+    assert second.rows_version == 2
+    async with bench.store.reading() as snapshot:
+        found = {record.document_id: record for record in await snapshot.tables.documents()}
+    assert (found["dated"].created, found["dated"].pages) == ("2026-01-02", PageCounts(5, 2, 1, 1, 1))
+    assert (found["old"].created, found["old"].pages, found["old"].title) == ("", PageCounts(), "Title of old")
+    await bench.promote(first)
+    async with bench.store.reading() as snapshot:
+        (old,) = await snapshot.tables.documents()
+    assert (old.created, old.pages.ocr) == ("", 0)
+    await bench.promote(await bench.built({"third": ["third text"]}))
+    assert await bench.contents() == {"old text", "third text"}
+
+
+async def test_embeddings_are_known_by_what_was_embedded(bench: Bench) -> None:
+    plain = chunk_of("d", "the same words")
+    titled = replace(plain, chunk_id="titled", char_start=900, metadata={CONTEXT: "A title"})
+    build = await bench.begin()
+    await build.add_chunks([plain, titled], np.stack([vector_of(item.indexed_text) for item in (plain, titled)]))
+    await build.add_record(record_of("d", "/docs/d.txt", 2))
+    done = await bench.promote(await bench.store.seal(build))
+    wanted = {rows.embedding_key(item.content_hash, item.context): item.indexed_text for item in (plain, titled)}
+    assert plain.content_hash in wanted and len(wanted) == 2
+    table = bench.store.paths.vectors / f"{done.chunks_table}.lance"
+    async with bench.store.reading() as snapshot:
+        for found in (
+            await snapshot.tables.embeddings_of(["d"]), await readable_embeddings(table, done.chunks_version)
+        ):  # fmt: skip
+            assert found.keys() == wanted.keys()
+            assert all(np.array_equal(found[key], vector_of(text)) for key, text in wanted.items())
+        assert {text for _, _, text in await snapshot.tables.contents()} == set(wanted.values())
 
 
 async def test_a_generation_of_a_newer_program_is_refused(bench: Bench) -> None:

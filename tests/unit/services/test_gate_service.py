@@ -18,7 +18,8 @@ Write = Callable[[str, str], Path]
 
 @pytest.fixture
 async def kb(services: Services, folder: Path, write: Write) -> str:
-    base = await services.library.create("Gated")
+    settings = replace(services.library.default_settings(), contextual=False)  # a title alone shall not pass the gate
+    base = await services.library.create("Gated", settings)
     write("whales.md", "# Whales\n\nBlue whales sing songs that travel for hundreds of miles under water.")
     write("pianos.txt", "Songs are played on a grand piano: two hundred strings over an iron frame.")
     write("lava.txt", "Volcanoes erupt when magma rises. Lava cools to basalt.")

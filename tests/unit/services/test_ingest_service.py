@@ -350,3 +350,17 @@ async def test_an_unfinished_job_can_be_resumed(services: Services, kb: str, fol
     assert await paths(services, kb) == {"a.txt"}
     with pytest.raises(NotFound):
         await services.ingest.resume(kb)
+
+
+async def test_a_job_knows_its_files_wherever_it_goes_on(
+    services: Services, kb: str, folder: Path, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("a.txt", "A text about whales.")
+    monkeypatch.chdir(folder)
+    report = await services.ingest.ingest(kb, [Path()])
+    monkeypatch.chdir(tmp_path)
+    job = await services.queue.job(report.job_id)
+    assert job.paths == (str(folder),)
+    monkeypatch.chdir(folder)
+    removal = await services.ingest.remove(kb, ["a.txt"])
+    assert (await services.queue.job(removal.job_id)).paths == (str(folder / "a.txt"),)

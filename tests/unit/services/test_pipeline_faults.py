@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import zipfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pypdfium2
 import pytest
 from workbench import MODEL, Bench, Write
 
@@ -18,7 +20,8 @@ from studio.domain import (
     ParserEvent,
 )
 from studio.errors import DocumentFault, FailureCode, WorkerDied
-from studio.services import writer
+from studio.services import plan, writer
+from studio.services.scan import sha256_of
 
 
 async def test_a_text_without_a_vector_fails_its_document_only(bench: Bench, folder: Path, write: Write) -> None:
@@ -106,6 +109,61 @@ async def test_a_crash_in_a_changed_table_keeps_its_rows_of_before(bench: Bench,
     assert await bench.sound() == {f"changed row number {n}" for n in range(30)}
 
 
+async def test_an_archive_that_ends_its_workers_keeps_the_files_read_before(
+    bench: Bench, folder: Path, monkeypatch
+) -> None:
+    archive = folder / "notes.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        for n in range(3):
+            made.writestr(f"{n}.txt", f"note number {n}")
+    parse = bench.ingest._parser.parse
+
+    async def crash_at_the_end(path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+        async for parsed in parse(path):
+            yield parsed
+        raise DocumentFault(FailureCode.CRASHED, "The process that read this file ended.")
+
+    monkeypatch.setattr(bench.ingest._parser, "parse", crash_at_the_end)
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert (report.added, [(Path(item.path).name, item.error) for item in report.failed]) == (
+        3, [("notes.zip", "crashed")],
+    )  # fmt: skip
+    assert await bench.sound() == {f"note number {n}" for n in range(3)}
+
+
+async def test_a_file_that_is_far_too_large_is_told_before_it_is_hashed(
+    bench: Bench, folder: Path, write: Write, monkeypatch
+) -> None:
+    write("small.txt", "a small text")
+    with (folder / "huge.txt").open("wb") as huge:
+        huge.write(b"plain words and more of them\n" * 100_000)
+        huge.truncate(2 << 30)  # sparse: takes no room on the disk
+    hashed = []
+    monkeypatch.setattr(plan, "sha256_of", lambda path: hashed.append(path.name) or sha256_of(path))
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert [(Path(item.path).name, item.error) for item in report.failed] == [("huge.txt", "too_large")]
+    assert hashed == ["small.txt"]
+    assert await bench.sound() == {"a small text"}
+
+
+async def test_a_scan_is_tried_again_once_its_text_can_be_recognised(bench: Bench, folder: Path, monkeypatch) -> None:
+    scan = pypdfium2.PdfDocument.new()
+    scan.new_page(600, 800)
+    scan.save(folder / "scan.pdf")
+    parser, read = bench.ingest._parser, []
+    parse = parser.parse
+
+    def noted(path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+        read.append(path.name)
+        return parse(path, passwords=passwords)
+
+    monkeypatch.setattr(parser, "parse", noted)
+    for able, times in ((False, 1), (False, 1), (True, 2)):
+        monkeypatch.setattr(parser, "recognises_text", lambda able=able: able)
+        report = await bench.ingest.ingest("Toy", [folder])
+        assert ([item.error for item in report.failed], read) == (["needs_ocr"], ["scan.pdf"] * times)
+
+
 async def test_a_worker_that_dies_for_good_fails_the_job_not_the_store(
     bench: Bench, folder: Path, write: Write
 ) -> None:
@@ -154,6 +212,9 @@ class ReadTogether:
     def __init__(self, parser: DocumentParser) -> None:
         self._parser = parser
         self._both = asyncio.Barrier(2)
+
+    def recognises_text(self) -> bool:
+        return self._parser.recognises_text()
 
     async def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
         documents = [document async for document in self._parser.parse(path, passwords=passwords)]

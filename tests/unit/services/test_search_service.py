@@ -44,6 +44,22 @@ async def test_words_are_found_and_highlighted(services: Services, kb: str) -> N
     assert result.score == result.explanation.keyword_score
 
 
+async def test_copies_are_one_result_that_names_every_place(
+    services: Services, kb: str, folder: Path, write: Write
+) -> None:
+    paths = [write(name, MUSIC) for name in ("z/copy.md", "again.md")]
+    await services.ingest.ingest(kb, [folder])
+    (result,) = (await services.search.search(SearchRequest((kb,), "piano", SearchMode.KEYWORD))).results
+    assert result.citation.source_path == str(paths[1])
+    assert result.citation.also_at == (str(folder / "music" / "instruments.md"), str(paths[0]))
+    (other,) = (await services.search.search(SearchRequest((kb,), "basalt", SearchMode.KEYWORD))).results
+    assert other.citation.also_at == ()
+    write("table.jsonl", '{"_id": "a", "text": "Xylophones chime."}\n' * 2)
+    await services.ingest.ingest(kb, [folder])
+    (row, *_) = (await services.search.search(SearchRequest((kb,), "xylophones", SearchMode.KEYWORD))).results
+    assert row.citation.also_at == ()
+
+
 async def test_hybrid_explains_both_sides(services: Services, kb: str) -> None:
     response = await services.search.search(SearchRequest((kb,), "whales songs"))
     best = response.results[0]
