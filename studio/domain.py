@@ -484,7 +484,7 @@ class IngestReport:
 
     `held` says why the generation was built and not promoted, "" if it was or was not meant to be. `stages` are the
     seconds each stage was busy (several at once), `embed_idle` the seconds in which the model had nothing to do
-    between its first batch and its last.
+    between its first batch and its last. `skipped` is what was found and left out on purpose.
     """
 
     job_id: str
@@ -503,6 +503,7 @@ class IngestReport:
     chunks_per_second: float
     held: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
+    skipped: tuple[SkippedFiles, ...] = ()
 
 
 class JobKind(StrEnum):

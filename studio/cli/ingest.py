@@ -106,6 +106,8 @@ async def _report(services: Services, options: Options, report: IngestReport) ->
         + ("" if report.promoted or report.generation is None else " (ready, not active)")
     ]
     lines += could_not_be_indexed(report.failed)
+    if report.skipped:
+        lines += ["", "Left out:", *(f"  {item.count:,} {item.reason}" for item in report.skipped)]
     if report.held:
         lines += ["", report.held]
     say(options, value, "\n".join(lines))

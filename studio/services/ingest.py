@@ -240,13 +240,15 @@ class IngestService:
     async def _ingest(self, run: Run, found: Scan, options: IngestOptions) -> IngestReport:
         run.tracker.stage(IngestStage.SCANNING)
         ready = await self._builder.finished(run)
+        skipped = tuple(found.skipped)
         if ready is not None:
-            return await self._builder.promote(run, ready, Outcome(added=ready.documents), "ingest", options)
+            report = await self._builder.promote(run, ready, Outcome(added=ready.documents), "ingest", options)
+            return replace(report, skipped=skipped)
         with run.stages.busy("scan"):
             left = await self._builder.begun(run)
             existing = left.records if left.build is not None else await self._builder.records(run.kb)
             plan = await plan_ingest(existing, found, options, self._parser, run.tracker, run.passwords)
-        return await self._builder.build(run, plan, options, "ingest", left)
+        return replace(await self._builder.build(run, plan, options, "ingest", left), skipped=skipped)
 
     async def _plan_removal(self, kb: KnowledgeBase, documents: Sequence[str], *, missing_ok: bool = False) -> Plan:
         plan = Plan(await self._builder.records(kb))

@@ -364,3 +364,16 @@ async def test_a_job_knows_its_files_wherever_it_goes_on(
     monkeypatch.chdir(folder)
     removal = await services.ingest.remove(kb, ["a.txt"])
     assert (await services.queue.job(removal.job_id)).paths == (str(folder / "a.txt"),)
+
+
+async def test_what_was_left_out_is_told(services: Services, kb: str, folder: Path, write: Write) -> None:
+    write("a.txt", "A text about whales.")
+    write(".secret.txt", "hidden")
+    write("b.log", "ignored")
+    write(".ragignore", "*.log\n")
+    report = await services.ingest.ingest(kb, [folder])
+    assert report.added == 1
+    assert {(item.reason, item.count) for item in report.skipped} == {
+        ("hidden or system files", 2), ("ignored by .ragignore", 1),
+    }  # fmt: skip
+    assert (await services.ingest.ingest(kb, [folder])).skipped == report.skipped
