@@ -96,6 +96,7 @@ async def _run(application: QApplication, data_dir: Path | None, instance: Singl
                 window.load_sample()
             # Heavy imports stall this thread for a moment; by now the person sees the window.
             workspace.warm_up()
+            background.start(services.watch.start(), name="watch")
 
         window.painted.connect(begin)
         with _closing_on_signals(closing):
@@ -106,6 +107,7 @@ async def _run(application: QApplication, data_dir: Path | None, instance: Singl
             finally:
                 window.hide()
                 await background.close()
+                await services.watch.close()
                 await workspace.close()
                 window.deleteLater()
                 await asyncio.sleep(0)

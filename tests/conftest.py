@@ -19,6 +19,7 @@ from studio.paths import HOME_VARIABLE
 __all__ = ["default_model", "model_paths"]
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before anything imports Qt
+os.environ["RAG_STUDIO_OCR"] = "off"  # whether Tesseract is installed must not matter; its own tests switch it on
 
 
 @pytest.fixture

@@ -20,14 +20,20 @@ _MIDDLE = Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
 MEDIUM = QFont.Weight.Medium
 DEMI_BOLD = QFont.Weight.DemiBold
-_TONE_ICONS = {
+TONE_ICONS = {
     Tone.RUN: ("loader-circle", "accent"),
     Tone.OK: ("circle-check", "good"),
     Tone.BAD: ("circle-alert", "bad"),
     Tone.WAIT: ("clock", "muted"),
     Tone.CALM: ("circle-minus", "muted"),
+    Tone.WARN: ("triangle-alert", "warn"),
 }
-_TONE_BADGES = {Tone.OK: ("good", "goodsoft"), Tone.BAD: ("bad", "badsoft"), Tone.CALM: ("muted", "panel")}
+_TONE_BADGES = {
+    Tone.OK: ("good", "goodsoft"),
+    Tone.BAD: ("bad", "badsoft"),
+    Tone.CALM: ("muted", "panel"),
+    Tone.WARN: ("warn", "warnsoft"),
+}
 _STATE_CHIPS = {
     GenerationState.ACTIVE: ("good", "goodsoft"),
     GenerationState.READY: ("softtext", "soft"),
@@ -163,9 +169,8 @@ class QueueDelegate(RowDelegate):
     def paint_row(self, painter: QPainter, rect: QRectF, state: RowState, index: Index) -> None:
         item: QueueRow = index.data(ITEM_ROLE)
         self.ground(painter, rect, state)
-        icon, ink = _TONE_ICONS[item.tone]
-        self.icon(painter, rect.left() + 14, rect.center().y() - 9, icon, ink, 18)
-        left, width = rect.left() + 46, rect.width() - 46 - 190
+        self.mark(painter, rect, item.tone)
+        left, width = rect.left() + 46, rect.width() - 46 - self.ending_width(item.tone)
         self.text(
             painter,
             QRectF(left, rect.top() + 10, width, 18),
@@ -177,13 +182,26 @@ class QueueDelegate(RowDelegate):
         ink = "bad" if item.tone is Tone.BAD else "muted"
         detail = QRectF(left, rect.top() + 31, width, 18)
         self.text(painter, detail, item.detail, self.theme.font(12, tabular=True), ink)
-        if item.tone in _TONE_BADGES:
-            ink, ground = _TONE_BADGES[item.tone]
-            middle = rect.center().y()
-            self.chip(painter, rect.right() - 12, middle, item.badge, ink, ground=ground, height=22, from_right=True)
-        else:
-            self._bar(painter, rect, item.fraction)
+        self.ending(painter, rect, item.tone, item.badge, item.fraction)
         self.rule(painter, rect)
+
+    def mark(self, painter: QPainter, rect: QRectF, tone: Tone) -> None:
+        """The icon at the left."""
+        icon, ink = TONE_ICONS[tone]
+        self.icon(painter, rect.left() + 14, rect.center().y() - 9, icon, ink, 18)
+
+    def ending_width(self, tone: Tone) -> int:
+        """Room kept at the right for `ending`, in pixels."""
+        return 136 if tone in _TONE_BADGES else 190
+
+    def ending(self, painter: QPainter, rect: QRectF, tone: Tone, badge: str, fraction: float) -> None:
+        """The badge at the right, or how far it is."""
+        if tone in _TONE_BADGES:
+            ink, ground = _TONE_BADGES[tone]
+            middle = rect.center().y()
+            self.chip(painter, rect.right() - 12, middle, badge, ink, ground=ground, height=22, from_right=True)
+        else:
+            self._bar(painter, rect, fraction)
 
     def _bar(self, painter: QPainter, rect: QRectF, fraction: float) -> None:
         bar = QRectF(rect.right() - 176, rect.center().y() - 3, 110, 6)

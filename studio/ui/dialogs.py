@@ -19,6 +19,9 @@ SHORTCUTS = (
     ("Ctrl++, Ctrl+-", "Zoom the preview"),
     ("Ctrl+O", "Open the source in its own program"),
     ("Ctrl+1, Ctrl+2, Ctrl+3", "Search, Ingest, Generations"),
+    ("Enter, Esc", "Ingest: start or leave what was looked at"),
+    ("Alt+Up, Alt+Down", "Ingest: move the job in the queue"),
+    ("Del", "Ingest: cancel the waiting job"),
     ("Ctrl+N", "New knowledge base"),
     ("Ctrl+I", "Import a knowledge base"),
     ("F2", "Rename the knowledge base"),
@@ -29,7 +32,8 @@ SHORTCUTS = (
 )
 
 
-def _dialog(parent: QWidget, title: str) -> QDialog:
+def modal_dialog(parent: QWidget, title: str) -> QDialog:
+    """An empty dialog that blocks its window, not the program, and goes when it is closed."""
     dialog = QDialog(parent)
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.setWindowTitle(title)
@@ -49,7 +53,7 @@ def ask_name(
     may_be_empty: bool = False,
 ) -> QDialog:
     """Ask for a name or another short text; `accepted` is called with it, unless the person thinks better of it."""
-    dialog = _dialog(parent, title)
+    dialog = modal_dialog(parent, title)
     field = QLineEdit(name)
     field.setAccessibleName(field_name)
     field.setPlaceholderText(field_name)
@@ -77,7 +81,7 @@ def ask_name(
 
 def confirm(parent: QWidget, question: str, cost: str, action: str, accepted: Callable[[], None]) -> QDialog:
     """Ask before something costly or final, saying what it costs; Cancel is the default."""
-    dialog = _dialog(parent, "RAG Studio")
+    dialog = modal_dialog(parent, "RAG Studio")
     text = label(cost, "body")
     text.setWordWrap(True)
     buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
@@ -97,7 +101,7 @@ def confirm(parent: QWidget, question: str, cost: str, action: str, accepted: Ca
 
 def show_shortcuts(parent: QWidget) -> QDialog:
     """The keys the window knows."""
-    dialog = _dialog(parent, "Keyboard shortcuts")
+    dialog = modal_dialog(parent, "Keyboard shortcuts")
     grid = QGridLayout()
     grid.setHorizontalSpacing(24)
     grid.setVerticalSpacing(8)

@@ -21,6 +21,7 @@ from studio.ui.sidebar import Sidebar
 from studio.ui.status_bar import StatusBar
 from studio.ui.theme import Theme, ThemeChoice
 from studio.ui.toast import Toast
+from studio.ui.watched_dialog import WatchedDialog
 from studio.ui.welcome import WelcomePane
 from studio.ui.widgets import Banner, column, row, set_flag
 from studio.viewmodels.transfers import is_bundle
@@ -50,7 +51,7 @@ class MainWindow(QMainWindow):
         self.sidebar = Sidebar(workspace.library, theme)
         self.preview = PreviewPane(workspace.preview, theme)
         self.search = SearchPane(workspace.search, workspace.library, workspace.preview, theme)
-        self.ingest = IngestPane(workspace.ingest, theme)
+        self.ingest = IngestPane(workspace, theme)
         self.generations = GenerationsPane(workspace, theme)
         self.welcome = WelcomePane(theme)
         self.status = StatusBar(workspace.status, theme)
@@ -90,6 +91,7 @@ class MainWindow(QMainWindow):
         self.sidebar.theme_toggled.connect(self._toggle_theme)
         self.sidebar.import_wanted.connect(self.import_bundle)
         self.sidebar.export_wanted.connect(self.export)
+        self.sidebar.watched_wanted.connect(self.show_watched)
         self.generations.export_wanted.connect(self.export)
         self.search.open_wanted.connect(self.preview.open_external)
         self.search.copy_wanted.connect(self.preview.copy_citation)
@@ -100,6 +102,7 @@ class MainWindow(QMainWindow):
         self.ingest.copied.connect(self.toast.inform)
         self.ingest.generations_wanted.connect(self.show_generations)
         workspace.ingest.held_back.connect(self._say_held)
+        workspace.jobs.continued.connect(self.toast.inform)
         workspace.library.writability_changed.connect(self._show_writability)
         for done in (workspace.generations.done, workspace.cleanup.done, workspace.gate.done):
             done.connect(self.toast.inform)
@@ -171,7 +174,7 @@ class MainWindow(QMainWindow):
         files = [path for path in paths if not is_bundle(path)]
         if files:
             self.show_pane(INGEST)
-            self._workspace.ingest.add(files)
+            self._workspace.preflight.look_at(files)
 
     def import_bundle(self) -> None:
         """Choose a bundle to import."""
@@ -181,6 +184,13 @@ class MainWindow(QMainWindow):
     def export(self, kb: KnowledgeBase, generation: int | None = None) -> None:
         """Choose where a knowledge base goes as a file."""
         ask_export(self, self._workspace.transfers, kb, generation)
+
+    def show_watched(self, kb: KnowledgeBase) -> None:
+        """Show the folders a knowledge base follows."""
+        self._workspace.watched.open(kb)
+        dialog = WatchedDialog(self._workspace.watched, self._theme, self, self._workspace.library.read_only)
+        dialog.open()
+        dialog.list.setFocus()
 
     def show_generations(self, kb_id: str) -> None:
         """Show the generations of a knowledge base."""
@@ -233,7 +243,7 @@ class MainWindow(QMainWindow):
             self.toast.hide()
         elif self._pane == SEARCH:
             self.search.clear()
-        else:
+        elif self._pane != INGEST or not self.ingest.leave():
             self.show_pane(SEARCH)
 
     def _copy(self) -> None:

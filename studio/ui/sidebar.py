@@ -28,6 +28,8 @@ class Sidebar(QWidget):
     import_wanted = Signal()
     export_wanted = Signal(object)
     """The knowledge base to write to a file."""
+    watched_wanted = Signal(object)
+    """The knowledge base whose watched folders are to be shown."""
 
     def __init__(self, library: LibraryViewModel, theme: Theme) -> None:
         super().__init__()
@@ -157,6 +159,7 @@ class Sidebar(QWidget):
             menu.addSeparator()
             export = menu.addAction(self.tr("Export…"), partial(self.export_wanted.emit, source.kb))
             export.setEnabled(source.kb.active_generation is not None)
+            menu.addAction(self.tr("Watched folders…"), partial(self.watched_wanted.emit, source.kb))
             changes.append(menu.addAction(self.tr("Rename…\tF2"), self.rename))
             changes.append(menu.addAction(self.tr("Delete…"), self.delete))
         forbid(self._library.read_only, *changes)

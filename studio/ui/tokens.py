@@ -55,6 +55,7 @@ QLabel#kbd { color: @muted; background: @panel; border: 1px solid @border; borde
     background: transparent; font-weight: 500; }
 #segmented QPushButton:hover { color: @text; }
 #segmented QPushButton:checked { background: @card; color: @text; border: 1px solid @border; }
+#segmented QPushButton[bad="true"] { color: @bad; }
 #segmented QPushButton:focus { border: 1px solid @accent; }
 QPushButton#nav { text-align: left; border: 1px solid transparent; border-radius: 7px; padding: 7px 9px;
     font-weight: 500; color: @text2; background: transparent; }
@@ -82,6 +83,7 @@ QPushButton#link { border: 1px solid transparent; border-radius: 5px; background
 QPushButton#link:hover { background: @hover; }
 QToolButton { border: 1px solid transparent; border-radius: 6px; padding: 4px; background: transparent;
     color: @text2; }
+QToolButton:disabled { color: @border2; }
 QToolButton:focus, QPushButton#ghost:focus, QPushButton#chip:focus, QPushButton#link:focus,
 QDialogButtonBox QPushButton:focus { border: 1px solid @accent; }
 QDialogButtonBox { dialogbuttonbox-buttons-have-icons: 0; }
@@ -96,6 +98,9 @@ QPushButton#genchip:focus { border: 1px solid @accent; }
 #listframe { background: @card; border: 1px solid @border2; border-radius: 8px; }
 #drop { border: 1.5px dashed @border2; border-radius: 12px; background: @side; }
 #drop[hot="true"] { border-color: @accent; background: @soft; }
+#preflight { background: @side; border: 1px solid @border2; border-radius: 10px; }
+#preflight QLabel#fact { color: @text; font-size: 13px; font-weight: 500; }
+#preflight QLabel#warn { color: @warn; font-size: 12px; }
 #banner { background: @warnsoft; border: 1px solid @border; border-radius: 8px; }
 #banner QLabel { color: @warn; font-size: 12px; }
 #banner QPushButton#link { color: @warn; font-weight: 600; }

@@ -167,7 +167,7 @@ class GenerationsViewModel(ViewModel):
     def build(self) -> None:
         """Build a new generation with the knowledge base's present settings."""
         if self.kb is not None:
-            self._ingest.rebuild(self.kb)
+            self._ingest.jobs.rebuild(self.kb.id)
 
     async def _promote(self, kb_id: str, number: int, force: bool) -> None:
         try:

@@ -1,40 +1,31 @@
-"""The ingest queue: jobs one after the other, each file's progress, what failed and why."""
+"""The ingest: where files go, each file's progress, how jobs ended; the documents while nothing runs."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from studio.domain import FileProgress, IngestOptions, IngestProgress, IngestReport, IngestStage, KnowledgeBase
-from studio.errors import StudioError
+from studio.domain import FileProgress, IngestProgress, IngestReport, IngestStage, JobKind, JobState, KnowledgeBase
+from studio.services.queue import JobEnded
 from studio.viewmodels.base import ViewModel
+from studio.viewmodels.jobs import JobsViewModel, files_words, stage_words
 from studio.viewmodels.library import LibraryViewModel
-from studio.viewmodels.ports import Ingest, Library, Sample
+from studio.viewmodels.ports import Library, Sample
 from studio.viewmodels.queue import QueueModel, Tone, document_rows
-from studio.viewmodels.text import count, duration, remaining
+from studio.viewmodels.text import count, duration
 
-_FILES_PER_TURN = 300
-"""Rows changed before the window gets a turn: a snapshot of a large folder holds every file, at 15 µs each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What was asked for. `kb` is None when the files shall make their own knowledge base."""
-
-    kind: str
-    kb: KnowledgeBase | None
-    paths: tuple[Path, ...] = ()
+_FILES_PER_TURN = 1000
+"""Rows changed before the window gets a turn: a snapshot of a large folder holds every file, at some 10 µs each."""
 
 
 class IngestViewModel(ViewModel):
-    """Accepts files at any time; runs one job at a time, since a knowledge base has one writer."""
+    """Turns what the queue tells into rows and words. The jobs themselves, and what steers them, are in `jobs`."""
 
     changed = Signal()
     """Summary, progress or state changed."""
@@ -45,7 +36,7 @@ class IngestViewModel(ViewModel):
 
     def __init__(
         self,
-        ingest: Ingest,
+        jobs: JobsViewModel,
         library: Library,
         sample: Sample,
         sources: LibraryViewModel,
@@ -53,22 +44,22 @@ class IngestViewModel(ViewModel):
     ) -> None:
         super().__init__(parent)
         self.queue = QueueModel(self)
-        self._ingest = ingest
+        self.jobs = jobs
         self._library = library
         self._sample = sample
         self._sources = sources
-        self._waiting: deque[Job] = deque()
-        self._worker: asyncio.Task[None] | None = None
-        self._job: Job | None = None
-        self._progress: IngestProgress | None = None
-        self._cancelling = False
+        self._preparing = 0
+        self._sampling: IngestProgress | None = None
         self._outcome = ""
         self._held = ("", "")
-        self._backlog: dict[str, FileProgress] = {}
+        self._backlog: deque[tuple[IngestProgress, Iterator[FileProgress]]] = deque()
         self._turn = QTimer(self)
         self._turn.setSingleShot(True)
-        self._turn.timeout.connect(lambda: self._show_backlog(_FILES_PER_TURN))
+        self._turn.timeout.connect(self._show_backlog)
         self.shows_documents = False
+        jobs.progressed.connect(self._on_progress)
+        jobs.ended.connect(self._on_ended)
+        jobs.changed.connect(self._on_jobs)
         sources.selection_changed.connect(self._show_documents)
         sources.changed.connect(self._show_documents)
         sources.writability_changed.connect(self.changed)
@@ -88,50 +79,58 @@ class IngestViewModel(ViewModel):
 
     @property
     def running(self) -> bool:
-        """Whether a job is under way or waits."""
-        return self._worker is not None and not self._worker.done()
+        """Whether a job is under way or will be by itself."""
+        return self._preparing > 0 or self.jobs.running
 
     @property
     def running_kb(self) -> str | None:
         """Id of the knowledge base being written, when it is known."""
-        return self._job.kb.id if self._job is not None and self._job.kb is not None else None
+        if self._sampling is not None:
+            return self._sampling.kb_id
+        job = self.jobs.current
+        return job.kb_id if job is not None and job.state is JobState.RUNNING else None
 
     @property
     def fraction(self) -> float:
         """How much of the running job is done, 0..1."""
         progress = self._progress
         if progress is None or progress.files_total == 0:
-            return 0.0
+            job = self.jobs.current
+            return job.files_done / job.files_total if job is not None and job.files_total else 0.0
         return min(1.0, (progress.files_done + self.queue.active_fraction()) / progress.files_total)
 
     @property
     def summary(self) -> str:
-        """`2 of 8 done · about 2 min left`, or how the last job ended."""
-        progress = self._progress
-        if not self.running or progress is None:
-            return self._outcome or (count(len(self.queue.items), "file") if self.queue.items else "")
-        if self._cancelling:
+        """`2 of 8 files · 38 passages/s · about 2 min left`, or how the last job ended."""
+        progress, job = self._progress, self.jobs.current
+        if job is not None and job.wish == "cancel":
             return "Cancelling…"
-        if progress.stage is IngestStage.SCANNING:
-            return "Looking through the files…"
-        if progress.stage in (IngestStage.SEALING, IngestStage.PROMOTING):
-            return f"{progress.files_done} of {progress.files_total} done · making the new generation searchable"
-        parts = [f"{progress.files_done:,} of {progress.files_total:,} done"]
-        if progress.seconds_left is not None and progress.seconds_left >= 1:
-            parts.append(remaining(progress.seconds_left))
-        if self._waiting:
-            parts.append(f"{count(len(self._waiting), 'more job')} waiting")
-        return " · ".join(parts)
+        if job is not None and job.state is JobState.PAUSED:
+            return "Paused"
+        if progress is None:
+            if self.running:
+                return "Starting…"
+            return self._outcome or (count(len(self.queue.items), "file") if self.queue.items else "")
+        words = stage_words(progress)
+        if progress.paused:
+            words = [progress.paused, files_words(progress)]
+        if self.jobs.waiting:
+            words.append(f"{count(self.jobs.waiting, 'more job')} waiting")
+        return " · ".join(words)
 
     @property
     def status(self) -> str:
-        """`Ingesting 4 files, 33%`, "" when nothing runs."""
+        """`Ingesting 4 files, 33%`, `Paused: …`, "" when nothing runs."""
+        progress, job = self._progress, self.jobs.current
+        if job is not None and job.state is JobState.PAUSED:
+            return f"Ingest paused, {self.fraction:.0%}"
+        if progress is not None and progress.paused:
+            return progress.paused
         if not self.running:
             return ""
-        progress = self._progress
-        if self._job is not None and self._job.kind == "rebuild":
+        if job is not None and job.kind is JobKind.REBUILD:
             return f"Building a new generation, {self.fraction:.0%}"
-        if progress is None or progress.files_total == 0:
+        if progress is None or progress.files_total == 0 or progress.stage is IngestStage.SCANNING:
             return "Looking through the files…"
         left = max(0, progress.files_total - progress.files_done)
         return f"Ingesting {count(left, 'file')}, {self.fraction:.0%}" if left else "Making it searchable…"
@@ -147,50 +146,29 @@ class IngestViewModel(ViewModel):
         return self._held[0]
 
     @property
-    def has_failed(self) -> bool:
-        """Whether something could be tried again."""
-        return bool(self.queue.failed_paths()) and not self.running and not self.shows_documents
+    def has_finished(self) -> bool:
+        """Whether there are rows of finished files or failed jobs to clear."""
+        return (not self.shows_documents and self.queue.finished > 0) or self.jobs.has_failed
 
     @property
-    def has_finished(self) -> bool:
-        """Whether there are rows of finished files to clear."""
-        return not self.shows_documents and any(row.tone in (Tone.OK, Tone.BAD, Tone.CALM) for row in self.queue.items)
+    def _progress(self) -> IngestProgress | None:
+        return self._sampling or self.jobs.progress(self.jobs.current)
 
     # ------------------------------------------------------------ gestures
 
-    def add(self, paths: Sequence[Path]) -> None:
-        """Index files and folders into the selected knowledge base, or into a new one named after them."""
+    def add(self, paths: Sequence[Path], kb_id: str | None = None) -> None:
+        """Index files and folders into a knowledge base, or into a new one named after them."""
         if paths:
-            self._enqueue(Job("ingest", self._sources.selected, tuple(paths)))
-
-    def rebuild(self, kb: KnowledgeBase) -> None:
-        """Build a new generation of everything in a knowledge base."""
-        self._enqueue(Job("rebuild", kb))
+            self._prepare(f"add {len(paths)} {paths[0]}", self._add(tuple(paths), kb_id))
 
     def ensure_sample(self) -> None:
         """Make the sample knowledge base, unless it is there, and select it."""
-        self._enqueue(Job("sample", None))
-
-    def retry_failed(self) -> None:
-        """Try again what failed, in the knowledge base it failed in."""
-        by_kb: dict[str, list[Path]] = {}
-        for kb_id, path in self.queue.failed_paths():
-            by_kb.setdefault(kb_id, []).append(Path(path))
-        for kb in self._sources.knowledge_bases:
-            if kb.id in by_kb:
-                self._enqueue(Job("ingest", kb, tuple(by_kb[kb.id])))
-
-    def cancel_all(self) -> None:
-        """Stop the running job and drop those that wait. What was searchable before stays so."""
-        self._waiting.clear()
-        if self._job is not None:
-            self._cancelling = True
-            self.cancel("job")
-        self.changed.emit()
+        self._prepare("sample", self._ensure_sample())
 
     def clear_finished(self) -> None:
-        """Remove the rows of files that are through."""
+        """Remove the rows of files that are through, and the jobs that failed."""
         self.queue.keep_active()
+        self.jobs.forget_failed()
         self.forget_held()
         self._outcome = ""
         self._show_documents()
@@ -201,72 +179,32 @@ class IngestViewModel(ViewModel):
         self._held = ("", "")
         self.changed.emit()
 
-    # ------------------------------------------------------------ jobs
+    # ------------------------------------------------------------ beginning
 
-    def _enqueue(self, job: Job) -> None:
-        self._waiting.append(job)
-        if not self.running:
-            self._worker = self.launch("worker", self._work())
+    def _prepare(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        self._preparing += 1
+        task = self.launch(f"{key} {id(work)}", work)
+        task.add_done_callback(self._prepared)
         self.changed.emit()
 
-    async def _work(self) -> None:
-        if self.shows_documents:
-            self.queue.reset([])
-            self.shows_documents = False
-        while self._waiting:
-            self._job = self._waiting.popleft()
-            self._progress = None
-            self._outcome = ""
-            self._held = ("", "")
-            task = self.launch("job", self._run(self._job))
-            self.changed.emit()
-            # Waiting for the task without taking over its outcome: a job that is cancelled or fails
-            # must not end this queue. Failures are reported by the owner of the task.
-            await asyncio.wait([task])
-            self._after(task)
-        # Still counts as running until this coroutine returns, so tell once more afterwards.
-        asyncio.get_running_loop().call_soon(self.changed.emit)
-
-    def _after(self, task: asyncio.Task[IngestReport | None]) -> None:
-        self._show_backlog(len(self._backlog))
-        if task.cancelled():
-            self._outcome = "Cancelled. What was searchable before still is."
-            self.queue.stop_active("Cancelled", Tone.CALM)
-        elif (error := task.exception()) is not None:
-            self._outcome = str(error) if isinstance(error, StudioError) else "The job failed."
-            self.queue.stop_active("Not indexed", Tone.BAD)
-        elif (report := task.result()) is not None:
-            self._outcome = _outcome(report)
-            if report.held:
-                self._held = (report.kb_id, report.held)
-                self.held_back.emit(report.kb_id, report.held)
-        kb_id = self.running_kb or (self._progress.kb_id if self._progress is not None else "")
-        self._job = None
-        self._cancelling = False
-        self.finished.emit(kb_id)
+    def _prepared(self, _task: asyncio.Task[None]) -> None:
+        self._preparing -= 1
         self.changed.emit()
 
-    async def _run(self, job: Job) -> IngestReport | None:
-        if job.kind == "sample":
-            kb = await self._sample.ensure(self._on_progress)
-            await self._sources.refresh()
-            self._sources.select(kb.id)
-            return None
-        if job.kb is None:
-            job = Job(job.kind, await self._new_kb(job.paths), job.paths)
-            self._job = job
-        assert job.kb is not None
-        self.queue.set_roots(job.paths)
-        work: Coroutine[Any, Any, IngestReport]
-        if job.kind == "rebuild":
-            work = self._ingest.rebuild(job.kb.id, self._on_progress)
-        else:
-            work = self._ingest.ingest(job.kb.id, job.paths, IngestOptions(), self._on_progress)
-        report = await work
-        for failure in report.failed:
-            self.queue.add_failure(job.kb.id, failure)
+    async def _add(self, paths: tuple[Path, ...], kb_id: str | None) -> None:
+        if kb_id is None:
+            kb_id = (await self._new_kb(paths)).id
+        self.jobs.add(kb_id, paths)
+
+    async def _ensure_sample(self) -> None:
+        try:
+            kb = await self._sample.ensure(self._on_sample)
+        finally:
+            self._sampling = None
+        await self._drained()
         await self._sources.refresh()
-        return report
+        self._sources.select(kb.id)
+        self.finished.emit(kb.id)
 
     async def _new_kb(self, paths: Sequence[Path]) -> KnowledgeBase:
         """A knowledge base named after the folder; the one this folder made before, if it did."""
@@ -287,20 +225,79 @@ class IngestViewModel(ViewModel):
         self._sources.select(created.id)
         return created
 
-    def _on_progress(self, progress: IngestProgress) -> None:
-        self._progress = progress
-        self._backlog.update((file.path, file) for file in progress.changed)
-        self._show_backlog(_FILES_PER_TURN)
+    # ------------------------------------------------------------ what the queue tells
+
+    def _on_jobs(self) -> None:
+        job = self.jobs.current
+        if job is not None and job.state is JobState.RUNNING:
+            self._begin()
+            self.queue.set_roots([Path(path) for path in job.paths])
         self.changed.emit()
 
-    def _show_backlog(self, most: int) -> None:
-        """Move files from the backlog to the queue; the rest follows when the window has had its turn."""
-        if self._progress is None or not self._backlog:
-            return
-        now = [self._backlog.pop(path) for path in list(itertools.islice(self._backlog, most))]
-        self.queue.apply(self._progress, now)
+    def _begin(self) -> None:
+        if self.shows_documents:
+            self.queue.reset([])
+            self.shows_documents = False
+
+    def _on_sample(self, progress: IngestProgress) -> None:
+        self._sampling = progress
+        self._on_progress(progress)
+
+    def _on_progress(self, progress: IngestProgress) -> None:
+        self._begin()
+        self._backlog.append((progress, iter(progress.changed)))
+        if not self._turn.isActive():
+            self._show_backlog()
+        self.changed.emit()
+
+    def _show_backlog(self) -> None:
+        """Move files from the backlog to the rows; the rest follows when the window has had its turn."""
+        room = _FILES_PER_TURN
+        while self._backlog and room:
+            progress, files = self._backlog[0]
+            now = list(itertools.islice(files, room))
+            if len(now) < room:
+                self._backlog.popleft()
+            room -= len(now)
+            self.queue.apply(progress, now)
         if self._backlog:
             self._turn.start()
+
+    async def _drained(self) -> None:
+        while self._backlog:
+            self._show_backlog()
+            await asyncio.sleep(0)
+
+    async def _stop(self, kb_id: str, word: str, tone: Tone) -> None:
+        """What was not through when a job ended will not be."""
+        for first in range(0, len(self.queue.items), _FILES_PER_TURN):
+            self.queue.stop(kb_id, word, tone, first, first + _FILES_PER_TURN)
+            await asyncio.sleep(0)
+
+    def _on_ended(self, event: JobEnded) -> None:
+        self._prepare("ended", self._after(event))
+
+    async def _after(self, event: JobEnded) -> None:
+        await self._drained()
+        job, report = event.job, event.report
+        if job.state is JobState.CANCELLED:
+            self._outcome = "Cancelled. What was searchable before still is."
+            await self._stop(job.kb_id, "Cancelled", Tone.CALM)
+        elif job.state is JobState.FAILED:
+            self._outcome = job.error or "The job failed."
+            await self._stop(job.kb_id, "Not indexed", Tone.BAD)
+            if event.error is not None:
+                self.report(event.error)
+            else:
+                self.failed.emit(self._outcome, "")
+        elif report is not None:
+            self.queue.add_failures(report.kb_id, report.failed)
+            self._outcome = _outcome(report)
+            self._held = (report.kb_id, report.held) if report.held else ("", "")
+            if report.held:
+                self.held_back.emit(report.kb_id, report.held)
+        await self._sources.refresh()
+        self.finished.emit(job.kb_id)
 
     # ------------------------------------------------------------ documents, when nothing is queued
 
@@ -318,7 +315,7 @@ class IngestViewModel(ViewModel):
         ran_meanwhile = bool(self.queue.items) and not self.shows_documents
         if self.running or ran_meanwhile or kb is not self._sources.selected:
             return
-        self.queue.show_documents(rows)
+        self.queue.reset(rows)
         self.shows_documents = True
         self.changed.emit()
 

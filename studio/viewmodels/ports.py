@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from studio.domain import (
     DocumentRecord,
+    FileProgress,
     Generation,
     IngestOptions,
-    IngestReport,
+    Job,
     KbSettings,
     KnowledgeBase,
     ModelInfo,
     PinnedQuery,
+    Preflight,
     ProgressSink,
     Retention,
     SearchMode,
@@ -26,6 +28,8 @@ from studio.index.gc import GcReport
 from studio.services.bundles import BundleInfo, ByteProgress, Imported
 from studio.services.compare import Comparison
 from studio.services.gate import GateReport
+from studio.services.queue import JobEvent
+from studio.services.watch import FolderStatus
 
 
 class Library(Protocol):
@@ -53,18 +57,62 @@ class Library(Protocol):
     async def set_retention(self, name_or_id: str, retention: Retention | None) -> Retention: ...
 
 
-class Ingest(Protocol):
-    """Building generations from files."""
+class JobQueue(Protocol):
+    """Jobs that survive the program."""
 
-    async def ingest(
+    def subscribe(self, listener: Callable[[JobEvent], None]) -> Callable[[], None]: ...
+
+    async def start(self) -> None: ...
+
+    async def add(
+        self, kb: str, paths: Sequence[Path], options: IngestOptions = ..., passwords: Sequence[str] = ()
+    ) -> Job: ...
+
+    async def add_rebuild(self, kb: str) -> Job: ...
+
+    async def jobs(self) -> list[Job]: ...
+
+    async def ended(self, kb: str | None = None) -> list[Job]: ...
+
+    async def files(self, job_id: str, failed: bool = False) -> list[FileProgress]: ...
+
+    async def pause(self, job_id: str) -> None: ...
+
+    async def resume(self, job_id: str) -> None: ...
+
+    async def cancel(self, job_id: str) -> None: ...
+
+    async def move(self, job_id: str, before: str | None) -> None: ...
+
+    async def retry(self, job_id: str, passwords: Sequence[str] = ()) -> Job: ...
+
+
+class Watch(Protocol):
+    """Folders that knowledge bases follow."""
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]: ...
+
+    async def folders(self, kb: str | None = None) -> list[FolderStatus]: ...
+
+    async def add(self, kb: str, folders: Sequence[Path]) -> None: ...
+
+    async def remove(self, kb: str, folders: Sequence[Path]) -> None: ...
+
+    async def enable(self, kb: str, enabled: bool, folder: Path | None = None) -> None: ...
+
+
+class Preflights(Protocol):
+    """What an ingest would take."""
+
+    async def look(
         self,
-        kb: str,
+        kb: str | None,
         paths: Sequence[Path],
         options: IngestOptions = ...,
-        progress: ProgressSink | None = None,
-    ) -> IngestReport: ...
-
-    async def rebuild(self, kb: str, progress: ProgressSink | None = None) -> IngestReport: ...
+        *,
+        limit_s: float = ...,
+        passwords: Sequence[str] = (),
+    ) -> Preflight: ...
 
 
 class Search(Protocol):
@@ -194,7 +242,13 @@ class StudioServices(Protocol):
     def library(self) -> Library: ...
 
     @property
-    def ingest(self) -> Ingest: ...
+    def queue(self) -> JobQueue: ...
+
+    @property
+    def watch(self) -> Watch: ...
+
+    @property
+    def preflight(self) -> Preflights: ...
 
     @property
     def search(self) -> Search: ...

@@ -42,13 +42,18 @@ def memory(used_bytes: int, budget_bytes: int) -> str:
     return f"{used_bytes / 1e9:.2f} of {budget_bytes / 1e9:.1f} GB"
 
 
+def about(seconds: float) -> str:
+    """`about 2 min`."""
+    if seconds < 60:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < 3600:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"
+
+
 def remaining(seconds: float) -> str:
     """`about 2 min left`."""
-    if seconds < 60:
-        return f"about {max(1, round(seconds))} s left"
-    if seconds < 3600:
-        return f"about {round(seconds / 60)} min left"
-    return f"about {seconds / 3600:.1f} h left"
+    return f"{about(seconds)} left"
 
 
 def duration(seconds: float) -> str:

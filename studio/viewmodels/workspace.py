@@ -11,15 +11,19 @@ from studio.errors import StudioError
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.cleanup import CleanupViewModel
 from studio.viewmodels.compare import CompareViewModel
+from studio.viewmodels.failures import FailuresViewModel
 from studio.viewmodels.gate import GateViewModel
 from studio.viewmodels.generations import GenerationsViewModel
 from studio.viewmodels.ingest import IngestViewModel
+from studio.viewmodels.jobs import JobsViewModel
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import StudioServices
+from studio.viewmodels.preflight import PreflightViewModel
 from studio.viewmodels.preview import PreviewViewModel
 from studio.viewmodels.search import SearchViewModel
 from studio.viewmodels.status import StatusViewModel
 from studio.viewmodels.transfers import TransfersViewModel
+from studio.viewmodels.watched import WatchedViewModel
 
 
 class SettingsViewModel(ViewModel):
@@ -75,7 +79,11 @@ class Workspace(QObject):
         self.library = LibraryViewModel(services.library, self)
         self.search = SearchViewModel(services.search, services.library, self.library, self)
         self.preview = PreviewViewModel(services.search, self)
-        self.ingest = IngestViewModel(services.ingest, services.library, services.sample, self.library, self)
+        self.jobs = JobsViewModel(services.queue, self.library, self)
+        self.ingest = IngestViewModel(self.jobs, services.library, services.sample, self.library, self)
+        self.preflight = PreflightViewModel(services.preflight, self.ingest, self.library, self)
+        self.failures = FailuresViewModel(services.queue, services.library, self.jobs, self.library, self)
+        self.watched = WatchedViewModel(services.watch, self)
         self.generations = GenerationsViewModel(services.maintenance, self.library, self.ingest, self)
         self.compare = CompareViewModel(services.compare, self)
         self.cleanup = CleanupViewModel(services.library, services.maintenance, self.library, self)
@@ -95,22 +103,28 @@ class Workspace(QObject):
             self.gate,
             self.transfers,
             self.generations,
+            self.watched,
+            self.failures,
+            self.preflight,
             self.ingest,
+            self.jobs,
             self.settings,
             self.library,
         )
         for model in self._models:
             model.failed.connect(self.failed)
         self.ingest.finished.connect(self.search.refresh)
+        self.ingest.finished.connect(self.failures.refresh)
         self.generations.promoted.connect(self.search.refresh)
         self.generations.promoted.connect(self.ingest.forget_held)
         self.cleanup.collected.connect(self.generations.refresh)
         self.transfers.imported.connect(self.search.refresh)
 
     def start(self) -> None:
-        """Begin to read and watch. Call it once the window is on screen."""
+        """Begin to read and watch, and go on with unfinished jobs. Call it once the window is on screen."""
         self.library.start()
         self.status.start()
+        self.jobs.start()
 
     def warm_up(self) -> None:
         """Load what the first search needs, so that it does not have to wait."""

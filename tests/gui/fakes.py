@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from fake_generations import FakeBundles, FakeCompare, FakeGate
+from fake_queue import FakePreflight, FakeQueue
+from fake_watch import FakeWatch
 
 from studio.domain import (
     Citation,
@@ -17,8 +19,6 @@ from studio.domain import (
     Explanation,
     Generation,
     GenerationState,
-    IngestOptions,
-    IngestReport,
     KbSettings,
     KnowledgeBase,
     ModelIdentity,
@@ -64,12 +64,6 @@ def generation(number: int, state: GenerationState, **changes: Any) -> Generatio
         lexical_version=1, created_ms=1_700_000_000_000, ready_ms=1_700_000_000_000, promoted_ms=1_700_000_000_000,
         archived_ms=1_700_000_000_000 if state is GenerationState.ARCHIVED else None, note="", held="", error="",
     )  # fmt: skip
-    return replace(base, **changes)
-
-
-def report(kb_id: str = "kb1", **changes: Any) -> IngestReport:
-    """A job that added one file."""
-    base = IngestReport("job", kb_id, 1, True, 1, 0, 0, 0, (), 3, 3, 0, 0.5, 6.0)
     return replace(base, **changes)
 
 
@@ -169,31 +163,6 @@ class FakeSearch:
         return None
 
 
-@dataclass
-class FakeIngest:
-    """Runs the script a test gives for a job."""
-
-    script: Callable[[str, Sequence[Path], ProgressSink], Any] | None = None
-    asked: list[tuple[str, tuple[Path, ...]]] = field(default_factory=list)
-
-    async def ingest(
-        self,
-        kb: str,
-        paths: Sequence[Path],
-        options: IngestOptions = IngestOptions(),  # noqa: B008
-        progress: ProgressSink | None = None,
-    ) -> IngestReport:
-        self.asked.append((kb, tuple(paths)))
-        assert progress is not None
-        if self.script is None:
-            return report(kb)
-        outcome: IngestReport = await self.script(kb, paths, progress)
-        return outcome
-
-    async def rebuild(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
-        return await self.ingest(kb, (), IngestOptions(), progress)
-
-
 class FakeMaintenance:
     """Generations in memory. `refusal` is what the gate says to a promotion without force."""
 
@@ -270,7 +239,9 @@ class FakeServices:
         self.paths = SimpleNamespace(root=Path("/data"))
         self.config = FakeConfig()
         self.library = FakeLibrary()
-        self.ingest = FakeIngest()
+        self.queue = FakeQueue()
+        self.preflight = FakePreflight()
+        self.watch = FakeWatch()
         self.search = FakeSearch()
         self.maintenance = FakeMaintenance()
         self.compare = FakeCompare()

@@ -54,6 +54,7 @@ async def shown(services: FakeServices, theme: Theme) -> AsyncIterator[tuple[Mai
     finally:
         window.hide()
         await workspace.close()
+        await services.queue.close()
         window.deleteLater()
         await asyncio.sleep(0)
 

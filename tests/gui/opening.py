@@ -26,6 +26,7 @@ async def opened(services: FakeServices) -> AsyncIterator[tuple[Workspace, list[
         yield workspace, complaints
     finally:
         await workspace.close()
+        await services.queue.close()
 
 
 def with_kb() -> FakeServices:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from fakes import report
+from fake_queue import report
 from gestures import HELD, buttons, choose, click, dialog_of, drop, menu_of, shown, with_generations
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
@@ -53,7 +53,8 @@ async def test_a_dropped_bundle_is_offered_for_import_and_other_files_are_indexe
         click(dialog, "Import")
         await until(lambda: len(workspace.library.knowledge_bases) == 2, workspace.library.changed)
         assert services.bundles.loaded == [(Path("/in/Compilers.ragstudio"), "Compilers 2")]
-        assert [paths for _, paths in services.ingest.asked] == [(Path("/in/paper.pdf"),)]
+        await until(lambda: bool(services.queue.asked) and not workspace.ingest.running, workspace.ingest.changed)
+        assert [paths for _, paths in services.queue.asked] == [(Path("/in/paper.pdf"),)]
         await until(lambda: not workspace.transfers.running, workspace.transfers.changed)
         assert workspace.library.selected is not None
         assert workspace.library.selected.name == "Compilers 2"
@@ -85,11 +86,11 @@ async def test_an_ingest_that_was_held_back_leads_to_the_generations(theme: Them
     async def script(kb: str, paths: object, sink: object) -> object:
         return report(kb, generation=4, promoted=False, held=HELD)
 
-    services.ingest.script = script
+    services.queue.script = script
     async with shown(services, theme) as (window, workspace):
         window.take_files([Path("/papers")])
         assert window.pane == INGEST
-        await until(lambda: not workspace.ingest.running, workspace.ingest.changed)
+        await until(lambda: bool(services.queue.asked) and not workspace.ingest.running, workspace.ingest.changed)
         assert window.toast.message == HELD
         assert window.ingest.held.isVisible()
         assert window.ingest.held.accessibleName() == HELD

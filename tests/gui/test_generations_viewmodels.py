@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import FakeServices, generation, report, result
+from fake_queue import report
+from fakes import FakeServices, generation, result
 from opening import opened, with_kb
 from qt_loop import on_qt_loop
 
@@ -127,11 +128,11 @@ async def test_an_ingest_that_was_held_back_says_so_until_something_is_promoted(
     async def script(kb: str, paths: object, sink: object) -> object:
         return report(kb, generation=2, promoted=False, held=why)
 
-    services.ingest.script = script
+    services.queue.script = script
     async with opened(services) as (workspace, _):
         told: list[tuple[str, str]] = []
         workspace.ingest.held_back.connect(lambda kb, reason: told.append((kb, reason)))
-        workspace.ingest.add([Path("/papers")])
+        workspace.ingest.add([Path("/papers")], "kb1")
         await until(lambda: bool(told) and not workspace.ingest.running, workspace.ingest.changed)
         assert told == [("kb1", why)]
         assert workspace.ingest.held == why

@@ -16,6 +16,7 @@ from studio.ui.compare_dialog import CompareDialog
 from studio.ui.gate_dialog import GateDialog
 from studio.ui.screenshots import until
 from studio.ui.theme import Theme
+from studio.ui.watched_dialog import WatchedDialog
 
 # ---------------------------------------------------------------- the list
 
@@ -235,7 +236,9 @@ async def test_every_control_of_the_dialogs_has_a_name_and_takes_the_keyboard(th
         window.generations.compare_with_active(1)
         for model in (workspace.cleanup, workspace.compare):
             await until(lambda model=model: not model.busy, model.changed)
-        dialogs = [window.findChild(kind) for kind in (GateDialog, CleanupDialog, CompareDialog)]
+        window.show_watched(workspace.library.knowledge_bases[0])
+        await until(lambda: workspace.watched.is_loaded, workspace.watched.changed)
+        dialogs = [window.findChild(kind) for kind in (GateDialog, CleanupDialog, CompareDialog, WatchedDialog)]
         for dialog in dialogs:
             for button in dialog.findChildren(QAbstractButton):
                 assert button.accessibleName() or button.text().strip(), (dialog, button)

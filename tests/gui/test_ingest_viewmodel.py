@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from fakes import FakeServices, report
+from fake_queue import report
+from fakes import FakeServices
 from opening import opened, with_kb
 from qt_loop import on_qt_loop
 
@@ -54,10 +55,10 @@ async def test_files_show_how_far_they_are_and_why_they_failed() -> None:
         sink(progress(IngestStage.DONE, last, done=4, total=4))
         return report(failed=(FileFailure("/papers/c.pdf", "encrypted", "A password is needed."),), added=3)
 
-    services.ingest.script = script
+    services.queue.script = script
     async with opened(services) as (workspace, _):
         ingest = workspace.ingest
-        ingest.add([Path("/papers")])
+        ingest.add([Path("/papers")], "kb1")
         await seen.wait()
         rows = {row.name: row for row in ingest.queue.items}
         assert rows["a.pdf"].detail == "14 pages · 212 passages · 4.1 s"
@@ -66,20 +67,20 @@ async def test_files_show_how_far_they_are_and_why_they_failed() -> None:
         assert rows["sub/b.pdf"].fraction == pytest.approx(0.78)
         assert (rows["c.pdf"].badge, rows["c.pdf"].detail) == ("Locked", "A password is needed.")
         assert rows["d.pdf"].tone is Tone.WAIT
-        assert ingest.summary == "2 of 4 done · about 2 min left"
+        assert ingest.summary == "Indexing · 2 of 4 files · 38 passages/s · about 2 min left"
         assert ingest.status == "Ingesting 2 files, 70%"
-        assert not ingest.has_failed, "retrying while the job runs"
+        assert [row.detail for row in workspace.jobs.rows.items] == [ingest.summary]
         go_on.set()
         await until(lambda: not ingest.running, ingest.changed)
         assert ingest.summary == "3 added · 1 could not be indexed · 0.5 s"
-        assert ingest.has_failed
-        ingest.retry_failed()
-        await until(lambda: len(services.ingest.asked) == 2 and not ingest.running, ingest.changed)
-        assert services.ingest.asked[1] == ("kb1", (Path("/papers/c.pdf"),))
+        await until(lambda: bool(workspace.failures.rows.items), workspace.failures.changed)
+        workspace.failures.retry(workspace.failures.rows.items)
+        await until(lambda: len(services.queue.asked) == 2 and not ingest.running, ingest.changed)
+        assert services.queue.asked[1] == ("kb1", (Path("/papers/c.pdf"),))
 
 
 @on_qt_loop
-async def test_cancel_stops_the_job_and_what_waits_and_work_goes_on_afterwards() -> None:
+async def test_cancel_stops_the_job_and_what_waits_goes_on() -> None:
     services = with_kb()
     started = asyncio.Event()
     forever = asyncio.Event()
@@ -90,21 +91,23 @@ async def test_cancel_stops_the_job_and_what_waits_and_work_goes_on_afterwards()
         await forever.wait()
         return report()
 
-    services.ingest.script = script
+    services.queue.script = script
     async with opened(services) as (workspace, complaints):
         ingest = workspace.ingest
-        ingest.add([Path("/first.md")])
-        ingest.add([Path("/second.md")])
+        ingest.add([Path("/first.md")], "kb1")
         await started.wait()
-        ingest.cancel_all()
+        assert [row.subject for row in workspace.jobs.rows.items] == ["first.md"]
+        current = workspace.jobs.current
+        assert current is not None
+        workspace.jobs.cancel_job(current)
         await until(lambda: not ingest.running, ingest.changed)
         assert [row.badge for row in ingest.queue.items] == ["Cancelled"]
         assert "still is" in ingest.summary
-        assert [paths for _, paths in services.ingest.asked] == [(Path("/first.md"),)]
-        services.ingest.script = None
-        ingest.add([Path("/third.md")])
-        await until(lambda: len(services.ingest.asked) == 2 and not ingest.running, ingest.changed)
+        services.queue.script = None
+        ingest.add([Path("/second.md")], "kb1")
+        await until(lambda: len(services.queue.asked) == 2 and not ingest.running, ingest.changed)
         assert not complaints
+        assert not workspace.jobs.rows.items
 
 
 @on_qt_loop
@@ -116,14 +119,21 @@ async def test_a_job_that_fails_says_so_and_the_next_one_runs() -> None:
             raise StorageFault("The disk is full.", way_out="Free some space.")
         return report()
 
-    services.ingest.script = script
+    services.queue.script = script
     async with opened(services) as (workspace, complaints):
-        workspace.ingest.add([Path("/first.md")])
-        workspace.ingest.add([Path("/second.md")])
-        await until(lambda: len(services.ingest.asked) == 2, workspace.ingest.changed)
+        workspace.ingest.add([Path("/first.md")], "kb1")
+        workspace.ingest.add([Path("/second.md")], "kb1")
+        await until(lambda: len(services.queue.asked) == 2, workspace.ingest.changed)
         await until(lambda: not workspace.ingest.running, workspace.ingest.changed)
         assert complaints == ["The disk is full. Free some space."]
         assert workspace.ingest.summary == "1 added · 0.5 s"
+        failed = workspace.jobs.rows.items[0]
+        assert (failed.badge, failed.detail) == ("Failed", "The disk is full. Free some space.")
+        services.queue.script = None
+        workspace.jobs.retry(failed.job)
+        await until(lambda: len(services.queue.asked) == 3 and not workspace.ingest.running, workspace.ingest.changed)
+        assert services.queue.asked[2][1] == (Path("/first.md"),)
+        assert not workspace.jobs.rows.items
 
 
 @on_qt_loop
@@ -134,10 +144,10 @@ async def test_files_without_a_knowledge_base_make_one_named_after_their_folder(
     (folder / "one.md").write_text("one")
     async with opened(services) as (workspace, _):
         workspace.ingest.add([folder])
-        await until(lambda: bool(services.ingest.asked) and not workspace.ingest.running, workspace.ingest.changed)
+        await until(lambda: bool(services.queue.asked) and not workspace.ingest.running, workspace.ingest.changed)
         assert [kb.name for kb in services.library.bases] == ["Papers"]
         assert workspace.library.selected == services.library.bases[0]
-        assert services.ingest.asked == [("kb1", (folder,))]
+        assert services.queue.asked == [("kb1", (folder,))]
 
 
 @on_qt_loop
@@ -145,20 +155,20 @@ async def test_a_snapshot_of_a_large_folder_is_shown_in_turns() -> None:
     services = with_kb()
     finish = asyncio.Event()
     shown: list[int] = []
-    files = tuple(FileProgress(f"/docs/{n}.txt", FileState.WAITING) for n in range(1000))
+    files = tuple(FileProgress(f"/docs/{n}.txt", FileState.WAITING) for n in range(2500))
 
     async def script(kb: str, paths: Sequence[Path], sink: ProgressSink) -> IngestReport:
-        sink(IngestProgress("job", "kb1", IngestStage.INDEXING, files_total=1000, changed=files))
+        sink(IngestProgress("job", "kb1", IngestStage.INDEXING, files_total=2500, changed=files))
         shown.append(len(ingest.queue.items))
         await finish.wait()
-        return report(added=1000)
+        return report(added=2500)
 
-    services.ingest.script = script
+    services.queue.script = script
     async with opened(services) as (workspace, _):
         ingest = workspace.ingest
-        ingest.add([Path("/docs")])
-        await until(lambda: len(ingest.queue.items) == 1000, ingest.queue.rowsInserted, ingest.changed)
-        assert 0 < shown[0] < 1000
+        ingest.add([Path("/docs")], "kb1")
+        await until(lambda: len(ingest.queue.items) == 2500, ingest.queue.rowsInserted, ingest.changed)
+        assert 0 < shown[0] < 2500
         assert [item.path for item in ingest.queue.items] == [file.path for file in files]
         finish.set()
         await until(lambda: not ingest.running, ingest.changed)
@@ -181,11 +191,11 @@ async def test_a_late_list_of_documents_does_not_replace_the_queue() -> None:
         return report(added=1)
 
     services.library.documents = slow
-    services.ingest.script = script
+    services.queue.script = script
     async with opened(services) as (workspace, _):
         await asked.wait()
         ingest = workspace.ingest
-        ingest.add([Path("/papers")])
+        ingest.add([Path("/papers")], "kb1")
         await until(lambda: not ingest.running and bool(ingest.queue.items), ingest.changed)
         answer.set()
         for _ in range(20):

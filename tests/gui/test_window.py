@@ -73,7 +73,9 @@ async def running(data_dir: Path, theme: Theme) -> AsyncIterator[tuple[MainWindo
 
 
 async def ingested(workspace: Workspace) -> None:
-    await until(lambda: not workspace.ingest.running, workspace.ingest.changed)
+    """Wait until what was dropped is looked at and indexed."""
+    look, ingest = workspace.preflight, workspace.ingest
+    await until(lambda: not look.looking and not ingest.running, look.changed, ingest.changed)
 
 
 async def searched(window: MainWindow, workspace: Workspace, query: str) -> None:
@@ -111,7 +113,7 @@ async def test_a_dropped_folder_ends_as_a_marked_passage(data_dir: Path, folder:
         assert rows[PDF].badge == rows[MARKDOWN].badge == "Indexed"
         assert "5 pages" in rows[PDF].detail
         assert rows["broken.pdf"].badge == "Unreadable"
-        assert workspace.ingest.has_failed
+        await until(lambda: len(workspace.failures.rows.items) == 1, workspace.failures.changed)
 
         QTest.keyClick(window, Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
         assert window.pane == SEARCH
@@ -144,6 +146,38 @@ async def test_a_dropped_folder_ends_as_a_marked_passage(data_dir: Path, folder:
         QTest.keyClick(window.search.box.edit, Qt.Key.Key_Escape)
         assert not window.search.box.edit.text()
         assert workspace.preview.content is None
+
+
+@on_qt_loop
+async def test_a_large_drop_asks_first_and_goes_on_after_the_window_was_closed(
+    data_dir: Path, tmp_path: Path, theme: Theme
+) -> None:
+    notes = tmp_path / "Notes"
+    notes.mkdir()
+    for number in range(30):
+        (notes / f"note{number}.md").write_text(f"# Note {number}\n\nLoop number {number} is traced by the compiler.\n")
+    (notes / ".hidden.md").write_text("not for the index")
+    async with running(data_dir, theme) as (window, workspace, _):
+        drop(window, notes)
+        look = workspace.preflight
+        await until(lambda: look.asking, look.changed)
+        assert look.title == "Add 30 files to a new knowledge base?"
+        assert look.skipped == "Skipped: 1 hidden or system files"
+        assert look.warnings == []
+        begun = asyncio.Event()
+        workspace.jobs.progressed.connect(lambda _: begun.set())
+        QTest.keyClick(window.ingest.card, Qt.Key.Key_Return)
+        await begun.wait()
+    told: list[str] = []
+    async with running(data_dir, theme) as (_, workspace, services):
+        workspace.jobs.continued.connect(told.append)
+        assert [job.kb_id for job in await services.queue.jobs()], "closing the window does not end the job"
+        await until(lambda: bool(told), workspace.jobs.continued)
+        await ingested(workspace)
+        assert told == ["Going on with what was interrupted in “Notes”."]
+        assert workspace.ingest.summary.startswith("30 added")
+        assert not workspace.jobs.rows.items
+        assert len(await services.library.documents("Notes")) == 30
 
 
 @on_qt_loop

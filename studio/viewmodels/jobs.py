@@ -1,0 +1,365 @@
+"""The jobs of the queue: what waits, what runs and how far it is, what failed; and the gestures that steer them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.domain import IngestOptions, IngestProgress, IngestStage, Job, JobKind, JobState
+from studio.services.queue import JobChanged, JobEnded, JobEvent, JobProgress
+from studio.viewmodels.base import ItemListModel, ViewModel
+from studio.viewmodels.library import LibraryViewModel
+from studio.viewmodels.ports import JobQueue
+from studio.viewmodels.queue import Tone
+from studio.viewmodels.text import count, remaining
+
+_OPTIONS = IngestOptions()
+_WORKS = {
+    JobKind.REBUILD: "New generation of everything",
+    JobKind.REINDEX: "Reading damaged documents again",
+    JobKind.RESTORE: "Restoring documents",
+}
+_PATHS_NAMED = 3
+_LOOK_EVERY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job: for which knowledge base, what of, how it stands, and how far it is (0..1)."""
+
+    job: Job
+    name: str
+    subject: str
+    detail: str
+    tone: Tone
+    badge: str
+    fraction: float
+
+
+class JobModel(ItemListModel[JobRow]):
+    """Jobs in the order they run; those that failed come last."""
+
+    def describe(self, row: int, item: JobRow) -> str:
+        return f"{item.name}, {item.subject}, {item.badge or f'{item.fraction:.0%}'}, {item.detail}"
+
+    def tip(self, item: JobRow) -> str:
+        return "\n".join([*item.job.paths[:20], *(["…"] if len(item.job.paths) > 20 else []), item.detail])
+
+
+class Passwords:
+    """What was entered for files since the program began, by knowledge base; never written to disk."""
+
+    def __init__(self) -> None:
+        self._entered: dict[str | None, tuple[str, ...]] = {}
+
+    def add(self, kb_id: str | None, password: str) -> None:
+        """Remember a password, if there is one; None stands for a knowledge base that is not there yet."""
+        known = self._entered.get(kb_id, ())
+        if password and password not in known:
+            self._entered[kb_id] = (password, *known)
+
+    def of(self, kb_id: str | None) -> tuple[str, ...]:
+        """What to try on the files of a knowledge base."""
+        return tuple(dict.fromkeys((*self._entered.get(kb_id, ()), *self._entered.get(None, ()))))
+
+
+class JobsViewModel(ViewModel):
+    """Mirrors the queue. Only `cancel_job` ends a job: closing the window leaves all of them to the next start."""
+
+    changed = Signal()
+    """A job came, moved on, or ended."""
+    progressed = Signal(object)
+    """An `IngestProgress` arrived."""
+    ended = Signal(object)
+    """A job ended: the `JobEnded` of the queue."""
+    continued = Signal(str)
+    """Says that a job goes on which an earlier program left in the middle."""
+
+    def __init__(self, queue: JobQueue, sources: LibraryViewModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.rows = JobModel(self)
+        self._queue = queue
+        self._sources = sources
+        self._jobs: dict[str, Job] = {}
+        self._failed: dict[str, Job] = {}
+        self._progress: dict[str, IngestProgress] = {}
+        self.passwords = Passwords()
+        self._interrupted: set[str] = set()
+        self._events = 0
+        self._adding = 0
+        self._unsubscribe = queue.subscribe(self._on_event)
+        sources.changed.connect(self._show)
+
+    # ------------------------------------------------------------ how things stand
+
+    @property
+    def current(self) -> Job | None:
+        """The job that runs, or would if it were not paused; None when no job has begun."""
+        begun = [job for job in self._jobs.values() if job.state in (JobState.RUNNING, JobState.PAUSED)]
+        return min(begun, key=lambda job: (job.state is JobState.PAUSED, job.position), default=None)
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way or will be without anybody doing something."""
+        return self._adding > 0 or any(job.state is not JobState.PAUSED for job in self._jobs.values())
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not begun."""
+        return sum(job.state is JobState.QUEUED for job in self._jobs.values())
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether there is a job that is not paused."""
+        return any(job.state is not JobState.PAUSED and not job.wish for job in self._jobs.values())
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether there is a job that waits for somebody to let it go on."""
+        return any(job.state is JobState.PAUSED for job in self._jobs.values())
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether jobs are on the list that failed."""
+        return bool(self._failed)
+
+    def progress(self, job: Job | None) -> IngestProgress | None:
+        """The last snapshot of a job."""
+        return self._progress.get(job.id) if job is not None else None
+
+    @property
+    def _order(self) -> list[str]:
+        """Ids of the jobs that have not ended, as they are shown."""
+        return [row.job.id for row in self.rows.items if row.job.id in self._jobs]
+
+    # ------------------------------------------------------------ gestures
+
+    def start(self) -> None:
+        """Go on with what an earlier program left unfinished."""
+        self._do("start", self._start())
+
+    def add(self, kb_id: str, paths: Sequence[Path], password: str = "") -> None:
+        """Read files into a knowledge base. A password stays known for other files of it while the program runs."""
+        self.passwords.add(kb_id, password)
+        self._ask(self._queue.add(kb_id, paths, _OPTIONS, passwords=self.passwords.of(kb_id)))
+
+    def rebuild(self, kb_id: str) -> None:
+        """Build a new generation of everything in a knowledge base."""
+        self._ask(self._queue.add_rebuild(kb_id))
+
+    def pause(self, job: Job) -> None:
+        """Let a job wait until it is resumed, over restarts too."""
+        self._do(job.id, self._queue.pause(job.id))
+
+    def resume(self, job: Job) -> None:
+        """Let a paused job go on where it was."""
+        self._do(job.id, self._queue.resume(job.id))
+
+    def cancel_job(self, job: Job) -> None:
+        """Stop a job for good, or take a failed one off the list. What was searchable before stays so."""
+        if self._failed.pop(job.id, None) is not None:
+            self._show()
+            return
+        self._do(job.id, self._queue.cancel(job.id))
+
+    def retry(self, job: Job) -> None:
+        """Begin a failed job again."""
+        self._failed.pop(job.id, None)
+        self._do(job.id, self._retry(job))
+        self._show()
+
+    def move(self, job: Job, step: int) -> None:
+        """Move a job that has not ended up (-1) or down (1) in the queue."""
+        if self.can_move(job, step):
+            order = self._order
+            following = order.index(job.id) + step + (step > 0)
+            self._do("move", self._move(job.id, order[following] if following < len(order) else None))
+
+    def can_move(self, job: Job, step: int) -> bool:
+        """Whether there is a place for a job up (-1) or down (1) in the queue."""
+        order = self._order
+        return job.id in order and 0 <= order.index(job.id) + step < len(order)
+
+    def pause_all(self) -> None:
+        """Let every job wait."""
+        for job in list(self._jobs.values()):
+            if job.state is not JobState.PAUSED:
+                self.pause(job)
+
+    def resume_all(self) -> None:
+        """Let every paused job go on."""
+        for job in list(self._jobs.values()):
+            if job.state is JobState.PAUSED:
+                self.resume(job)
+
+    def forget_failed(self) -> None:
+        """Take the jobs that failed off the list."""
+        self._failed.clear()
+        self._show()
+
+    async def close(self) -> None:
+        self._unsubscribe()
+        await super().close()
+
+    # ------------------------------------------------------------ work
+
+    def _do(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        self.launch(f"{key} {id(work)}", work)  # gestures do not replace one another
+
+    async def _start(self) -> None:
+        if not self._sources.is_loaded:
+            await self._sources.refresh()
+        await self._read()
+        self._interrupted = {job.id for job in self._jobs.values() if job.state is JobState.RUNNING}
+        await self._queue.start()
+        while True:  # other processes add and run jobs too
+            await asyncio.sleep(_LOOK_EVERY_S)
+            await self._read()
+
+    async def _read(self) -> None:
+        """Read the jobs; once more if one of them moved meanwhile."""
+        seen = -1
+        while seen != self._events:
+            seen = self._events
+            jobs = await self._queue.jobs()
+        read = {job.id: job for job in jobs}
+        if read != self._jobs:
+            self._jobs = read
+            self._show()
+
+    async def _retry(self, job: Job) -> None:
+        await self._queue.retry(job.id, passwords=self.passwords.of(job.kb_id))
+        await self._read()
+
+    async def _move(self, job_id: str, before: str | None) -> None:
+        await self._queue.move(job_id, before)
+        await self._read()
+
+    def _ask(self, request: Coroutine[Any, Any, Job]) -> None:
+        self._adding += 1
+        self._do("ask", self._accepted(request))
+
+    async def _accepted(self, request: Coroutine[Any, Any, Job]) -> None:
+        try:
+            await request
+            await self._read()
+        finally:
+            self._adding -= 1
+            self._show()
+
+    # ------------------------------------------------------------ events
+
+    def _on_event(self, event: JobEvent) -> None:
+        self._events += 1
+        match event:
+            case JobChanged(job):
+                self._say_stopped(job)
+                self._put(job)
+            case JobProgress(progress):
+                self._progress[progress.job_id] = progress
+                if progress.job_id in self._interrupted:
+                    self._interrupted.remove(progress.job_id)
+                    self.continued.emit(f"Going on with what was interrupted in “{self._name_of(progress.kb_id)}”.")
+                self.progressed.emit(progress)
+            case JobEnded(job):
+                self._put(job)
+                if job.state is JobState.FAILED:
+                    self._failed[job.id] = job
+                self.ended.emit(event)
+                self._progress.pop(job.id, None)
+        self._show()
+
+    def _say_stopped(self, job: Job) -> None:
+        """A fault made a job wait that went on until now."""
+        before = self._jobs.get(job.id)
+        if _is_stopped(job) and not (before is not None and _is_stopped(before)):
+            self.failed.emit(job.error, f"“{self._name_of(job.kb_id)}” waits under Ingest until you resume it.")
+
+    def _put(self, job: Job) -> None:
+        if job.state.ended:
+            self._jobs.pop(job.id, None)
+        else:
+            self._jobs[job.id] = job
+
+    def _show(self) -> None:
+        order = sorted(self._jobs.values(), key=lambda job: job.position)
+        self.rows.replace([self._row(job) for job in (*order, *self._failed.values())])
+        self.changed.emit()
+
+    def _name_of(self, kb_id: str) -> str:
+        return next((kb.name for kb in self._sources.knowledge_bases if kb.id == kb_id), "Knowledge base")
+
+    def _row(self, job: Job) -> JobRow:
+        progress = self._progress.get(job.id)
+        total = progress.files_total if progress is not None else job.files_total
+        done = progress.files_done if progress is not None else job.files_done
+        detail, tone, badge = _standing(job, progress)
+        fraction = min(1.0, done / total) if total else 0.0
+        return JobRow(job, self._name_of(job.kb_id), subject(job), detail, tone, badge, fraction)
+
+
+def subject(job: Job) -> str:
+    """What a job is about: `Papers, notes and 3 more`."""
+    if job.kind in _WORKS:
+        return _WORKS[job.kind]
+    if job.kind is JobKind.REMOVE:
+        return f"Removing {count(len(job.paths), 'document')}"
+    names = [Path(path).name or path for path in job.paths[:_PATHS_NAMED]]
+    more = len(job.paths) - len(names)
+    if more:
+        return f"{', '.join(names)} and {more:,} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _is_stopped(job: Job) -> bool:
+    """Whether a fault made a job wait for somebody."""
+    return job.state is JobState.PAUSED and bool(job.error)
+
+
+def files_words(progress: IngestProgress) -> str:
+    """`12 of 300 files`."""
+    return f"{progress.files_done:,} of {count(progress.files_total, 'file')}"
+
+
+def stage_words(progress: IngestProgress) -> list[str]:
+    """How a running job stands: stage, files, rate, time left."""
+    files = files_words(progress)
+    match progress.stage:
+        case IngestStage.SCANNING:
+            return ["Looking through the files", *([files] if progress.files_done else [])]
+        case IngestStage.SEALING | IngestStage.PROMOTING:
+            return ["Making the new generation searchable", files]
+    parts = ["Indexing", files] if progress.stage is IngestStage.INDEXING else [files]
+    if progress.chunks_per_second >= 1:
+        parts.append(f"{count(round(progress.chunks_per_second), 'passage')}/s")
+    if progress.seconds_left is not None and progress.seconds_left >= 1:
+        parts.append(remaining(progress.seconds_left))
+    if progress.files_failed:
+        parts.append(f"{progress.files_failed:,} could not be indexed")
+    return parts
+
+
+def _standing(job: Job, progress: IngestProgress | None) -> tuple[str, Tone, str]:
+    """Detail, tone and badge of a job."""
+    files = [f"{job.files_done:,} of {count(job.files_total, 'file')}"] if job.files_total else []
+    match job.state:
+        case JobState.FAILED:
+            return job.error or "The job failed.", Tone.BAD, "Failed"
+        case JobState.PAUSED if _is_stopped(job):
+            return " · ".join([*files, job.error]), Tone.WARN, "Paused"
+        case JobState.PAUSED:
+            return " · ".join(["Paused", *files]), Tone.CALM, "Paused"
+        case JobState.QUEUED:
+            return " · ".join(["Waiting", *files]), Tone.WAIT, "Waiting"
+    if job.wish:
+        return {"cancel": "Cancelling…", "pause": "Pausing…"}.get(job.wish, ""), Tone.RUN, ""
+    if progress is None:
+        return "Starting", Tone.RUN, ""
+    if progress.paused:
+        return " · ".join([progress.paused, files_words(progress)]), Tone.CALM, "Paused"
+    return " · ".join(stage_words(progress)), Tone.RUN, ""
