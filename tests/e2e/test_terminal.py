@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,14 @@ def read_until(terminal: int, wanted: bytes, seen: bytes = b"") -> bytes:
         assert part, seen.decode()
         seen += part
     return seen
+
+
+# What a shell starts in the background ignores Ctrl+C, and so do all it starts.
+LISTENING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def test_the_password_of_a_protected_file_is_asked_for(program: Program, folder: Path, write: Write) -> None:
@@ -53,8 +62,9 @@ def test_an_interrupted_ingest_goes_on_where_it_was(program: Program, write: Wri
     for n in range(200):
         write(f"{n}.txt", f"Text number {n} tells of the river. " * 20)
     program.ok("kb", "create", "River notes")
+    command = [sys.executable, "-c", LISTENING, *program.command("ingest", "River notes", folder)]
     started = subprocess.Popen(
-        program.command("ingest", "River notes", folder), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )  # fmt: skip
     with started:
