@@ -11,34 +11,137 @@ import json
 import struct
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from studio.domain import PageCounts, ParsedDocument, Span
+from studio.domain import PageCounts, ParsedDocument, ParseProgress, PartFailure, Span
 from studio.errors import DocumentFault, FailureCode
 
 PARSE = 1
-"""Parent to child: the path of a file."""
+"""Parent to child: a `Request`."""
 STARTED = 2
-"""Child to parent: the request was understood; from here on a death is the file's doing."""
+"""Child to parent: the request was understood; from here on a death is the file's doing. Holds the bytes of real
+memory the process took before its first file, as 8 bytes."""
 DOCUMENTS = 3
 """Child to parent: some documents of the file."""
 DONE = 4
 """Child to parent: the file has been read to its end."""
 FAULT = 5
 """Child to parent: the file cannot be read (further); nothing follows."""
+PROGRESS = 6
+"""Child to parent: a sign of life."""
+MEMBER = 7
+"""Child to parent: a member of an archive begins; everything of those before it has been sent."""
+FAILURE = 8
+"""Child to parent: a part of the file that cannot be read."""
 
 _LENGTH = struct.Struct("<I")
+_MEMORY = struct.Struct("<Q")
 
 
-def encode_path(path: Path) -> bytes:
-    """A path as bytes, undecodable names included."""
-    return str(path).encode("utf-8", "surrogateescape")
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Where an archive goes on.
+
+    `place` is the position of a member, inside each of the archives that lie in one another, outermost first; `row` the
+    number of its next document; `untold` how many failures of each code have been counted and not reported one by one.
+    """
+
+    place: tuple[int, ...] = ()
+    row: int = 0
+    untold: Mapping[str, int] = field(default_factory=dict)
+
+    def after(self, row: int) -> Resume:
+        """The same archive, one member later; `row` documents have been read."""
+        return Resume((*self.place[:-1], self.place[-1] + 1), row, self.untold)
 
 
-def decode_path(body: bytes) -> Path:
-    """The path `encode_path` wrote."""
-    return Path(body.decode("utf-8", "surrogateescape"))
+@dataclass(frozen=True, slots=True)
+class MemberBegins(ParseProgress):
+    """An archive comes to a member, `part` by its path inside. `resume` leads back to it."""
+
+    part: str
+    resume: Resume
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A file to be read, from its beginning or, an archive, from a member on. Never printed: it holds passwords."""
+
+    path: Path
+    passwords: tuple[str, ...] = field(default=(), repr=False)
+    resume: Resume = Resume()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A sign of life with the number of pages (or the like) the parser got through since the last one."""
+
+    event: ParseProgress
+    steps: int
+
+
+def encode_request(request: Request) -> bytes:
+    """A request as bytes, undecodable file names included."""
+    return json.dumps([str(request.path), request.passwords, _resume(request.resume)]).encode()
+
+
+def decode_request(body: bytes) -> Request:
+    """The request `encode_request` wrote."""
+    path, passwords, resume = json.loads(body)
+    return Request(Path(path), tuple(passwords), _resumed(*resume))
+
+
+def encode_memory(size: int) -> bytes:
+    """The body of STARTED."""
+    return _MEMORY.pack(size)
+
+
+def decode_memory(body: bytes) -> int:
+    """The size `encode_memory` wrote."""
+    return int(_MEMORY.unpack(body)[0])
+
+
+def encode_progress(event: ParseProgress, steps: int) -> bytes:
+    """A sign of life as bytes."""
+    return json.dumps([event.done, event.total, steps]).encode()
+
+
+def decode_progress(body: bytes) -> Progress:
+    """The sign of life `encode_progress` wrote."""
+    done, total, steps = json.loads(body)
+    return Progress(ParseProgress(done, total), steps)
+
+
+def encode_member(event: MemberBegins) -> bytes:
+    """The beginning of a member as bytes."""
+    return json.dumps([event.done, event.total, event.part, _resume(event.resume)]).encode()
+
+
+def decode_member(body: bytes) -> MemberBegins:
+    """The beginning `encode_member` wrote."""
+    done, total, part, resume = json.loads(body)
+    return MemberBegins(done, total, part, _resumed(*resume))
+
+
+def encode_failure(failure: PartFailure) -> bytes:
+    """A part that failed, as bytes."""
+    return json.dumps([failure.part, failure.error, failure.reason]).encode()
+
+
+def decode_failure(body: bytes) -> PartFailure:
+    """The failure `encode_failure` wrote."""
+    return PartFailure(*json.loads(body))
+
+
+def out_of_memory() -> DocumentFault:
+    """A file that takes more memory than one may; either side may be the one to notice."""
+    return DocumentFault(
+        FailureCode.OUT_OF_MEMORY,
+        "Reading this file takes more memory than a document may use.",
+        way_out="Split it into smaller files.",
+    )
 
 
 def encode_fault(fault: DocumentFault) -> bytes:
@@ -96,6 +199,14 @@ def decode_documents(body: bytes) -> list[ParsedDocument]:
         pages = PageCounts(*head.pop("pages"))
         documents.append(ParsedDocument(text=text, spans=spans, segments=segments, pages=pages, **head))
     return documents
+
+
+def _resume(resume: Resume) -> tuple[object, ...]:
+    return (resume.place, resume.row, dict(resume.untold))
+
+
+def _resumed(place: Sequence[int], row: int, untold: Mapping[str, int]) -> Resume:
+    return Resume(tuple(place), row, untold)
 
 
 def _segment_table(segments: Sequence[tuple[int, int]]) -> bytes:

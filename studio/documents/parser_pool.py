@@ -3,52 +3,65 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from studio.documents import frames
-from studio.domain import ParsedDocument, ParserEvent
+from studio.documents.attempts import Clock, Reading
+from studio.documents.ocr_settings import find_tesseract
+from studio.documents.parser_process import MemoryWatch, ParserProcess, remove_leftovers
+from studio.domain import ParserEvent
 from studio.errors import Cancelled, DocumentFault, FailureCode, WorkerDied
-from studio.workers import WorkerProcess
 
 WORKER_MODULE = "studio.documents.parser_worker"
 FILES_PER_WORKER = 200
 """A worker is replaced after this many files: allocators seldom give memory back."""
-START_LIMIT_S = 60.0
+USUAL_MEMORY_BYTES = 288 << 20
+"""What a file may take beside others; with two workers, the model's and the application everything stays below
+1.5 GB."""
 LARGE_FRAME_BYTES = 1 << 16
 
-# One thread each: on many-core machines numerical libraries otherwise reserve more address space
-# than the memory limit allows.
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
+_FATAL = (FailureCode.TIMED_OUT, FailureCode.OUT_OF_MEMORY, FailureCode.CRASHED)
+"""What costs a worker. A crash may be for want of memory too: some libraries end the process when they get none."""
 
 
 class ParserPool:
     """Reads files in worker processes; implements `domain.DocumentParser`.
 
-    `time_limit_s` bounds the wait for the next batch of a file, which for anything but a tabular
-    file is the whole file; time the consumer takes does not count. `memory_limit_bytes` bounds what
-    one worker may allocate (POSIX). At most `workers` files are read at once; further calls wait.
+    `time_limit_s` bounds the wait for the next sign of life of a file (documents, pages done, the next member of an
+    archive), and the whole file takes at most `attempts.CEILING` of it; time the consumer takes does not count.
+    `memory_limit_bytes` is the most a file may take: up to `USUAL_MEMORY_BYTES` beside other files; one that needs
+    more, or ends its worker, is read again while no other is. At most `workers` files are read at once; further calls
+    wait. `environment` is that of the workers, on top of this process's.
     """
 
     def __init__(
         self,
         workers: int = 2,
         time_limit_s: float = 60.0,
-        memory_limit_bytes: int = 1 << 30,
+        memory_limit_bytes: int = 640 << 20,
         *,
         files_per_worker: int = FILES_PER_WORKER,
+        usual_memory_bytes: int = USUAL_MEMORY_BYTES,
         worker_module: str = WORKER_MODULE,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         if workers < 1:
             raise ValueError("a parser pool needs at least one worker")
-        self._slots = asyncio.Semaphore(workers)
+        self._slots = _Slots(workers)
         self._time_limit_s = time_limit_s
         self._memory_limit_bytes = memory_limit_bytes
+        self._usual_memory_bytes = min(usual_memory_bytes, memory_limit_bytes)
         self._files_per_worker = files_per_worker
         self._worker_module = worker_module
-        self._idle: list[_Worker] = []
-        self._live: set[_Worker] = set()
+        self._environment = environment or {}
+        self._idle: list[ParserProcess] = []
+        self._live: set[ParserProcess] = set()
+        self._watch = MemoryWatch()
+        self._started = False
         self._closed = False
 
     @property
@@ -56,47 +69,94 @@ class ParserPool:
         """Process ids of the workers that run now."""
         return tuple(worker.process.pid for worker in self._live)
 
-    async def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncGenerator[ParserEvent, None]:
-        """Documents of one file, streamed. Raises DocumentFault, Cancelled when the pool is closed meanwhile.
+    def recognises_text(self) -> bool:
+        """Whether pages without text can be read, by Tesseract."""
+        return find_tesseract({**os.environ, **self._environment}) is not None
 
-        Wrap it in `contextlib.aclosing` when the iteration may stop early; the worker that reads the
-        file is then ended.
+    async def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncGenerator[ParserEvent, None]:
+        """Documents of one file, streamed, between signs of life and parts that cannot be read.
+
+        Raises DocumentFault, Cancelled when the pool is closed meanwhile. Wrap it in `contextlib.aclosing` when the
+        iteration may stop early; the worker that reads the file is then ended.
         """
         path = path.absolute()
         await asyncio.to_thread(check_readable, path)
-        async with self._slots:
-            worker = await self._request(path)
-            finished = False
-            try:
-                while True:
-                    kind, body = await self._receive(worker)
-                    if kind == frames.DOCUMENTS:
-                        for parsed in await _decode(body):
-                            yield parsed
-                    elif kind == frames.DONE:
-                        finished = True
-                        return
-                    else:
-                        fault = frames.decode_fault(body)
-                        finished = fault.code is not FailureCode.OUT_OF_MEMORY
-                        raise fault
-            finally:
-                # Not finished: timed out, crashed, or the consumer left; the worker is in the middle of the file.
-                if finished and not self._closed and worker.files < self._files_per_worker:
-                    self._idle.append(worker)
-                else:
-                    await self._end(worker)
+        reading = Reading(path, tuple(passwords))
+        while not reading.ended:
+            slots = self._slots.all() if reading.alone else self._slots.one()
+            async with slots, aclosing(self._read(reading)) as events:
+                async for event in events:
+                    yield event
 
-    async def _request(self, path: Path) -> _Worker:
+    async def _read(self, reading: Reading) -> AsyncGenerator[ParserEvent, None]:
+        """Read a file to its end, or until it has to be alone, or need not be; an archive outlives fatal members."""
+        alone = reading.alone
+        while alone and self._idle:  # what they hold is needed now
+            await self._end(self._idle.pop())
+        limit = self._memory_limit_bytes if alone else self._usual_memory_bytes
+        while not reading.ended and reading.alone == alone:
+            try:
+                async with aclosing(self._attempt(reading, limit)) as events:
+                    async for event in events:
+                        yield event
+            except DocumentFault as fault:
+                more = limit < self._memory_limit_bytes and fault.code is FailureCode.OUT_OF_MEMORY
+                if not alone and (more or fault.code is FailureCode.CRASHED):
+                    reading.again_alone()
+                elif fault.code in _FATAL and reading.member is not None:
+                    yield reading.pass_over(fault)
+                else:
+                    raise
+
+    async def _attempt(self, reading: Reading, memory_limit_bytes: int) -> AsyncGenerator[ParserEvent, None]:
+        worker = await self._request(reading.request, memory_limit_bytes)
+        clock = Clock(self._time_limit_s)
+        alone = reading.alone
+        finished = False
+        self._watch.add(worker)
+        try:
+            while True:
+                kind, body = await self._receive(worker, clock)
+                if kind == frames.DONE:
+                    finished = reading.ended = True
+                    return
+                if kind == frames.FAULT:
+                    fault = frames.decode_fault(body)
+                    finished = fault.code is not FailureCode.OUT_OF_MEMORY
+                    raise fault
+                for event in await _events(kind, body, clock):
+                    told = reading.take(event)
+                    if told is not None:
+                        yield told
+                    if reading.alone != alone:  # the next member can be read beside other files again
+                        return
+        finally:
+            self._watch.remove(worker)
+            # Not finished: timed out, crashed, or the consumer left; the worker is in the middle of the file.
+            if finished and self._reusable(worker):
+                self._idle.append(worker)
+            else:
+                await self._end(worker)
+
+    def _reusable(self, worker: ParserProcess) -> bool:
+        """Whether it is fit for another file: the memory a file took often stays with the process."""
+        return (
+            not self._closed
+            and worker.files < self._files_per_worker
+            and worker.memory_limit_bytes == self._usual_memory_bytes
+            and worker.grown_bytes() < worker.memory_limit_bytes // 2
+        )
+
+    async def _request(self, request: frames.Request, memory_limit_bytes: int) -> ParserProcess:
         """A worker that has begun to read the file.
 
         A reused worker may have died since its last file (the system was short of memory, say): that
         is not this file's fault, so a fresh one gets a second try.
         """
         while True:
-            worker, fresh = await self._take()
+            worker, fresh = await self._take(memory_limit_bytes)
             try:
-                await worker.begin(path)
+                await worker.begin(request)
                 return worker
             except (WorkerDied, TimeoutError) as error:
                 await self._end(worker)
@@ -109,7 +169,7 @@ class ParserPool:
                 await self._end(worker)
                 raise
 
-    async def _take(self) -> tuple[_Worker, bool]:
+    async def _take(self, memory_limit_bytes: int) -> tuple[ParserProcess, bool]:
         if self._closed:
             raise Cancelled("Reading was stopped because the program is closing.")
         while self._idle:
@@ -117,33 +177,42 @@ class ParserPool:
             if worker.process.alive:
                 return worker, False
             await self._end(worker)
-        arguments = (str(self._memory_limit_bytes), str(self._time_limit_s))
-        worker = _Worker(await WorkerProcess.spawn(self._worker_module, arguments, _ENVIRONMENT))
+        if not self._started:
+            self._started = True
+            await asyncio.to_thread(remove_leftovers)
+        worker = await ParserProcess.start(
+            self._worker_module, memory_limit_bytes, self._time_limit_s, self._environment
+        )
         self._live.add(worker)
         return worker, True
 
-    async def _receive(self, worker: _Worker) -> tuple[int, bytes]:
+    async def _receive(self, worker: ParserProcess, clock: Clock) -> tuple[int, bytes]:
         try:
-            async with asyncio.timeout(self._time_limit_s):
-                return await worker.receive()
+            with clock:
+                async with asyncio.timeout(clock.patience_s):
+                    return await worker.receive()
         except TimeoutError as error:
             raise DocumentFault(
                 FailureCode.TIMED_OUT,
-                f"Reading this file took longer than {self._time_limit_s:g} seconds and was stopped.",
+                f"Reading this file {clock.complaint} and was stopped.",
                 way_out="If it opens elsewhere, save it again or split it; it may be damaged.",
             ) from error
         except WorkerDied as error:
             if self._closed:
                 raise Cancelled("Reading was stopped because the program is closing.") from error
+            if worker.over_memory:
+                raise frames.out_of_memory() from error
             raise DocumentFault(
                 FailureCode.CRASHED,
                 "The process that read this file ended unexpectedly; the file is damaged or needs too much memory.",
                 way_out="If it opens elsewhere, save it again under a new name and add that file.",
             ) from error
 
-    async def _end(self, worker: _Worker) -> None:
-        self._live.discard(worker)
-        await worker.process.kill()
+    async def _end(self, worker: ParserProcess) -> None:
+        try:
+            await worker.end()
+        finally:
+            self._live.discard(worker)
 
     async def close(self) -> None:
         """End every worker, also those in the middle of a file; idempotent."""
@@ -151,37 +220,57 @@ class ParserPool:
         self._idle.clear()
         while self._live:
             await self._end(next(iter(self._live)))
+        await asyncio.to_thread(self._watch.close)
 
 
-class _Worker:
-    """One process and how many files it has read."""
+class _Slots:
+    """How many files may be read at once."""
 
-    def __init__(self, process: WorkerProcess) -> None:
-        self.process = process
-        self.files = 0
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._free = asyncio.Semaphore(count)
+        self._turn = asyncio.Lock()
 
-    async def begin(self, path: Path) -> None:
-        """Hand over a file and wait until the worker has taken it. Raises WorkerDied, TimeoutError."""
-        self.files += 1
-        async with asyncio.timeout(START_LIMIT_S):
-            await self.process.send(frames.PARSE, self.files, frames.encode_path(path))
-            kind, _ = await self.receive()
-        if kind != frames.STARTED:
-            raise WorkerDied(f"The worker answered with an unexpected frame of kind {kind}.")
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Beside others."""
+        async with self._free:
+            yield
 
-    async def receive(self) -> tuple[int, bytes]:
-        """Kind and body of the next frame."""
-        kind, request, body = await self.process.receive()
-        if request != self.files:
-            raise WorkerDied(f"The worker answered request {request} instead of {self.files}.")
-        return kind, body
+    @asynccontextmanager
+    async def all(self) -> AsyncIterator[None]:
+        """Alone; one after the other, or two would each wait for the slots the other holds."""
+        async with self._turn:
+            held = 0
+            try:
+                for _ in range(self._count):
+                    await self._free.acquire()
+                    held += 1
+                yield
+            finally:
+                for _ in range(held):
+                    self._free.release()
 
 
-async def _decode(body: bytes) -> list[ParsedDocument]:
-    """Decode a batch, a large one beside the event loop."""
-    if len(body) < LARGE_FRAME_BYTES:
-        return frames.decode_documents(body)
-    return await asyncio.to_thread(frames.decode_documents, body)
+async def _events(kind: int, body: bytes, clock: Clock) -> Sequence[ParserEvent]:
+    """What a frame holds. Large batches are decoded beside the event loop."""
+    if kind == frames.DOCUMENTS:
+        if len(body) < LARGE_FRAME_BYTES:
+            documents = frames.decode_documents(body)
+        else:
+            documents = await asyncio.to_thread(frames.decode_documents, body)
+        clock.advance(len(documents))
+        return documents
+    if kind == frames.PROGRESS:
+        progress = frames.decode_progress(body)
+        clock.advance(progress.steps)
+        return [progress.event]
+    if kind == frames.MEMBER:
+        clock.restart()
+        return [frames.decode_member(body)]
+    if kind == frames.FAILURE:
+        return [frames.decode_failure(body)]
+    raise WorkerDied(f"The worker answered with an unexpected frame of kind {kind}.")
 
 
 def check_readable(path: Path) -> None:

@@ -6,14 +6,19 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
-from making import check, docx, paragraph, pdf
+from making import archive, check, docx, paragraph, pdf
 
+from studio.documents import attempts, parser_process
+from studio.documents.attempts import Clock
 from studio.documents.parser_pool import ParserPool
-from studio.domain import ParsedDocument
+from studio.domain import ParsedDocument, ParseProgress, ParserEvent
 from studio.errors import Cancelled, DocumentFault, FailureCode, WorkerDied
 
 
@@ -25,7 +30,33 @@ async def pool() -> AsyncIterator[ParserPool]:
 
 
 async def read(pool: ParserPool, path: Path) -> list[ParsedDocument]:
-    return [parsed async for parsed in pool.parse(path)]
+    return [parsed async for parsed in pool.parse(path) if isinstance(parsed, ParsedDocument)]
+
+
+def odd_pool(workers: int = 1, time_limit_s: float = 60.0, memory_mib: int = 256, **options: Any) -> ParserPool:
+    """A pool whose plain-text files are programs: see odd_worker.py."""
+    environment = {"PYTHONPATH": str(Path(__file__).parent), **options.pop("environment", {})}
+    return ParserPool(
+        workers, time_limit_s, memory_mib << 20, worker_module="odd_worker", environment=environment, **options
+    )
+
+
+def program(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines))
+    return path
+
+
+def told(events: list[ParserEvent]) -> list[str]:
+    """Documents by text, failures by part and code; no signs of life."""
+    return [
+        event.text if isinstance(event, ParsedDocument) else f"{event.part}: {event.error}"
+        for event in events
+        if not isinstance(event, ParseProgress)
+    ]
+
+
+async def events(pool: ParserPool, path: Path, passwords: tuple[str, ...] = ()) -> list[ParserEvent]:
+    return [event async for event in pool.parse(path, passwords=passwords)]
 
 
 async def fault(pool: ParserPool, path: Path) -> DocumentFault:
@@ -98,9 +129,9 @@ async def test_what_is_no_file_is_refused_without_opening_it(pool: ParserPool, t
 
 
 async def test_a_file_that_takes_too_long_is_stopped_and_the_pool_goes_on(tmp_path: Path) -> None:
-    # 300,000 nested elements: quadratic in the HTML library, far beyond the limit given here.
+    # 300,000 nested elements, disguised: quadratic in the HTML library, far beyond the limit given here.
     slow = tmp_path / "slow.html"
-    slow.write_text("<div>" * 300_000 + "deep")
+    slow.write_text("<div></b>" * 300_000 + "deep")
     (tmp_path / "next.txt").write_text("next")
     pool = ParserPool(workers=1, time_limit_s=2.0)
     await read(pool, tmp_path / "next.txt")
@@ -125,18 +156,34 @@ async def test_a_slow_consumer_is_not_taken_for_a_slow_file(tmp_path: Path) -> N
     await pool.close()
 
 
-async def test_a_worker_killed_in_mid_file_fails_that_file_only(tmp_path: Path) -> None:
+async def test_a_file_whose_worker_was_killed_is_read_again_without_repeating_a_row(tmp_path: Path) -> None:
+    path = rows(tmp_path / "t.jsonl", 20_000, size=1000)
+    pool = ParserPool(workers=1)
+    seen = []
+    async for parsed in pool.parse(path):
+        seen.append(parsed.row)
+        if len(seen) == 1000:
+            (pid,) = pool.worker_pids
+            os.kill(pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+    assert seen == list(range(20_000))
+    await pool.close()
+
+
+async def test_a_worker_killed_twice_in_mid_file_fails_that_file_only(tmp_path: Path) -> None:
     path = rows(tmp_path / "t.jsonl", 20_000, size=1000)
     (tmp_path / "next.txt").write_text("next")
     pool = ParserPool(workers=1)
+    killed = set()
     count = 0
     with pytest.raises(DocumentFault) as caught:
         async for _ in pool.parse(path):
             count += 1
-            if count == 1:
-                (pid,) = pool.worker_pids
+            (pid,) = pool.worker_pids
+            if pid not in killed:
+                killed.add(pid)
                 os.kill(pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
     assert caught.value.code is FailureCode.CRASHED
+    assert len(killed) == 2
     assert 0 < count < 20_000
     assert [parsed.text for parsed in await read(pool, tmp_path / "next.txt")] == ["next"]
     await pool.close()
@@ -218,9 +265,9 @@ async def test_a_file_beyond_the_memory_limit_fails_by_itself(tmp_path: Path) ->
     path.write_bytes(b"word " * 20_000_000)
     (tmp_path / "next.txt").write_text("next")
     pool = ParserPool(workers=1, memory_limit_bytes=64 << 20)
-    # Windows has no such limit; there the limit on the length of a text is the next in line.
-    expected = FailureCode.TOO_LARGE if sys.platform == "win32" else FailureCode.OUT_OF_MEMORY
-    assert (await fault(pool, path)).code is expected
+    # Windows has no limit on address space; there the limit on the length of a text may be the first to be met.
+    expected = {FailureCode.OUT_OF_MEMORY, *({FailureCode.TOO_LARGE} if sys.platform == "win32" else ())}
+    assert (await fault(pool, path)).code in expected
     assert [parsed.text for parsed in await read(pool, tmp_path / "next.txt")] == ["next"]
     await pool.close()
 
@@ -247,3 +294,183 @@ async def test_a_worker_that_cannot_start_is_not_the_files_fault(tmp_path: Path)
 def test_a_pool_needs_a_worker() -> None:
     with pytest.raises(ValueError, match="at least one"):
         ParserPool(workers=0)
+
+
+async def test_passwords_reach_the_parser_and_no_further(tmp_path: Path) -> None:
+    pool = odd_pool()
+    path = program(tmp_path / "a.txt", "passwords")
+    assert told(await events(pool, path, ("geheim", "größe"))) == ["geheim größe"]
+    (pid,) = pool.worker_pids
+    assert "geheim" not in " ".join(psutil.Process(pid).cmdline())
+    assert told(await events(pool, path)) == ["none"]  # the next file does not know them
+    await pool.close()
+
+
+async def test_signs_of_life_and_failed_parts_are_passed_on_in_order(tmp_path: Path) -> None:
+    pool = odd_pool()
+    seen = await events(pool, program(tmp_path / "a.txt", "one", "pages 3", "fail x", "two"))
+    assert told(seen) == ["one", "x: corrupt", "two"]
+    pages = [(event.done, event.total) for event in seen if isinstance(event, ParseProgress)]
+    assert pages == [(1, 3), (2, 3), (3, 3)]
+    await pool.close()
+
+
+async def test_a_file_may_take_longer_than_the_limit_while_it_gives_signs_of_life(tmp_path: Path) -> None:
+    pool = odd_pool(time_limit_s=1.0)
+    await events(pool, program(tmp_path / "warm.txt", "up"))
+    assert told(await events(pool, program(tmp_path / "a.txt", "pages 12", "done"))) == ["done"]  # 1.8 s
+    await pool.close()
+
+
+async def test_each_page_earns_time_and_not_all_of_what_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = odd_pool(time_limit_s=1.0)
+    await events(pool, program(tmp_path / "warm.txt", "up"))
+    monkeypatch.setattr(attempts, "CEILING", 1.2)
+    assert told(await events(pool, program(tmp_path / "a.txt", "pages 12", "done"))) == ["done"]
+    monkeypatch.setattr(attempts, "CEILING", 0.3)
+    late = await fault(pool, program(tmp_path / "b.txt", "pages 400"))
+    assert late.code is FailureCode.TIMED_OUT
+    assert "took longer than" in str(late)
+    await pool.close()
+
+
+def test_a_file_cannot_go_on_for_ever_by_giving_signs_of_life() -> None:
+    clock = Clock(10.0)
+    assert clock.patience_s == 10.0
+    clock._spent_s = 195.0
+    assert clock.patience_s == 5.0
+    clock.advance(20)  # pages done earn more: two limits for twenty
+    assert clock.patience_s == 10.0
+    clock._spent_s = 220.0
+    assert clock.patience_s == 0.0
+    assert clock.complaint == "took longer than 220 seconds"
+    clock.restart()
+    assert clock.patience_s == 10.0
+    assert clock.complaint == "made no progress for 10 seconds"
+
+
+async def test_members_that_hang_or_kill_the_worker_do_not_cost_the_archive(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path / "a.zip",
+        {"1.txt": "one", "2.txt": "fail part\nhang", "3.txt": "three", "4.txt": "die", "5.txt": "five"},
+    )
+    pool = odd_pool(time_limit_s=2.0)
+    seen = await events(pool, path)
+    assert told(seen) == ["one", "2.txt/part: corrupt", "2.txt: timed_out", "three", "4.txt: crashed", "five"]
+    documents = [event for event in seen if isinstance(event, ParsedDocument)]
+    assert [(parsed.row, parsed.external_id) for parsed in documents] == [
+        (0, "1.txt"), (1, "3.txt"), (2, "5.txt")
+    ]  # fmt: skip
+    assert len(pool.worker_pids) == 1
+    await pool.close()
+
+
+async def test_a_fatal_member_of_an_archive_within_an_archive_is_passed_over(tmp_path: Path) -> None:
+    inner = archive(tmp_path / "inner.zip", {"a.txt": "a", "b.txt": "die", "c.txt": "c"})
+    path = archive(tmp_path / "outer.zip", {"0.txt": "0", "in.zip": inner.read_bytes(), "9.txt": "9"})
+    pool = odd_pool()
+    assert told(await events(pool, path)) == ["0", "a", "in.zip/b.txt: crashed", "c", "9"]
+    await pool.close()
+
+
+async def test_an_archive_that_is_fatal_again_and_again_is_given_up(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {f"{i}.txt": "die" for i in range(9)} | {"z.txt": "last"})
+    pool = odd_pool()
+    seen: list[ParserEvent] = []
+    with pytest.raises(DocumentFault, match=r"the last is “5\.txt”") as caught:
+        async for event in pool.parse(path):
+            seen.append(event)
+    assert told(seen) == [f"{i}.txt: crashed" for i in range(5)]
+    assert caught.value.code is FailureCode.CRASHED
+    await pool.close()
+
+
+async def test_a_member_that_was_fatal_once_is_read_again_without_repeating_its_rows(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    path = archive(tmp_path / "a.zip", {"1.txt": f"one\ntwo\nonce {mark}\nthree", "2.txt": "four"})
+    pool = odd_pool(environment={"BATCH": "1"})
+    seen = await events(pool, path)
+    assert told(seen) == ["one", "two", "three", "four"]
+    assert [event.row for event in seen if isinstance(event, ParsedDocument)] == [0, 1, 2, 3]
+    await pool.close()
+
+
+async def test_a_file_that_needs_more_memory_is_read_again_alone(tmp_path: Path) -> None:
+    environment = {"HOLD": "0.6", "BATCH": "1"}
+    pool = odd_pool(workers=2, memory_mib=400, usual_memory_bytes=60 << 20, environment=environment)
+    big = program(tmp_path / "big.txt", "first", "take 200", "big")
+    small = program(tmp_path / "small.txt", "small")
+    alongside: list[int] = []
+    done = asyncio.Event()
+
+    async def read_big() -> list[ParserEvent]:
+        seen = []
+        async for event in pool.parse(big):
+            seen.append(event)
+            alongside.append(len(pool.worker_pids))
+        done.set()
+        return seen
+
+    async def read_small() -> None:
+        while not done.is_set():
+            assert told(await events(pool, small)) == ["small"]
+
+    await events(pool, small)
+    seen, _ = await asyncio.gather(read_big(), read_small())
+    assert told(seen) == ["first", "big"]
+    assert alongside[-1] == 1
+    await pool.close()
+
+
+async def test_an_archive_needs_to_be_alone_for_its_largest_members_only(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path / "a.zip", {"1.txt": "one", "2.txt": "first\ntake 200\nbig", "3.txt": "three", "4.txt": "4"}
+    )
+    pool = odd_pool(workers=1, memory_mib=400, usual_memory_bytes=60 << 20, environment={"BATCH": "1"})
+    seen, limits = [], []
+    async for event in pool.parse(path):
+        if isinstance(event, ParsedDocument):
+            seen.append((event.row, event.text))
+            limits += [worker.memory_limit_bytes >> 20 for worker in pool._live]
+    assert seen == [(0, "one"), (1, "first"), (2, "big"), (3, "three"), (4, "4")]
+    assert limits == [60, 60, 400, 60, 60]
+    await pool.close()
+
+
+async def test_memory_beyond_the_limit_is_noticed_wherever_it_is_held(tmp_path: Path) -> None:
+    pool = odd_pool(memory_mib=100, environment={"HOLD": "600", "BATCH": "1"})
+    for line in ("take 150", "child 200"):  # the first fits into its address space, the second is another program's
+        path = program(tmp_path / "a.txt", "first", line)
+        seen: list[ParserEvent] = []
+        with pytest.raises(DocumentFault) as caught:
+            async for event in pool.parse(path):
+                seen.append(event)
+        assert caught.value.code is FailureCode.OUT_OF_MEMORY
+        assert told(seen) == ["first"]
+    await pool.close()
+    assert [child.cmdline() for child in psutil.Process().children(recursive=True)] == []
+
+
+async def test_a_worker_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    pool = odd_pool(time_limit_s=2.0)
+    assert told(await events(pool, program(tmp_path / "a.txt", "litter", "done"))) == ["done"]
+    (folder,) = tmp_path.glob("rag-studio-parser-*")
+    assert list(folder.rglob("left"))
+    await fault(pool, program(tmp_path / "b.txt", "litter", "hang"))
+    assert not folder.exists()
+    await pool.close()
+    assert not list(tmp_path.glob("rag-studio-parser-*"))
+
+
+def test_what_workers_of_a_killed_program_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = next(pid for pid in range(2**22 - 1, 0, -1) if not psutil.pid_exists(pid))
+    old, own, other = (tmp_path / f"rag-studio-parser-{name}" for name in (f"{gone}-a", f"{os.getpid()}-b", "x"))
+    for folder in (old, own, other):
+        folder.mkdir()
+        (folder / "left").touch()
+    parser_process.remove_leftovers()
+    assert [folder.exists() for folder in (old, own, other)] == [False, True, True]

@@ -24,7 +24,7 @@ def answers(
     """Run the worker's loop in this process over the given requests."""
     requests, out = io.BytesIO(), io.BytesIO()
     for number, path in enumerate(paths, 1):
-        Channel(io.BytesIO(), requests).send(frames.PARSE, number, frames.encode_path(path))
+        Channel(io.BytesIO(), requests).send(frames.PARSE, number, frames.encode_request(frames.Request(path)))
     requests.seek(0)
     channel = Channel(requests, out)
     if parse is None:
@@ -65,7 +65,9 @@ def test_documents_survive_the_pipe_unchanged() -> None:
 
 def test_paths_and_faults_survive_the_pipe() -> None:
     odd = Path(os.fsdecode(b"/tmp/\xff\xfe name"))
-    assert frames.decode_path(frames.encode_path(odd)) == odd
+    request = frames.Request(odd, ("geheim", "ß😀"), frames.Resume((3, 1), 17, {"empty": 2}))
+    assert frames.decode_request(frames.encode_request(request)) == request
+    assert "geheim" not in repr(request)
     fault = frames.decode_fault(frames.encode_fault(corrupt("PDF", "größer")))
     assert (fault.code, str(fault)) == (FailureCode.CORRUPT, "This PDF file is damaged and cannot be read: größer.")
     assert fault.way_out
@@ -121,6 +123,8 @@ class Panic(BaseException):
         (NotImplementedError("x"), FailureCode.UNSUPPORTED),
         (KeyError("some internal name"), FailureCode.CORRUPT),
         (Panic("index out of bounds"), FailureCode.CORRUPT),
+        (EOFError("in a compressed stream"), FailureCode.CORRUPT),
+        (BrokenPipeError(32, "of another program"), FailureCode.CORRUPT),
         (corrupt("PDF"), FailureCode.CORRUPT),
     ],
 )
@@ -154,7 +158,7 @@ def test_a_parent_that_is_gone_ends_the_loop() -> None:
                 raise BrokenPipeError
 
     requests = io.BytesIO()
-    Channel(io.BytesIO(), requests).send(frames.PARSE, 1, b"x")
+    Channel(io.BytesIO(), requests).send(frames.PARSE, 1, frames.encode_request(frames.Request(Path("x"))))
     requests.seek(0)
     parser_worker.serve(Channel(requests, Broken()), lambda: None, lambda _: iter([document("a")]))
     requests.seek(0)
@@ -181,7 +185,7 @@ def test_the_watchdog_ends_a_worker_that_lost_its_parent(tmp_path: Path) -> None
 def test_the_memory_limit_holds() -> None:
     code = (
         "from studio.documents.parser_worker import limit_memory\nlimit_memory(50 << 20)\n"
-        "try: b'x' * (100 << 20)\nexcept MemoryError: print('refused')"
+        "try: b'x' * (200 << 20)\nexcept MemoryError: print('refused')"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == ("" if sys.platform == "win32" else "refused")
@@ -190,7 +194,7 @@ def test_the_memory_limit_holds() -> None:
 def test_the_worker_process_ends_with_its_input(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     requests = io.BytesIO()
-    Channel(io.BytesIO(), requests).send(frames.PARSE, 5, frames.encode_path(tmp_path / "a.txt"))
+    Channel(io.BytesIO(), requests).send(frames.PARSE, 5, frames.encode_request(frames.Request(tmp_path / "a.txt")))
     command = [*worker_command(parser_worker.__name__), str(1 << 30), "60"]
     done = subprocess.run(command, input=requests.getvalue(), capture_output=True, check=True, timeout=60)
     reader = Channel(io.BytesIO(done.stdout), io.BytesIO())
