@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from studio.documents.chunker import HEADING_SEPARATOR
+from studio.documents.parsers import passwords
 from studio.documents.parsers.base import (
     MAX_HEADING_CHARS,
     TextBuilder,
@@ -24,10 +26,13 @@ from studio.documents.parsers.base import (
     no_text,
     one_line,
 )
-from studio.domain import PageCounts, ParsedDocument
+from studio.documents.parsers.ocr import recogniser
+from studio.domain import PageCounts, ParseProgress, ParserEvent
 from studio.errors import DocumentFault, FailureCode
 
 MAX_BOOKMARKS = 10_000
+TELL_EVERY_S = 0.2
+_ENDS_BYTES = 2048
 
 # pdfium marks a hyphen it takes for a line-end hyphen by U+FFFE (older builds: U+0002).
 _LINE_END_HYPHEN = re.compile("[\ufffe\x02\u00ad][ \t]*(?:\r?\n)?[ \t]*")
@@ -36,11 +41,14 @@ _PDF_DATE = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?")
 _Bookmarks = dict[int, list[tuple[str, str]]]
 
 
-def parse(path: Path) -> Iterator[ParsedDocument]:
-    """One document with a hard span per page; bookmarks become anchors."""
+def parse(path: Path) -> Iterator[ParserEvent]:
+    """One document with a hard span per page; bookmarks become anchors. Pages without text are recognised if possible.
+
+    Between its pages come signs of life.
+    """
     pdf = _open(path)
     try:
-        yield _read(pdf, path)
+        yield from _read(pdf, path)
     finally:
         pdf.close()
 
@@ -48,11 +56,15 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
 def _open(path: Path) -> pypdfium2.PdfDocument:
     # Not through PdfDocument(path): it cannot tell a document without pages from one that does not
     # open, and then reports the error of whatever file was opened before.
-    handle = pdfium.FPDF_LoadDocument(os.fsencode(path) + b"\0", None)
-    if not handle:
-        if pdfium.FPDF_GetLastError() in (pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY):
-            raise encrypted("PDF")
-        raise corrupt("PDF")
+    for password in (None, *passwords.current()):
+        secret = None if password is None else password.encode("utf-8", "replace") + b"\0"
+        handle = pdfium.FPDF_LoadDocument(os.fsencode(path) + b"\0", secret)
+        if handle:
+            break
+        if pdfium.FPDF_GetLastError() not in (pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY):
+            raise corrupt("PDF", _broken_by(path))
+    else:
+        raise encrypted("PDF")
     pdf = pypdfium2.PdfDocument(handle)
     if len(pdf) == 0:
         pdf.close()
@@ -64,20 +76,38 @@ def _open(path: Path) -> pypdfium2.PdfDocument:
     return pdf
 
 
-def _read(pdf: pypdfium2.PdfDocument, path: Path) -> ParsedDocument:
+def _broken_by(path: Path) -> str:
+    """Why a file does not open, as far as its ends tell: the library says no more than that it does not."""
+    with path.open("rb") as stream:
+        head = stream.read(_ENDS_BYTES)
+        stream.seek(max(0, path.stat().st_size - _ENDS_BYTES))
+        tail = stream.read()
+    if b"%PDF-" not in head:
+        return "its beginning is missing"
+    return (
+        "its table of objects or a part it needs is unreadable" if b"%%EOF" in tail else "it breaks off before its end"
+    )
+
+
+def _read(pdf: pypdfium2.PdfDocument, path: Path) -> Iterator[ParserEvent]:
     builder = TextBuilder()
     bookmarks = _bookmarks(pdf)
     anchor = ""
-    readable = empty = failed = 0
+    readable = empty = failed = recognised = 0
     total = len(pdf)
+    told = time.monotonic()
     for index in range(total):
+        if time.monotonic() - told >= TELL_EVERY_S:
+            told = time.monotonic()
+            yield ParseProgress(index, total)
         try:
-            text = _page_text(pdf, index)
+            text, by_ocr = _page_text(pdf, index)
         except (pypdfium2.PdfiumError, AssertionError):
             failed += 1
             text = ""
         else:
-            readable += bool(text)
+            recognised += by_ocr
+            readable += bool(text) and not by_ocr
             empty += not text
         if text:
             anchor = _add_page(builder, text, index + 1, anchor, bookmarks.get(index, []))
@@ -85,37 +115,45 @@ def _read(pdf: pypdfium2.PdfDocument, path: Path) -> ParsedDocument:
             anchor = bookmarks[index][-1][1] if index in bookmarks else anchor
     if failed == total:
         raise corrupt("PDF", "none of its pages can be opened")
-    if not readable:
+    if not readable and not recognised:
         pages = "1 page" if total == 1 else f"{total} pages"
-        raise no_text(
+        if recogniser() is not None:
+            raise no_text(f"This PDF has no text layer ({pages}), and no text could be recognised in its pictures.")
+        raise DocumentFault(
+            FailureCode.NEEDS_OCR,
             f"This PDF has no text layer (scanned, {pages}); needs OCR.",
-            "Run it through text recognition (for instance OCRmyPDF) and add the result.",
+            way_out="Install Tesseract and add it again, or run it through text recognition (for instance OCRmyPDF).",
         )
     text, spans = builder.build()
     declared = {key: _metadata(pdf, key) for key in ("Title", "Author", "CreationDate")}
     date = _PDF_DATE.match(declared["CreationDate"])
-    return make_document(
+    yield make_document(
         text,
         spans,
         "pdf",
         title=choose_title(declared["Title"], "", path),
         author=declared["Author"],
         created="-".join(part for part in date.groups() if part) if date else "",
-        pages=PageCounts(total, readable, empty, failed),
+        pages=PageCounts(total, readable, empty, failed, recognised),
     )
 
 
-def _page_text(pdf: pypdfium2.PdfDocument, index: int) -> str:
+def _page_text(pdf: pypdfium2.PdfDocument, index: int) -> tuple[str, bool]:
+    """(text of a page, whether it was recognised in a picture)."""
     page = pdf[index]
     try:
         text_page = page.get_textpage()
         try:
-            text: str = text_page.get_text_range()
+            text = normalised(text_page.get_text_range())
         finally:
             text_page.close()
+        if text or pdfium.FPDFPage_CountObjects(page) == 0:
+            return text, False
+        reader = recogniser()
+        text = reader.text(page) if reader is not None else ""
+        return text, bool(text)
     finally:
         page.close()
-    return normalised(text)
 
 
 def normalised(text: str) -> str:
