@@ -243,8 +243,8 @@ def _trimmed(text: str, start: int, end: int) -> Range:
 def context_of(parsed: ParsedDocument, anchor: str, content: str = "") -> str:
     """Title and heading path as they precede a chunk, "" where they add nothing to `content`.
 
-    Left out are parts without meaning ("Row 7", a hash), a heading that repeats the title or the one before it, and headings
-    that `content` begins with. At most `MAX_CONTEXT_CHARS` wide: the outer headings go before the inner ones.
+    Left out are parts without meaning ("Row 7", a hash), a heading that repeats the title or the one before it, and
+    headings that `content` begins with. At most `MAX_CONTEXT_CHARS` wide: the outer headings go before the inner ones.
     """
     parts: list[str] = []
     for part in (_own_title(parsed), *anchor.split(HEADING_SEPARATOR)):

@@ -102,7 +102,7 @@ class CitationStyle(StrEnum):
 
 
 def format_citation(citation: Citation, style: CitationStyle = CitationStyle.PLAIN) -> str:
-    """One line that lets a reader find the passage: title, place, file, licence."""
+    """One line that lets a reader find the passage: title, place, file and how many copies it has, licence."""
     path = Path(citation.source_path)
     title = citation.title or path.stem
     places = []
@@ -119,6 +119,8 @@ def format_citation(citation: Citation, style: CitationStyle = CitationStyle.PLA
     else:
         head = f"“{title}”"
         notes.insert(0, str(citation.source_path))
+    if copies := len(citation.also_at):
+        notes.insert(style is CitationStyle.PLAIN, f"also at {copies} other place{'s' if copies > 1 else ''}")
     text = ", ".join([head, *places])
     return f"{text} ({', '.join(notes)})" if notes else text
 

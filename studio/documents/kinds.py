@@ -90,13 +90,14 @@ _EXTENSIONS: dict[str, str] = {
     ".ipynb": "ipynb",
     ".eml": "eml",
     ".mbox": "mbox",
+    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".tbz2", ".xz", ".txz"), "archive"),
 }
 
 SUPPORTED_EXTENSIONS: frozenset[str] = frozenset(_EXTENSIONS)
 """File name endings that can be indexed: lower case, with the dot."""
 
-TABULAR_KINDS: frozenset[str] = frozenset({"jsonl", "csv", "tsv", "parquet", "mbox"})
-"""Kinds whose files hold many documents, one a row (or message)."""
+TABULAR_KINDS: frozenset[str] = frozenset({"jsonl", "csv", "tsv", "parquet", "mbox", "archive"})
+"""Kinds whose files hold many documents, one a row (or message, or file in an archive)."""
 
 
 def file_kind(path: PurePath) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from studio.documents.parsers import (
+    archive,
     asciidoc,
     code,
     data,
@@ -23,6 +24,7 @@ from studio.documents.parsers import (
     org,
     pdf,
     plain,
+    protected,
     rst,
     rtf,
     sheets,
@@ -33,10 +35,11 @@ from studio.documents.parsers import (
 )
 from studio.documents.parsers.base import Parser
 from studio.documents.parsers.detect import detect
-from studio.domain import ParsedDocument
+from studio.domain import ParserEvent
 
 PARSERS: Mapping[str, Parser] = {
     "pdf": pdf.parse,
+    "protected": protected.parse,
     "docx": word.parse,
     "pptx": slides.parse,
     "xlsx": sheets.parse_xlsx,
@@ -65,9 +68,12 @@ PARSERS: Mapping[str, Parser] = {
     "org": org.parse,
     "subtitles": subtitles.parse,
     "code": code.parse,
+    "archive": lambda path: archive.parse(path, PARSERS),
 }
 
 
-def parse_file(path: Path) -> Iterator[ParsedDocument]:
-    """The documents of a regular file. Raises DocumentFault, or whatever a broken file provokes in a parser."""
+def parse_file(path: Path) -> Iterator[ParserEvent]:
+    """The documents of a regular file, between signs of life and parts that cannot be read.
+
+    Raises DocumentFault, or whatever a broken file provokes in a parser."""
     yield from PARSERS[detect(path)](path)

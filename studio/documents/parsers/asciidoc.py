@@ -10,6 +10,12 @@ from studio.documents.parsers.base import TextBuilder, choose_title, clean, make
 from studio.documents.parsers.encodings import decode
 from studio.domain import ParsedDocument
 
+MAX_LINE_CHARS = 10_000
+"""A longer line is text and nothing else: the patterns for marks take quadratic time."""
+MAX_HEADER_LINE_CHARS = 300
+MAX_EXPANDED_CHARS = 1_000_000
+"""What the attributes of a document may add to its text; references beyond it stay as they are."""
+
 _HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+(\S.*?)(?:[ \t]+\1)?[ \t]*\Z")
 _UNDERLINES = {"=": 1, "-": 2, "~": 3, "^": 4, "+": 5}
 _ATTRIBUTE = re.compile(r":!?([\w-]+)!?:(?:[ \t]+(.*))?\Z")
@@ -23,15 +29,6 @@ _LIST_ITEM = re.compile(r"[ \t]*(?:(\*{1,6}|-)|(\.{1,6})|(\d+)\.|<(?:\d+|\.)>)[ 
 _TERM = re.compile(r"[ \t]*(\S.*?)(?:::{1,3}|;;)(?:[ \t]+(.*))?\Z")
 _ADMONITION = re.compile(r"(NOTE|TIP|IMPORTANT|WARNING|CAUTION):[ \t]+")
 _CELL = re.compile(r"(?:(?:\d+(?:\.\d+)?|\.\d+)[+*])?[<^>]?(?:\.[<^>])?[aemshldv]?(?<!\\)\|")
-
-_MACRO = re.compile(r"(include|image|video|audio|ifdef|ifndef|ifeval|endif|toc|link|xref)::([^\[\n]*)\[(.*)\]\Z")
-_BLOCK_ATTRIBUTES = re.compile(r"\[(?:\[.*\]|[^\[\]]*)\][ \t]*\Z")
-_LIST_ITEM = re.compile(r"[ \t]*(?:(\*{1,6}|-)|(\.{1,6})|(\d+)\.|<(?:\d+|\.)>)[ \t]+(?=\S)(?:\[[ xX*]\][ \t]+)?")
-_TERM = re.compile(r"[ \t]*(\S.*?)(?:::{1,3}|;;)(?:[ \t]+(.*))?\Z")
-_ADMONITION = re.compile(r"(NOTE|TIP|IMPORTANT|WARNING|CAUTION):[ \t]+")
-_CELL = re.compile(r"(?:(?:\d+(?:\.\d+)?|\.\d+)[+*])?[<^>]?(?:\.[<^>])?[aemshldv]?(?<!\\)\|")
-
-_LINK = re.compile(r"(?:link:|xref:|mailto:)?(?:https?|ftp|mailto|irc)?:?[^\s\[\]<>]*\[([^\]\n]*)\]")
 _MACRO = re.compile(
     r"(?<![\w\\])(?:(?P<named>kbd|btn|menu|footnote|footnoteref|stem|latexmath|asciimath|image|icon|pass|indexterm2?|anchor)"
     r":[^\s\[\]]{0,300}|(?P<target>(?:link:|xref:|mailto:|https?://|ftp://)[^\s\[\]<>]{1,500}))\[(?P<text>[^\]\n]{0,500})\]"
@@ -71,6 +68,7 @@ class _Reader:
         self._item = False
         self._after_item = False
         self._style = ""
+        self._left = MAX_EXPANDED_CHARS
 
     def read(self, lines: list[str]) -> None:
         """Add the text of a whole document."""
@@ -94,9 +92,10 @@ class _Reader:
             line = lines[at].strip()
             if not line.startswith("//") and not self._attribute(line):
                 plain += 1
-                if plain == 1 and (author := _AUTHOR_LINE.match(line)):
+                short = line[:MAX_HEADER_LINE_CHARS]
+                if plain == 1 and (author := _AUTHOR_LINE.match(short)):
                     self.attributes.setdefault("author", author.group(1).strip())
-                elif plain == 2 and (revision := _REVISION_LINE.match(line)):
+                elif plain == 2 and (revision := _REVISION_LINE.match(short)):
                     self.attributes.setdefault("revdate", (revision.group(1) or "").strip())
                 self._builder.line(line)
             at += 1
@@ -116,6 +115,8 @@ class _Reader:
             self._after_item = False
         elif delimiter := _DELIMITER.match(line):
             return self._block(lines, at, delimiter)
+        elif len(line) > MAX_LINE_CHARS:
+            self._lines.append(line.strip())
         elif line.startswith("//"):
             pass
         elif heading := _HEADING.match(line):
@@ -188,13 +189,15 @@ class _Reader:
         if mark in ",:":
             self._builder.block("\n".join(line.replace(mark, " | ") for line in lines if line.strip()), whole=True)
             return
-        rows: list[list[str]] = []
+        told: list[list[list[str]]] = []  # per row, per cell: its lines
         for line in lines:
-            pieces = _CELL.split(line.replace("!", "|") if mark == "!" else line)
+            line = line.replace("!", "|") if mark == "!" else line
+            pieces = _CELL.split(line) if len(line) <= MAX_LINE_CHARS else line.split("|")
             if len(pieces) > 1:
-                rows.append(pieces[1:])
-            elif rows and line.strip():
-                rows[-1][-1] += " " + line.strip()
+                told.append([[piece] for piece in pieces[1:]])
+            elif told and line.strip():
+                told[-1][-1].append(line.strip())
+        rows = [[" ".join(cell) for cell in row] for row in told]
         width = max(map(len, rows), default=1)
         if rows and len(rows[0]) == width and width > 1:
             rows = _filled(rows, width)
@@ -204,7 +207,7 @@ class _Reader:
         )
 
     def _inline(self, text: str) -> str:
-        text = _REFERENCE.sub(lambda found: self.attributes.get(found.group(1).lower(), found.group()), text)
+        text = _REFERENCE.sub(self._expanded, text)
         text = _ANCHOR.sub("", text)
         text = _MACRO.sub(_shown, text)
         text = _CROSS_REFERENCE.sub(r"\1", text)
@@ -213,6 +216,13 @@ class _Reader:
             if not count:
                 break
         return _BREAK.sub("", text)
+
+    def _expanded(self, reference: re.Match[str]) -> str:
+        value = self.attributes.get(reference.group(1).lower()) if self._left else None
+        if value is None:
+            return reference.group()
+        self._left = max(0, self._left - len(value))
+        return value
 
     def _add(self, text: str) -> None:
         self._flush()

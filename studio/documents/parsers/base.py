@@ -8,21 +8,26 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from studio.documents.chunker import HEADING_SEPARATOR, segment
-from studio.domain import PageCounts, ParsedDocument, Span
+from studio.documents.parsers import passwords
+from studio.domain import PageCounts, ParsedDocument, ParserEvent, Span
 from studio.errors import DocumentFault, FailureCode
 
-Parser = Callable[[Path], Iterator[ParsedDocument]]
+Parser = Callable[[Path], Iterator[ParserEvent]]
+"""Reads a file. Between its documents it may give signs of life (`ParseProgress`) and name parts it cannot read."""
 
 MAX_TEXT_CHARS = 32_000_000
 """Longest text of one document; above it the memory of a worker would not do."""
 MAX_FILE_BYTES = 256 << 20
 """Largest file that a parser reads into memory as a whole."""
 MAX_HEADING_CHARS = 120
+MAX_HEADING_LEVEL = 12
+"""Headings below it count as of this level: with thousands of levels the paths of titles would outgrow the text."""
 MAX_TAGS_CHARS = 500
 
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ud800-\udfff\ufeff\ufffe\uffff]")
 _SPACES = re.compile(r"\s+")
+_LETTER = re.compile(r"[^\W_]")
 _FILE_NAME_TITLE = re.compile(
     r"\.(docx?|dotx?|pptx?|xlsx?|odt|rtf|indd|qxd|tex|dvi|txt|pdf|p65|fm|wpd)$", re.IGNORECASE
 )
@@ -45,7 +50,7 @@ def corrupt(what: str = "", why: str = "") -> DocumentFault:
         FailureCode.CORRUPT,
         f"This {what} file is damaged and cannot be read{detail}."
         if what
-        else "The file is damaged and cannot be read.",
+        else f"The file is damaged and cannot be read{detail}.",
         way_out="Open it in the program it was made with and save it again, or fetch it anew.",
     )
 
@@ -56,11 +61,12 @@ def unsupported(message: str, way_out: str = "") -> DocumentFault:
 
 
 def encrypted(what: str) -> DocumentFault:
-    """The file wants a password."""
+    """The file wants a password, and none of `passwords.current()` is the right one."""
+    tried = ", and none of the given passwords opens it" if passwords.current() else ""
     return DocumentFault(
         FailureCode.ENCRYPTED,
-        f"This {what} file is protected by a password.",
-        way_out="Remove the password in the program it was made with and add the file again.",
+        f"This {what} file is protected by a password{tried}.",
+        way_out="Enter its password to index it.",
     )
 
 
@@ -154,6 +160,7 @@ class TextBuilder:
         if not title:
             return
         self.first_heading = self.first_heading or title
+        level = min(level, MAX_HEADING_LEVEL)
         self._path = [(outer, name) for outer, name in self._path if outer < level] + [
             (level, title[:MAX_HEADING_CHARS])
         ]
@@ -225,7 +232,7 @@ def make_document(
     """
     if len(text) > MAX_TEXT_CHARS:
         raise text_too_large()
-    if not text or text.isspace():
+    if not _LETTER.search(text):
         raise no_text("The file holds no text.")
     return ParsedDocument(
         text=text,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.documents.parsers.base import (
+    MAX_TEXT_CHARS,
     TextBuilder,
     choose_title,
     corrupt,
@@ -20,12 +21,14 @@ from studio.documents.parsers.base import (
 )
 from studio.documents.parsers.encodings import decode
 from studio.documents.parsers.markdown import add_markdown
+from studio.documents.parsers.package import MAX_RATIO
 from studio.documents.parsers.tabular import row_document
 from studio.domain import ParsedDocument
 from studio.errors import DocumentFault
 
 MAX_OUTPUT_CHARS = 20_000
 PARQUET_BATCH_ROWS = 256
+_PARQUET_END = b"PAR1"
 
 _SPACE = re.compile(r"\s*")
 
@@ -110,7 +113,7 @@ def parse_notebook(path: Path) -> Iterator[ParsedDocument]:
     """One document: Markdown cells with their headings, code cells with their text output."""
     notebook = _load(path, "Jupyter notebook")
     if not isinstance(notebook, dict):
-        raise corrupt("Jupyter notebook")
+        raise corrupt("Jupyter notebook", "it holds no list of cells")
     builder = TextBuilder()
     for cell in _cells(notebook):
         source = _joined(cell.get("source", cell.get("input", "")))
@@ -168,13 +171,27 @@ def _output(output: Any) -> str:
     return _joined(output.get("text")) or (_joined(data.get("text/plain")) if isinstance(data, dict) else "")
 
 
+def _broken_by(path: Path, rows: int) -> str:
+    """Why a table cannot be read, or not beyond some rows."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - len(_PARQUET_END)))
+        if stream.read() != _PARQUET_END:
+            return "it breaks off before its end, where its contents are listed"
+    return (
+        f"what follows row {rows:,} is unreadable"
+        if rows
+        else "the list of its contents or its first rows are unreadable"
+    )
+
+
 def parse_parquet(path: Path) -> Iterator[ParsedDocument]:
     """One document a row (the only importer of pyarrow in this room)."""
     import pyarrow  # here, because it is large and few files need it
     import pyarrow.parquet
 
     found = False
-    row = 0
+    row = chars = 0
+    most = max(MAX_TEXT_CHARS, MAX_RATIO * path.stat().st_size)
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
             for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS, use_threads=False):
@@ -183,12 +200,15 @@ def parse_parquet(path: Path) -> Iterator[ParsedDocument]:
                     row += 1
                     if parsed is not None:
                         found = True
+                        chars += len(parsed.text)
+                        if chars > most:
+                            raise too_large("This table unpacks to far more than it should; it looks like a trap.")
                         yield parsed
     except (FileNotFoundError, PermissionError, MemoryError, DocumentFault):
         raise
     except pyarrow.ArrowNotImplementedError as error:
         raise unsupported("This Parquet file uses a compression or column type that cannot be read.") from error
     except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
-        raise corrupt("Parquet") from error
+        raise corrupt("Parquet", _broken_by(path, row)) from error
     if not found:
         raise no_text("The table holds no text.")

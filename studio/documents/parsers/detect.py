@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 from studio.documents.kinds import file_kind
-from studio.documents.parsers.base import corrupt, empty, encrypted, unsupported
-from studio.documents.parsers.encodings import bom_encoding, is_binary, wide_encoding
+from studio.documents.parsers.base import corrupt, empty, unsupported
+from studio.documents.parsers.containers import is_archive
+from studio.documents.parsers.encodings import bom_encoding, is_binary, is_noise, wide_encoding
 from studio.errors import DocumentFault
 
 HEAD_BYTES = 1 << 16
@@ -70,6 +72,8 @@ _TEXT_KINDS_WORDS = """
     text html markdown jsonl csv tsv json ipynb eml mbox mhtml rst asciidoc latex org subtitles code
 """
 _TEXT_KINDS = frozenset(_TEXT_KINDS_WORDS.split())
+_DECLARING = frozenset({"html", "eml", "mbox", "mhtml"})
+"""Kinds whose files state the encodings of their parts."""
 _KEEP_AS_SOURCE = frozenset({".xml", ".xsl", ".svg"})
 _SCRIPT = re.compile(rb"(?:\xef\xbb\xbf)?#!\s*/\S*(?:bin|env)\b")
 
@@ -86,7 +90,9 @@ def detect(path: Path) -> str:
         raise empty()
     promised = file_kind(path)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
-        return _zip_kind(path, promised)
+        return zip_kind(path, promised)
+    if promised == "archive" and is_archive(path, head):
+        return "archive"
     if head.startswith(_OLE_MAGIC):
         return _ole_kind(path, promised)
     if head.startswith(b"PAR1"):
@@ -99,7 +105,7 @@ def detect(path: Path) -> str:
         return "rtf"
     if promised == "rtf" and head.startswith(b"{\\"):
         return "rtf"  # a fragment without its header
-    if is_binary(head):
+    if is_binary(head, is_named_text=promised in _TEXT_KINDS) or (promised not in _DECLARING and is_noise(head)):
         raise _binary_fault(head, path, promised)
     return _text_kind(head, promised, path)
 
@@ -117,10 +123,12 @@ def _text_kind(head: bytes, promised: str, path: Path) -> str:
 
 def _binary_fault(head: bytes, path: Path, promised: str) -> DocumentFault:
     if promised in _NAMES:
-        return corrupt(_NAMES[promised], f"its content is not that of a {_NAMES[promised]} file")
+        return _other_content(promised)
     for magic, what in _BINARY_MAGIC:
         if head.startswith(magic):
             return unsupported(f"This file is {what}; there is no text in it to search.")
+    if promised == "archive":
+        return corrupt("archive", "its content is not that of a ZIP, TAR or compressed file")
     if head[4:8] == b"ftyp":
         return unsupported("This file is an audio or video file; there is no text in it to search.")
     suffix = path.suffix.lower()
@@ -129,10 +137,19 @@ def _binary_fault(head: bytes, path: Path, promised: str) -> DocumentFault:
     return unsupported(f"Files of this type ({suffix or 'no extension'}) cannot be read; the content is binary.")
 
 
-def _zip_kind(path: Path, promised: str) -> str:
+def _other_content(promised: str) -> DocumentFault:
+    what = _NAMES[promised]
+    return corrupt(what, f"its content is not that of {'an' if what[0] in 'AEIOU' else 'a'} {what} file")
+
+
+def zip_kind(path: Path, promised: str, source: BinaryIO | None = None) -> str:
+    """The kind of a ZIP archive, by its members; `source` holds it where the file itself was protected.
+
+    Raises DocumentFault CORRUPT, UNSUPPORTED.
+    """
     what = _NAMES.get(promised, "ZIP")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(source or path) as archive:
             names = set(archive.namelist())
             mimetype = ""
             if "mimetype" in names and archive.getinfo("mimetype").file_size < 256:
@@ -152,7 +169,9 @@ def _zip_kind(path: Path, promised: str) -> str:
         return promised
     if promised in _NAMES:
         raise corrupt(what, "parts of it are missing")
-    raise unsupported("This file is a ZIP archive.", "Unpack it and add the folder instead.")
+    if promised == "archive":
+        return "archive"
+    raise unsupported("This file is a ZIP archive under another name.", "Unpack it and add the folder instead.")
 
 
 def _ole_kind(path: Path, promised: str) -> str:
@@ -164,7 +183,7 @@ def _ole_kind(path: Path, promised: str) -> str:
         return (name + "\0").encode("utf-16-le") in data
 
     if has("EncryptedPackage"):
-        raise encrypted(_NAMES.get(promised, "Office"))
+        return "protected"
     if has("WordDocument"):
         raise unsupported("The old Word format (.doc) cannot be read.", "Save it as .docx and add that file.")
     if has("PowerPoint Document"):
@@ -174,5 +193,5 @@ def _ole_kind(path: Path, promised: str) -> str:
     if has("__properties_version1.0"):
         return "msg"
     if promised in _NAMES:
-        raise corrupt(_NAMES[promised], f"its content is not that of a {_NAMES[promised]} file")
+        raise _other_content(promised)
     raise unsupported("This old Office format cannot be read.", "Save it in a current format and add that file.")

@@ -8,6 +8,11 @@ import re
 import charset_normalizer
 
 SAMPLE_BYTES = 1 << 16
+STRAY_ZERO_EVERY = 1000
+"""A text may hold one zero byte in so many; in binary data it is one in 256 or more."""
+NOISE_SAMPLE_BYTES = 8192
+MIN_NOISE_BYTES = 256
+"""Of less the statistics say nothing."""
 
 _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -69,16 +74,31 @@ def _reads_as_text(head: bytes, encoding: str) -> bool:
     )
 
 
-def is_binary(head: bytes) -> bool:
-    """Whether the first bytes of a file are none of a text in any encoding."""
+def is_binary(head: bytes, *, is_named_text: bool = False) -> bool:
+    """Whether the first bytes of a file are none of a text in any encoding.
+
+    `is_named_text`: its name is that of a text; logs and sources do hold a stray zero byte.
+    """
     if bom_encoding(head) or wide_encoding(head):
         return False
-    if b"\0" in head:
+    zeros = head.count(b"\0")
+    if zeros > (max(1, len(head) // STRAY_ZERO_EVERY) if is_named_text else 0):
         return True
     controls = len(head) - len(
         head.translate(None, bytes(range(0x00, 0x09)) + bytes(range(0x0E, 0x1B)) + b"\x1c\x1d\x1e\x1f\x7f")
     )
     return controls > 0.05 * len(head)
+
+
+def is_noise(head: bytes) -> bool:
+    """Whether bytes, many of them no ASCII, are a text in no encoding at all: random, encrypted or packed data."""
+    sample = head[:NOISE_SAMPLE_BYTES]
+    if bom_encoding(head) or wide_encoding(head[:4096]) or len(sample) < MIN_NOISE_BYTES:
+        return False
+    high = sum(map(len, _HIGH_RUN.findall(sample)))
+    if high <= 0.3 * len(sample) or 2 * sum(map(len, _UTF8_SEQUENCE.findall(sample))) > high:
+        return False
+    return charset_normalizer.from_bytes(sample).best() is None
 
 
 def guess_encoding(sample: bytes, *, complete: bool = True) -> str:

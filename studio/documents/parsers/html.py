@@ -16,9 +16,15 @@ from studio.documents.parsers.base import (
     make_document,
     one_line,
     read_all,
+    too_large,
 )
 from studio.documents.parsers.encodings import decode
 from studio.domain import ParsedDocument
+
+MAX_ATTRIBUTES = 10_000
+MAX_OPEN_TAGS = 20_000
+"""Beyond these the library takes quadratic time: 16 s for 100 thousand nested tags."""
+_LONG_TAG_CHARS = 2 * MAX_ATTRIBUTES
 
 LONG_CELL_CHARS = 300
 """A table row with a longer cell is layout, not data: its cells become paragraphs."""
@@ -95,6 +101,12 @@ _DATES = (
 )  # fmt: skip
 _LICENCES = ("license", "licence", "dcterms.license", "dc.rights.license", "dc.rights", "dcterms.rights")
 _TAGS = ("keywords", "article:tag", "citation_keywords", "dc.subject")
+_NESTING_TAG = re.compile(
+    r"<(/?)(?!(?:area|base|br|col|embed|hr|img|input|link|meta|option|param|source|track|wbr"
+    r"|p|li|dt|dd|tr|td|th|rp|rt|tbody|thead|tfoot|optgroup)\b)[a-zA-Z]",
+    re.IGNORECASE,
+)
+"""Tags that lie in each other; those that are empty or that the next of their kind ends do not."""
 _INLINE_SPACE = re.compile(r"[ \t\r\n\f]+")
 
 
@@ -107,7 +119,7 @@ def page_document(
     markup: str, kind: str, path: Path, *, title: str = "", created: str = "", metadata: Mapping[str, str] | None = None
 ) -> ParsedDocument:
     """A page as a document; `title` and `created` are for pages that state none."""
-    tree = LexborHTMLParser(markup)
+    tree = page_tree(markup)
     builder = TextBuilder()
     add_html(builder, tree)
     text, spans = builder.build()
@@ -139,8 +151,28 @@ def decode_html(raw: bytes) -> str:
 def html_text(markup: str) -> str:
     """The visible text of a piece of markup."""
     builder = TextBuilder()
-    add_html(builder, LexborHTMLParser(clean(markup)))
+    add_html(builder, page_tree(clean(markup)))
     return builder.build()[0]
+
+
+def page_tree(markup: str) -> LexborHTMLParser:
+    """The tree of some markup. Raises DocumentFault TOO_LARGE where building it would take minutes."""
+    if markup.count("<") - 2 * markup.count("</") > MAX_OPEN_TAGS and _depth(markup) > MAX_OPEN_TAGS:
+        raise too_large("The content of this page is nested too deeply to be read.")
+    if len(markup) > _LONG_TAG_CHARS and any(
+        len(tag) > _LONG_TAG_CHARS and tag.partition(">")[0].count("=") > MAX_ATTRIBUTES for tag in markup.split("<")
+    ):
+        raise too_large(f"This page has a tag with more than {MAX_ATTRIBUTES:,} attributes.")
+    return LexborHTMLParser(markup)
+
+
+def _depth(markup: str) -> int:
+    """How many tags are open at once at most, as far as a look at them tells."""
+    depth = most = 0
+    for found in _NESTING_TAG.finditer(markup):
+        depth = max(0, depth - 1) if found.group(1) else depth + 1
+        most = max(most, depth)
+    return most
 
 
 def add_html(builder: TextBuilder, tree: LexborHTMLParser) -> None:

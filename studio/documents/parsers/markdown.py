@@ -15,7 +15,7 @@ from studio.domain import ParsedDocument
 
 _FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\r?\n(.*?)\r?\n(?:\1|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _FIELD = re.compile(r"(\w[\w-]*)[ \t]*[:=](?:[ \t]+(.*)|)\Z")
-_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>]*>", re.DOTALL)
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
@@ -134,4 +134,9 @@ def inline_text(tokens: Sequence[Token]) -> str:
 
 
 def _without_tags(html: str) -> str:
-    return _TAG.sub("", _BREAK_TAG.sub("\n", html))
+    shown = []
+    at = 0
+    while (comment := html.find("<!--", at)) >= 0 and (end := html.find("-->", comment)) >= 0:
+        shown.append(html[at:comment])
+        at = end + 3
+    return _TAG.sub("", _BREAK_TAG.sub("\n", "".join((*shown, html[at:]))))

@@ -13,9 +13,12 @@ from studio.documents.parsers.base import (
     make_document,
     one_line,
 )
-from studio.documents.parsers.package import Package, XmlHandler, open_package
-from studio.documents.parsers.word import Fields
-from studio.domain import PageCounts, ParsedDocument
+from studio.documents.parsers.package import Package, XmlHandler, open_package, whole_number
+from studio.documents.parsers.properties import odf_properties
+from studio.documents.parsers.slides import add_slide
+from studio.documents.parsers.tables import Tables, joined
+from studio.domain import PageCounts, ParsedDocument, ParserEvent, PartFailure
+from studio.errors import DocumentFault
 
 WHAT = "OpenDocument"
 MAX_SPACES = 1000
@@ -23,93 +26,101 @@ MAX_SPACES = 1000
 _SKIPPED = frozenset(
     {"tracked-changes", "forms", "scripts", "automatic-styles", "font-face-decls", "object-ole", "desc"}
 )
-_SKIPPED_INLINE = frozenset({"annotation", "note-citation", "ruby-text", "page-number", "page-count"})
+_SKIPPED_INLINE = frozenset({"note-citation", "ruby-text", "page-number", "page-count"})
+_SKIPPED_ASIDE = frozenset({"date", "date-string", "creator", "creator-initials", "sender-initials"})
+_ASIDE = {"note": "Notes", "annotation": "Comments"}
+_MARGINS = frozenset({"header", "footer", "header-left", "footer-left", "header-first", "footer-first"})
 
 
-def parse_odt(path: Path) -> Iterator[ParsedDocument]:
-    """A text; spans follow the headings."""
-    yield _parse(path, "odt")
-
-
-def parse_odp(path: Path) -> Iterator[ParsedDocument]:
-    """A presentation; a slide is a page."""
-    yield _parse(path, "odp")
-
-
-def _parse(path: Path, kind: str) -> ParsedDocument:
+def parse_odt(path: Path) -> Iterator[ParserEvent]:
+    """A text; spans follow the headings. Notes, comments, headers and footers come after the text."""
     with open_package(path, WHAT) as package:
-        manifest = "META-INF/manifest.xml"
-        if manifest in package and b"encryption-data" in package.read(manifest):
-            raise encrypted(WHAT)
+        refuse_encrypted(package)
         builder = TextBuilder()
         content = Content(builder)
         package.parse("content.xml", content)
-        fields = _meta(package)
-    content.end_slide()
+        margins = _Margins()
+        if "styles.xml" in package:
+            try:
+                package.parse("styles.xml", margins)
+            except DocumentFault as fault:
+                yield PartFailure("styles.xml", fault.code.value, fault.full_message)
+        beside = {**content.aside, "Headers and footers": margins.paragraphs}
+        for anchor, paragraphs in beside.items():
+            builder.begin(anchor=anchor)
+            for paragraph in dict.fromkeys(paragraphs):
+                builder.block(paragraph)
+        yield _document(package, builder, "odt", builder.first_heading or content.title, path)
+
+
+def parse_odp(path: Path) -> Iterator[ParsedDocument]:
+    """A presentation; a slide is a page. Notes and comments follow the text of their slide."""
+    with open_package(path, WHAT) as package:
+        refuse_encrypted(package)
+        builder = TextBuilder()
+        slides = Slides(builder)
+        package.parse("content.xml", slides)
+        slides.end_slide()
+        pages = PageCounts(slides.count, slides.readable, slides.count - slides.readable)
+        yield _document(package, builder, "odp", slides.first_title, path, pages)
+
+
+def refuse_encrypted(package: Package) -> None:
+    """Raises DocumentFault ENCRYPTED for a package under a password: its parts are encrypted one by one."""
+    manifest = "META-INF/manifest.xml"
+    if manifest in package and b"encryption-data" in package.read(manifest):
+        raise encrypted(WHAT)
+
+
+def _document(
+    package: Package, builder: TextBuilder, kind: str, heading: str, path: Path, pages: PageCounts | None = None
+) -> ParsedDocument:
+    properties = odf_properties(package)
     text, spans = builder.build()
-    pages = PageCounts(content.slides, content.readable, content.slides - content.readable, 0)
     return make_document(
         text,
         spans,
         kind,
-        title=choose_title(fields.get("title"), builder.first_heading or content.first_title, path),
-        author=fields.get("creator", fields.get("initial-creator", "")),
-        created=fields.get("creation-date", "")[:10],
+        title=choose_title(properties.title, heading, path),
+        author=properties.author,
+        licence=properties.licence,
+        created=properties.created,
         pages=pages,
     )
 
 
-def _meta(package: Package) -> dict[str, str]:
-    fields = Fields()
-    if "meta.xml" in package:
-        package.parse("meta.xml", fields)
-    return fields.found
+class Paragraphs(XmlHandler):
+    """Paragraphs and headings of a `content.xml`; what becomes of them is up to `add`."""
 
-
-class Content(XmlHandler):
-    """Headings, paragraphs, lists, table rows and slides of a `content.xml`."""
-
-    def __init__(self, builder: TextBuilder) -> None:
-        self._builder = builder
-        self._open: list[tuple[list[str], int | None]] = []  # paragraphs nest: notes, text boxes
-        self._cells: list[list[list[str]]] = []
+    def __init__(self) -> None:
+        self._open: list[tuple[list[str], int | None, bool]] = []  # paragraphs nest: notes, text boxes
         self._skip = 0
         self._list_item = False
-        self._slide: list[str] | None = None
-        self._slide_title = ""
-        self._placeholder = ""
-        self.slides = self.readable = 0
-        self.first_title = ""
+        self._aside: list[str] = []
+        self.aside: dict[str, list[str]] = {anchor: [] for anchor in _ASIDE.values()}
+
+    def add(self, text: str, level: int | None, item: bool) -> None:
+        """A paragraph, a heading of a `level`, or an item of a list."""
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        if self._skip or name in _SKIPPED or name in _SKIPPED_INLINE:
+        if self._skip or name in _SKIPPED or name in _SKIPPED_INLINE or (self._aside and name in _SKIPPED_ASIDE):
             self._skip += 1
-        elif name == "page":
-            self.end_slide()
-            self.slides += 1
-            self._slide, self._slide_title = [], ""
-        elif name == "frame":
-            self._placeholder = attributes.get("class", "")
-        elif name == "notes" and self._slide is not None:
-            self._placeholder = "notes"
+        elif name in _ASIDE:
+            self._aside.append(_ASIDE[name])
         elif name in ("p", "h"):
-            level = attributes.get("outline-level", "1")
-            self._open.append(([], int(level) if name == "h" and level.isdigit() else None))
+            heading = whole_number(attributes.get("outline-level", "1")) if name == "h" else None
+            self._open.append(([], heading, self._list_item))
+            self._list_item = False
         elif name == "list-item":
             self._list_item = True
-        elif name == "table-row":
-            self._cells.append([])
-        elif name in ("table-cell", "covered-table-cell"):
-            if self._cells:
-                self._cells[-1].append([])
         elif self._open:
             self._inline(name, attributes)
 
     def _inline(self, name: str, attributes: dict[str, str]) -> None:
         parts = self._open[-1][0]
         if name == "s":
-            count = attributes.get("c", "1")
-            parts.append(" " * min(int(count) if count.isdigit() else 1, MAX_SPACES))
+            count = whole_number(attributes.get("c", "1"))
+            parts.append(" " * (1 if count is None else min(count, MAX_SPACES)))
         elif name == "tab":
             parts.append("\t")
         elif name == "line-break":
@@ -122,42 +133,138 @@ class Content(XmlHandler):
     def end(self, name: str) -> None:
         if self._skip:
             self._skip -= 1
+        elif name in _ASIDE and self._aside:
+            self._aside.pop()
         elif name in ("p", "h") and self._open:
-            parts, level = self._open.pop()
-            self._emit("".join(parts).strip(), level)
+            parts, level, item = self._open.pop()
+            text = "".join(parts).strip()
+            if text and self._aside:
+                self.aside[self._aside[-1]].append(text)
+            elif text:
+                self.add(text, level, item)
         elif name == "list-item":
             self._list_item = False
-        elif name == "table-row" and self._cells:
-            row = " | ".join(" ".join(cell) for cell in self._cells.pop())
-            if row.strip(" |"):
-                self._emit(row.rstrip(" |"), None, "\n")
 
-    def _emit(self, text: str, level: int | None, gap: str = "\n\n") -> None:
-        if not text:
+
+class Content(Paragraphs):
+    """Headings, paragraphs, lists and tables of a text."""
+
+    def __init__(self, builder: TextBuilder) -> None:
+        super().__init__()
+        self._builder = builder
+        self._tables = Tables(builder)
+        self.title = ""
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        super().start(name, attributes)
+        if self._skip:
             return
-        if self._cells and self._cells[-1]:
-            self._cells[-1][-1].append(text.replace("\n", " "))
-        elif self._slide is not None:
-            if self._placeholder == "title" and not self._slide_title:
-                self._slide_title = text
-            self._slide.append(text)
+        if name == "table":
+            self._tables.begin()
+        elif name == "table-row":
+            self._tables.begin_row()
+        elif name in ("table-cell", "covered-table-cell"):
+            self._tables.begin_cell()
+
+    def end(self, name: str) -> None:
+        if name == "table-row" and not self._skip:
+            self._tables.end_row()
+        super().end(name)
+
+    def add(self, text: str, level: int | None, item: bool) -> None:
+        if self._tables.inside:
+            self._tables.add(text)
         elif level is not None:
             self._builder.heading(level, text)
-        elif self._list_item:
+        elif item:
             self._builder.block(f"- {text}", "\n")
-            self._list_item = False
         else:
-            self._builder.block(text, gap)
+            self._builder.block(text)
+
+
+class Slides(Paragraphs):
+    """The slides of a presentation."""
+
+    def __init__(self, builder: TextBuilder) -> None:
+        super().__init__()
+        self._builder = builder
+        self._slide: list[tuple[str, bool]] | None = None
+        self._notes: list[str] = []
+        self._in_notes = False
+        self._title = ""
+        self._placeholder = ""
+        self._row: list[list[str]] | None = None
+        self.count = self.readable = 0
+        self.first_title = ""
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        super().start(name, attributes)
+        if self._skip:
+            return
+        if name == "page":
+            self.end_slide()
+            self.count += 1
+            self._slide, self._title = [], ""
+        elif name in ("frame", "custom-shape"):
+            self._placeholder = attributes.get("class", "")
+        elif name == "notes":
+            self._in_notes = True
+        elif name == "table-row":
+            self._row = []
+        elif name in ("table-cell", "covered-table-cell") and self._row is not None:
+            self._row.append([])
+
+    def end(self, name: str) -> None:
+        super().end(name)
+        if name == "notes":
+            self._in_notes = False
+        elif name == "table-row" and self._row is not None:
+            row, self._row = joined(self._row), None
+            if row and self._slide is not None:
+                self._slide.append((row, True))
+
+    def add(self, text: str, level: int | None, item: bool) -> None:
+        if self._slide is None:
+            return
+        if self._row:
+            self._row[-1].append(text)
+        elif self._in_notes:
+            self._notes.append(text)
+        else:
+            if self._placeholder == "title" and not self._title:
+                self._title = text
+            self._slide.append((text, False))
 
     def end_slide(self) -> None:
         """Write the slide that is being collected, if there is one."""
         if self._slide is None:
             return
-        title = one_line(self._slide_title)[:MAX_HEADING_CHARS]
+        for label, paragraphs in (("Notes:", self._notes), ("Comments:", self.aside["Comments"])):
+            self._slide += [(paragraph, False) for paragraph in (label, *paragraphs) if paragraphs]
+            paragraphs.clear()
+        title = one_line(self._title)[:MAX_HEADING_CHARS]
         self.first_title = self.first_title or title
         self.readable += bool(self._slide)
-        anchor = f"Slide {self.slides}: {title}" if title else f"Slide {self.slides}"
-        self._builder.begin(page=self.slides, anchor=anchor)
-        for i, paragraph in enumerate(self._slide):
-            self._builder.block(paragraph, "\n" if i else "\n\n")
+        add_slide(self._builder, self.count, title, self._slide)
         self._slide = None
+
+
+class _Margins(Paragraphs):
+    """Headers and footers, which stand among the styles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._margins = 0
+        self.paragraphs: list[str] = []
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        super().start(name, attributes)
+        self._margins += name in _MARGINS and not self._skip
+
+    def end(self, name: str) -> None:
+        self._margins -= name in _MARGINS and not self._skip
+        super().end(name)
+
+    def add(self, text: str, level: int | None, item: bool) -> None:
+        if self._margins and any(character.isalpha() for character in text):
+            self.paragraphs.append(text)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote
 from xml.parsers import expat
 
-from studio.documents.parsers.base import corrupt, encrypted, too_large, unsupported
+from studio.documents.parsers.base import clean, corrupt, encrypted, too_large, unsupported
 
 MAX_MEMBERS = 20_000
 MAX_UNPACKED_BYTES = 512 << 20
@@ -20,6 +22,9 @@ MAX_RATIO = 200
 RATIO_FREE_BYTES = 16 << 20
 """Members below this size are never suspicious."""
 MAX_DEPTH = 2_000
+MAX_DIGITS = 9
+BLOCK_BYTES = 1 << 18
+_DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([^"'>]{1,40})""")
 
 
 class Package:
@@ -62,26 +67,30 @@ class Package:
 
     def read(self, name: str) -> bytes:
         """A member's content. What the archive says about its size is not trusted."""
+        return b"".join(self.blocks(name))
+
+    def blocks(self, name: str) -> Generator[bytes]:
+        """A member's content in pieces. Wrap it in `contextlib.closing` when it may not be read to its end."""
         info = self._members.get(name)
         if info is None:
             raise corrupt(self._what, f'its part "{name}" is missing')
         self._check_member(info)
-        budget = MAX_UNPACKED_BYTES - self._unpacked
         try:
             with self._archive.open(info) as stream:
-                data = stream.read(budget + 1)
+                while block := stream.read(BLOCK_BYTES):
+                    self._unpacked += len(block)
+                    if self._unpacked > MAX_UNPACKED_BYTES:
+                        raise self._bomb()
+                    yield block
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
             raise corrupt(self._what, f'its part "{name}" is incomplete or was changed on the way') from error
         except (NotImplementedError, RuntimeError) as error:
             raise unsupported(f"This {self._what} file is packed in a way that cannot be read.") from error
-        self._unpacked += len(data)
-        if self._unpacked > MAX_UNPACKED_BYTES:
-            raise self._bomb()
-        return data
 
     def parse(self, name: str, handler: XmlHandler) -> None:
         """Run a member's XML through a handler."""
-        parse_xml(self.read(name), handler, self._what)
+        with closing(self.blocks(name)) as blocks:
+            parse_xml(blocks, handler, self._what)
 
     def relations(self, part: str) -> dict[str, tuple[str, str]]:
         """Relations of an OOXML part ("" for the package): id to (kind, target member). External ones are left out."""
@@ -105,10 +114,10 @@ def resolve(folder: str, target: str) -> str:
 
 
 @contextmanager
-def open_package(path: Path, what: str) -> Iterator[Package]:
-    """The package at `path`; `what` names the format in messages."""
+def open_package(path: Path, what: str, source: BinaryIO | None = None) -> Iterator[Package]:
+    """The package at `path`, or in `source` where that file is protected; `what` names the format in messages."""
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(source or path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise corrupt(what, "it is incomplete or was changed on the way") from error
     with archive:
@@ -141,7 +150,7 @@ class _Forbidden(Exception):
     """The XML declares a document type or entities: no office program writes these, attackers do."""
 
 
-def parse_xml(data: bytes, handler: XmlHandler, what: str) -> None:
+def parse_xml(blocks: Iterable[bytes], handler: XmlHandler, what: str) -> None:
     """Parse XML without document types, entities or anything external.
 
     Raises DocumentFault CORRUPT for broken XML and for declared entities, TOO_LARGE for absurd nesting.
@@ -155,7 +164,7 @@ def parse_xml(data: bytes, handler: XmlHandler, what: str) -> None:
         depth += 1
         if depth > MAX_DEPTH:
             raise too_large(f"The content of this {what} file is nested too deeply to be read.")
-        handler.start(_local(name), {_local(key): value for key, value in attributes.items()})
+        handler.start(_local(name), {_local(key): value for key, value in attributes.items()} if attributes else {})
 
     def end(name: str) -> None:
         nonlocal depth
@@ -175,7 +184,11 @@ def parse_xml(data: bytes, handler: XmlHandler, what: str) -> None:
     parser.EntityDeclHandler = forbidden
     parser.ExternalEntityRefHandler = external
     try:
-        parser.Parse(data, True)
+        for block in blocks:
+            if parser.CurrentByteIndex < 0:  # the first one
+                _check_encoding(block, what)
+            parser.Parse(block, False)
+        parser.Parse(b"", True)
     except _Forbidden as error:
         raise corrupt(what, "it declares XML entities, which documents do not need and attacks do") from error
     except expat.ExpatError as error:
@@ -185,3 +198,20 @@ def parse_xml(data: bytes, handler: XmlHandler, what: str) -> None:
 
 def _local(name: str) -> str:
     return name.rsplit(" ", 1)[-1]
+
+
+def _check_encoding(head: bytes, what: str) -> None:
+    """Refuse a declared encoding that the parser does not know: it would raise no error of its own for that."""
+    declared = _DECLARED.match(head)
+    name = declared.group(1).decode("ascii", "replace") if declared else "utf-8"
+    try:
+        known = name.lower() in ("utf-8", "utf-16") or len(bytes(range(256)).decode(name, "replace")) == 256
+    except (LookupError, ValueError):
+        known = False
+    if not known:
+        raise corrupt(what, f"its content is said to be in an encoding that is not known here (“{clean(name)}”)")
+
+
+def whole_number(value: str) -> int | None:
+    """A whole number of an attribute; None if it is none of use: files hold "-1", "²" or thousands of digits."""
+    return int(value) if value.isdecimal() and len(value) <= MAX_DIGITS else None

@@ -24,10 +24,13 @@ from studio.domain import ParsedDocument
 
 MAX_SOURCE_CHARS = 4_000_000
 """Longer sources are taken as plain text: docutils reads 100 to 300 thousand characters a second."""
+MAX_SOURCE_LINES = 50_000
+"""A line that is an item or a field of its own takes some kilobytes of memory."""
 TIME_LIMIT_S = 15.0
 """Processor time after which the source is taken as plain text."""
 MAX_REFERENCES = 5000
-"""Footnotes and citations; docutils resolves them in quadratic time."""
+"""Footnotes, citations and links by name; docutils resolves them in quadratic time."""
+MAX_MULTIPLYING = 10
 MAX_NEW_NAMES = 300
 
 _SETTINGS = {
@@ -46,6 +49,10 @@ _DIRECTIVE = re.compile(
     r"^[ \t]*\.\.[ \t]+(?:\|[^|\n]+\|[ \t]+)?([a-zA-Z0-9][\w:+.-]{0,60}?)[ \t]?::(?=\s|$)", re.MULTILINE
 )
 _ROLE = re.compile(r":([a-zA-Z0-9][\w:+.-]{0,60}?):`")
+_WIDE_TABLE = re.compile(r"^[ \t]*(?:={2,} |\+-)[^\n]{800}", re.MULTILINE)
+"""Docutils reads the cells of a table in quadratic time."""
+_MULTIPLYING = re.compile(r"^[ \t]*\.\.[ \t]+\|[^|\n]+\|[ \t]+replace::[^|\n]*\|[^|\n]+\|[^|\n]*\|", re.MULTILINE)
+"""A replacement made of two others: a chain of thirty makes a billion."""
 _UNDERLINE = re.compile(r"^([=\-~^*#\"'`+:.])\1{2,}\s*$")
 _TITLED_TARGET = re.compile(r"(.*?)\s*<[^<>]*>\Z", re.DOTALL)
 
@@ -134,7 +141,13 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
     builder = TextBuilder()
     about: dict[str, str] = {}
     try:
-        if len(source) > MAX_SOURCE_CHARS or source.count("]_") > MAX_REFERENCES:
+        if (
+            len(source) > MAX_SOURCE_CHARS
+            or source.count("\n") > MAX_SOURCE_LINES
+            or _WIDE_TABLE.search(source)
+            or len(_MULTIPLYING.findall(source)) > MAX_MULTIPLYING
+            or sum(map(source.count, ("]_", "_ ", "_\n"))) > MAX_REFERENCES
+        ):
             raise _OutOfTime
         _Walker(builder, about).children(read_tree(source), 1)
     except MemoryError:

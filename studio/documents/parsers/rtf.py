@@ -13,6 +13,7 @@ from studio.domain import ParsedDocument
 
 _CODE_PAGE = re.compile(r"\\ansicpg(\d+)")
 _INFO = re.compile(r"\{\\info\b(.{0,4000})", re.DOTALL)
+_CHARACTER = re.compile(r"\\u(-?\d{5,})")
 _FIELD = r"\{\\%s\s+((?:[^{}]|\{[^{}]*\})*)\}"
 _CREATED = re.compile(r"\\creatim\s*\\yr(\d{4})\s*\\mo(\d{1,2})\s*\\dy(\d{1,2})")
 _CELL_END = re.compile(r"(?<![ \t])[ \t]*\n\|")
@@ -65,8 +66,14 @@ def _add(builder: TextBuilder, paragraph: str) -> None:
 def rtf_text(source: str) -> str:
     """The text of RTF source, whose bytes stand for themselves (latin-1)."""
     page = _CODE_PAGE.search(source[:2000])
+    source = _CHARACTER.sub(_existing, source)
     plain: str = rtf_to_text(source, encoding=f"cp{page.group(1)}" if page else "cp1252", errors="replace")  # type: ignore[no-untyped-call]
     return _CELL_END.sub(" |", plain)
+
+
+def _existing(character: re.Match[str]) -> str:
+    number = character.group(1)
+    return character.group() if len(number) <= 7 and -0x10000 <= int(number) <= 0x10FFFF else "\\u65533"
 
 
 def _info(source: str, field: str) -> str:

@@ -2,60 +2,89 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from studio.documents.parsers.base import MAX_HEADING_CHARS, TextBuilder, choose_title, corrupt, make_document, one_line
 from studio.documents.parsers.package import Package, XmlHandler, open_package
-from studio.documents.parsers.word import core_properties
+from studio.documents.parsers.properties import office_properties
+from studio.documents.parsers.tables import joined
 from studio.domain import PageCounts, ParsedDocument
+from studio.errors import DocumentFault
 
 WHAT = "PowerPoint"
 
 _SLIDE_NUMBER = re.compile(r"ppt/slides/slide(\d+)\.xml$")
 _PLACEHOLDERS_LEFT_OUT = frozenset({"sldNum", "dt", "ftr", "hdr", "sldImg"})
+_BESIDE = {"diagramData": "", "chart": "", "notesSlide": "Notes:", "comments": "Comments:"}
+"""Parts that belong to a slide, by the kind of their relation, and what stands before their text."""
 
 
-def parse(path: Path) -> Iterator[ParsedDocument]:
-    """One document; a slide is a page. Diagrams and speaker notes follow the text of their slide."""
-    with open_package(path, WHAT) as package:
+def parse(path: Path, source: BinaryIO | None = None) -> Iterator[ParsedDocument]:
+    """One document; a slide is a page. Diagrams, charts, speaker notes and comments follow the text of their slide.
+
+    `source` holds the plain file where the one at `path` is protected.
+    """
+    with open_package(path, WHAT, source) as package:
         builder = TextBuilder()
         slides = _slides(package)
         if not slides:
             raise corrupt(WHAT, "it has no slides")
         first_title = ""
-        readable = 0
+        readable = failed = 0
         for number, name in enumerate(slides, 1):
-            slide = Slide()
-            package.parse(name, slide)
-            paragraphs = slide.paragraphs
-            for kind, target in package.relations(name).values():
-                if target in package and kind in ("diagramData", "notesSlide"):
-                    side = Slide()
-                    package.parse(target, side)
-                    notes = (
-                        ["Notes:", *side.paragraphs] if kind == "notesSlide" and side.paragraphs else side.paragraphs
-                    )
-                    paragraphs = paragraphs + notes
+            try:
+                slide = _slide(package, name)
+            except DocumentFault as fault:
+                failed += 1
+                if failed == len(slides):
+                    raise fault
+                continue
             title = one_line(slide.title)[:MAX_HEADING_CHARS]
             first_title = first_title or title
-            builder.begin(page=number, anchor=f"Slide {number}: {title}" if title else f"Slide {number}")
-            for paragraph in paragraphs:
-                builder.block(paragraph, "\n" if paragraph is not paragraphs[0] else "\n\n")
-            readable += bool(paragraphs)
-        properties = core_properties(package)
+            add_slide(builder, number, title, slide.paragraphs)
+            readable += bool(slide.paragraphs)
+        properties = office_properties(package)
     text, spans = builder.build()
     yield make_document(
         text,
         spans,
         "pptx",
-        title=choose_title(properties.get("title"), first_title, path),
-        author=properties.get("creator", ""),
-        licence=properties.get("rights", ""),
-        created=properties.get("created", "")[:10],
-        pages=PageCounts(len(slides), readable, len(slides) - readable, 0),
+        title=choose_title(properties.title, first_title, path),
+        author=properties.author,
+        licence=properties.licence,
+        created=properties.created,
+        pages=PageCounts(len(slides), readable, len(slides) - readable - failed, failed),
     )
+
+
+def add_slide(builder: TextBuilder, number: int, title: str, paragraphs: Iterable[tuple[str, bool]]) -> None:
+    """Add the paragraphs of a slide: each its text, and whether it is a row of a table."""
+    builder.begin(page=number, anchor=f"Slide {number}: {title}" if title else f"Slide {number}")
+    gap = "\n\n"
+    for text, row in paragraphs:
+        builder.block(text, gap, whole=row)
+        gap = "\n"
+
+
+def _slide(package: Package, name: str) -> Slide:
+    slide = Slide()
+    package.parse(name, slide)
+    relations = list(dict.fromkeys(package.relations(name).values()))
+    for wanted, label in _BESIDE.items():
+        for kind, target in relations:
+            if kind != wanted or target not in package:
+                continue
+            side = Slide()
+            with contextlib.suppress(DocumentFault):  # the slide itself is worth more
+                package.parse(target, side)
+            if label and side.paragraphs:
+                slide.paragraphs.append((label, False))
+            slide.paragraphs += side.paragraphs
+    return slide
 
 
 def _slides(package: Package) -> list[str]:
@@ -66,9 +95,8 @@ def _slides(package: Package) -> list[str]:
         order = _Order()
         package.parse(main, order)
         relations = package.relations(main)
-        found = [relations[key][1] for key in order.ids if key in relations]
-        found = [name for name in found if name in package]
-        if found:
+        found = list(dict.fromkeys(relations[key][1] for key in order.ids if key in relations))
+        if any(name in package for name in found):
             return found
     numbered = [(int(match.group(1)), name) for name in package.names if (match := _SLIDE_NUMBER.match(name))]
     return [name for _, name in sorted(numbered)]
@@ -85,16 +113,17 @@ class _Order(XmlHandler):
 
 
 class Slide(XmlHandler):
-    """Paragraphs of a slide, its notes or a diagram; table rows as one line."""
+    """Paragraphs of a slide, of its notes, comments, a chart or a diagram, and whether they are rows of a table."""
 
     def __init__(self) -> None:
-        self.paragraphs: list[str] = []
+        self.paragraphs: list[tuple[str, bool]] = []
         self.title = ""
         self._inline: list[str] = []
         self._in_text = False
         self._skip = 0
         self._placeholder = ""
         self._row: list[list[str]] | None = None
+        self._values: list[str] | None = None
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if self._skip or name == "Fallback":
@@ -103,7 +132,7 @@ class Slide(XmlHandler):
             self._placeholder = ""
         elif name == "ph":
             self._placeholder = attributes.get("type", "body")
-        elif name == "t":
+        elif name in ("t", "text") or (name == "v" and self._values is not None):
             self._in_text = True
         elif name == "br":
             self._inline.append("\n")
@@ -113,6 +142,8 @@ class Slide(XmlHandler):
             self._row = []
         elif name == "tc" and self._row is not None:
             self._row.append([])
+        elif name == "strCache":  # names of the series and of the points of a chart
+            self._values = []
 
     def text(self, data: str) -> None:
         if self._in_text and not self._skip:
@@ -123,22 +154,32 @@ class Slide(XmlHandler):
             self._skip -= 1
         elif name == "t":
             self._in_text = False
-        elif name in ("p", "pt"):
+        elif name == "v" and self._values is not None:
+            self._in_text = False
+            self._values.append("".join(self._inline).strip())
+            self._inline.clear()
+        elif name == "strCache" and self._values is not None:
+            values, self._values = ", ".join(filter(None, self._values)), None
+            if values and (values, False) not in self.paragraphs:
+                self.paragraphs.append((values, False))
+        elif name in ("p", "pt", "text"):
+            self._in_text = False
             self._end_paragraph()
         elif name == "tr" and self._row is not None:
-            row = " | ".join(" ".join(cell) for cell in self._row)
-            self._row = None
-            if row.strip(" |"):
-                self.paragraphs.append(row)
+            row, self._row = joined(self._row), None
+            if row:
+                self.paragraphs.append((row, True))
 
     def _end_paragraph(self) -> None:
+        if self._values is not None:
+            return
         text = "".join(self._inline).strip()
         self._inline.clear()
         if not text or self._placeholder in _PLACEHOLDERS_LEFT_OUT:
             return
         if self._row:
-            self._row[-1].append(text.replace("\n", " "))
+            self._row[-1].append(text)
             return
         if self._placeholder in ("title", "ctrTitle"):
             self.title = f"{self.title} {text}".strip()
-        self.paragraphs.append(text)
+        self.paragraphs.append((text, False))

@@ -5,51 +5,74 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from studio.documents.parsers.base import TextBuilder, choose_title, corrupt, make_document
-from studio.documents.parsers.package import Package, XmlHandler, open_package
-from studio.domain import ParsedDocument
+from studio.documents.parsers.package import Package, XmlHandler, open_package, whole_number
+from studio.documents.parsers.properties import office_properties
+from studio.documents.parsers.tables import Tables
+from studio.domain import ParserEvent, PartFailure
+from studio.errors import DocumentFault
 
 WHAT = "Word"
 
 _HEADING_NAME = re.compile(r"heading\s*([1-9])$", re.IGNORECASE)
 _SKIPPED = frozenset({"Fallback", "moveFrom", "del", "instrText", "delText"})
-_SIDE_PARTS = (("footnotes", "Footnotes"), ("endnotes", "Endnotes"), ("comments", "Comments"))
+_MARGINS = "Headers and footers"
+_SIDE_PARTS = (
+    (("footnotes",), "Footnotes"),
+    (("endnotes",), "Endnotes"),
+    (("comments",), "Comments"),
+    (("diagramData",), "Diagrams"),
+    (("header", "footer"), _MARGINS),
+)
 
 
-def parse(path: Path) -> Iterator[ParsedDocument]:
-    """One document; spans follow the headings. Notes and comments come after the text."""
-    with open_package(path, WHAT) as package:
+def parse(path: Path, source: BinaryIO | None = None) -> Iterator[ParserEvent]:
+    """One document; spans follow the headings. Notes, comments, headers and footers come after the text.
+
+    `source` holds the plain file where the one at `path` is protected. A damaged part beside the text is named.
+    """
+    failures: list[PartFailure] = []
+    with open_package(path, WHAT, source) as package:
         main = main_part(package, "word/document.xml")
-        relations = list(package.relations(main).values())
+        relations = list(dict.fromkeys(package.relations(main).values()))
         styles = Styles()
         for kind, target in relations:
             if kind == "styles" and target in package:
-                package.parse(target, styles)
+                _try(package, target, styles, failures)
         builder = TextBuilder()
         body = Body(builder, styles)
         package.parse(main, body)
-        for wanted, anchor in _SIDE_PARTS:
+        for kinds, anchor in _SIDE_PARTS:
+            # A document has headers by the dozen, most of them alike; in one place they are told apart by nothing.
+            side = Aside()
             for kind, target in relations:
-                if kind == wanted and target in package:
-                    builder.begin(anchor=anchor)
-                    package.parse(target, Body(builder, styles, headings=False))
+                if kind in kinds and target in package:
+                    _try(package, target, side, failures)
+            builder.begin(anchor=anchor)
+            for paragraph in dict.fromkeys(side.paragraphs):
+                if anchor != _MARGINS or any(character.isalpha() for character in paragraph):  # no page numbers
+                    builder.block(paragraph)
         text, spans = builder.build()
-        if not text:  # letterheads and the like: all text stands in headers
-            for kind, target in relations:
-                if kind in ("header", "footer") and target in package:
-                    package.parse(target, Body(builder, styles, headings=False))
-            text, spans = builder.build()
-        properties = core_properties(package)
+        properties = office_properties(package)
+    yield from failures
     yield make_document(
         text,
         spans,
         "docx",
-        title=choose_title(properties.get("title"), body.title or builder.first_heading, path),
-        author=properties.get("creator", ""),
-        licence=properties.get("rights", ""),
-        created=properties.get("created", "")[:10],
+        title=choose_title(properties.title, body.title or builder.first_heading, path),
+        author=properties.author,
+        licence=properties.licence,
+        created=properties.created,
     )
+
+
+def _try(package: Package, part: str, handler: XmlHandler, failures: list[PartFailure]) -> None:
+    try:
+        package.parse(part, handler)
+    except DocumentFault as fault:
+        failures.append(PartFailure(part, fault.code.value, fault.full_message))
 
 
 def main_part(package: Package, usual: str) -> str:
@@ -60,36 +83,6 @@ def main_part(package: Package, usual: str) -> str:
     if usual in package:
         return usual
     raise corrupt(WHAT, "its main part is missing")
-
-
-def core_properties(package: Package) -> dict[str, str]:
-    """Title, creator, created, … as the package declares them."""
-    for kind, target in package.relations("").values():
-        if kind == "core-properties" and target in package:
-            fields = Fields()
-            package.parse(target, fields)
-            return fields.found
-    return {}
-
-
-class Fields(XmlHandler):
-    """Text of leaf elements by name; the first of each name counts."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, str] = {}
-        self._text: list[str] = []
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        self._text = []
-
-    def text(self, data: str) -> None:
-        self._text.append(data)
-
-    def end(self, name: str) -> None:
-        value = "".join(self._text).strip()
-        if value:
-            self.found.setdefault(name, value)
-        self._text = []
 
 
 class Styles(XmlHandler):
@@ -113,8 +106,8 @@ class Styles(XmlHandler):
                 self._titles.add(self._style)
         elif name == "basedOn":
             self._parents[self._style] = value
-        elif name == "outlineLvl" and self._style and value.isdigit():
-            self._levels.setdefault(self._style, int(value) + 1)
+        elif name == "outlineLvl" and self._style and (level := whole_number(value)) is not None:
+            self._levels.setdefault(self._style, level + 1)
 
     def level(self, style: str) -> int | None:
         """Heading level of a style, inherited along `basedOn`; None for body text."""
@@ -134,17 +127,16 @@ class Styles(XmlHandler):
 
 
 class Body(XmlHandler):
-    """Paragraphs and tables of a story, in reading order."""
+    """Headings, paragraphs and tables of the text, in reading order."""
 
-    def __init__(self, builder: TextBuilder, styles: Styles, *, headings: bool = True) -> None:
+    def __init__(self, builder: TextBuilder, styles: Styles) -> None:
         self._builder = builder
         self._styles = styles
-        self._headings = headings
+        self._tables = Tables(builder)
         self._skip = 0
         self._in_text = False
         self._paragraphs: list[list[str]] = []  # a text box is a story inside a paragraph
         self._style: list[tuple[str, int | None]] = []
-        self._cells: list[list[list[str]]] = []  # per open table: cells of the current row
         self._in_list = False
         self.title = ""
 
@@ -156,11 +148,12 @@ class Body(XmlHandler):
             self._paragraphs.append([])
             self._style.append(("", None))
             self._in_list = False
+        elif name == "tbl":
+            self._tables.begin()
         elif name == "tr":
-            self._cells.append([])
+            self._tables.begin_row()
         elif name == "tc":
-            if self._cells:
-                self._cells[-1].append([])
+            self._tables.begin_cell()
         elif not self._paragraphs:
             return
         elif name == "t":
@@ -173,8 +166,8 @@ class Body(XmlHandler):
             self._paragraphs[-1].append("-")
         elif name == "pStyle":
             self._style[-1] = (attributes.get("val", ""), self._style[-1][1])
-        elif name == "outlineLvl" and attributes.get("val", "").isdigit():
-            self._style[-1] = (self._style[-1][0], int(attributes["val"]) + 1)
+        elif name == "outlineLvl" and (level := whole_number(attributes.get("val", ""))) is not None:
+            self._style[-1] = (self._style[-1][0], level + 1)
         elif name == "numPr":
             self._in_list = True
 
@@ -189,10 +182,8 @@ class Body(XmlHandler):
             self._in_text = False
         elif name == "p" and self._paragraphs:
             self._end_paragraph()
-        elif name == "tr" and self._cells:
-            row = " | ".join(" ".join(cell) for cell in self._cells.pop())
-            if row.strip(" |"):
-                self._emit(row, "\n")
+        elif name == "tr":
+            self._tables.end_row()
 
     def _end_paragraph(self) -> None:
         text = "".join(self._paragraphs.pop()).strip()
@@ -200,18 +191,47 @@ class Body(XmlHandler):
         if not text:
             return
         level = outline if outline is not None and outline <= 9 else self._styles.level(style)
-        if self._cells or not self._headings:
-            self._emit(text, "\n\n")
+        if self._tables.inside:
+            self._tables.add(text)
         elif self._styles.is_title(style):
             self.title = self.title or text
             self._builder.block(text)
         elif level is not None and len(text) <= 300:
             self._builder.heading(level, text)
+        elif self._in_list:
+            self._builder.block(f"- {text}", "\n")
         else:
-            self._emit(f"- {text}" if self._in_list else text, "\n" if self._in_list else "\n\n")
+            self._builder.block(text)
 
-    def _emit(self, text: str, gap: str) -> None:
-        if self._cells and self._cells[-1]:
-            self._cells[-1][-1].append(text.replace("\n", " "))
-        else:
-            self._builder.block(text, gap)
+
+class Aside(XmlHandler):
+    """Paragraphs of what stands beside the text: notes, comments, headers, diagrams."""
+
+    def __init__(self) -> None:
+        self.paragraphs: list[str] = []
+        self._parts: list[str] = []
+        self._in_text = False
+        self._skip = 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if self._skip or name in _SKIPPED:
+            self._skip += 1
+        elif name == "t":
+            self._in_text = True
+        elif name in ("tab", "br", "cr"):
+            self._parts.append(" ")
+
+    def text(self, data: str) -> None:
+        if self._in_text and not self._skip:
+            self._parts.append(data)
+
+    def end(self, name: str) -> None:
+        if self._skip:
+            self._skip -= 1
+        elif name == "t":
+            self._in_text = False
+        elif name == "p":
+            text = "".join(self._parts).strip()
+            self._parts.clear()
+            if text:
+                self.paragraphs.append(text)

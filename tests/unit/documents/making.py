@@ -139,6 +139,11 @@ def check(parsed: ParsedDocument) -> None:
     text.encode()  # no lone surrogates
 
 
+def places(parsed: ParsedDocument) -> list[tuple[str, str]]:
+    """Anchor and text of every span."""
+    return [(span.anchor, parsed.text[span.start : span.end].strip()) for span in parsed.spans]
+
+
 def fault(path: Path) -> DocumentFault:
     """The fault that reading a file raises, with a message that a person can read."""
     try:

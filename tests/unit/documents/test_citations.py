@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,10 @@ def test_citations_in_words() -> None:
     assert format_citation(full, CitationStyle.MARKDOWN) == (
         r"[On \*Things\*](<docs/a.pdf>), p. 12, Methods › Sampling (CC-BY-4.0, version 2)"
     )
+    twice = replace(full, also_at=("b.pdf",))
+    assert format_citation(twice).endswith(f"({path}, also at 1 other place, CC-BY-4.0, version 2)")
+    thrice = replace(full, also_at=("b.pdf", "c.pdf"))
+    assert format_citation(thrice, CitationStyle.MARKDOWN).endswith("(also at 2 other places, CC-BY-4.0, version 2)")
     absolute = (Path.cwd() / "a b.pdf").absolute()
     bare = Citation("", str(absolute), "", "", "", None, 0, 5)
     assert format_citation(bare) == f"“a b” ({absolute})"

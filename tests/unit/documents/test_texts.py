@@ -132,10 +132,11 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_kinds_and_identities() -> None:
     assert file_kind(Path("A.PDF")) == "pdf"
-    assert file_kind(Path("x.tar.gz")) == file_kind(Path("README")) == "other"
+    assert file_kind(Path("x.tar.gz")) == "archive"
+    assert file_kind(Path("x.7z")) == file_kind(Path("README")) == "other"
     assert ".md" in SUPPORTED_EXTENSIONS
     assert all(extension == extension.lower() and extension[0] == "." for extension in SUPPORTED_EXTENSIONS)
-    assert {file_kind(Path("a" + extension)) for extension in SUPPORTED_EXTENSIONS} == set(PARSERS)
+    assert {file_kind(Path("a" + extension)) for extension in SUPPORTED_EXTENSIONS} == set(PARSERS) - {"protected"}
     one = document_id("a" * 64, "pdf")
     assert len(one) == 32
     assert one == document_id("a" * 64, "pdf", "")

@@ -1,0 +1,91 @@
+"""What an office file says about itself: title, author, date, licence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from studio.documents.parsers.package import Package, XmlHandler
+from studio.errors import DocumentFault
+
+_LICENCE_NAMES = ("license", "licence", "rights", "copyright")
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """ "" where the file says nothing; `created` is an ISO date."""
+
+    title: str = ""
+    author: str = ""
+    licence: str = ""
+    created: str = ""
+
+
+def office_properties(package: Package) -> Properties:
+    """Properties of an OOXML package: the core part, a licence also from those a person added."""
+    core, own = Fields(), _Custom()
+    for kind, target in package.relations("").values():
+        if target in package and kind in ("core-properties", "custom-properties"):
+            _try(package, target, core if kind == "core-properties" else own)
+    return _properties(core.found, own.found, "creator", "created", "modified")
+
+
+def odf_properties(package: Package) -> Properties:
+    """Properties of an OpenDocument package."""
+    fields, own = Fields(), _Custom()
+    if "meta.xml" in package:
+        _try(package, "meta.xml", fields)
+        _try(package, "meta.xml", own)
+    return _properties(fields.found, own.found, "initial-creator", "creation-date", "date")
+
+
+def _properties(found: dict[str, str], own: dict[str, str], author: str, *dates: str) -> Properties:
+    licence = found.get("rights") or next((own[name] for name in _LICENCE_NAMES if name in own), "")
+    created = next((found[name] for name in dates if name in found), "")
+    return Properties(found.get("title", ""), found.get(author) or found.get("creator", ""), licence, created[:10])
+
+
+def _try(package: Package, part: str, handler: XmlHandler) -> None:
+    try:
+        package.parse(part, handler)
+    except DocumentFault:
+        pass  # the text is worth more than what is said about it
+
+
+class Fields(XmlHandler):
+    """Text of leaf elements by name; the first of each name counts."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+        self._text: list[str] = []
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self._text = []
+
+    def text(self, data: str) -> None:
+        self._text.append(data)
+
+    def end(self, name: str) -> None:
+        value = "".join(self._text).strip()
+        if value:
+            self.found.setdefault(name, value)
+        self._text = []
+
+
+class _Custom(XmlHandler):
+    """Properties that a person added, by their names in lower case."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+        self._name = ""
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name in ("property", "user-defined"):
+            self._name = attributes.get("name", "").lower()
+
+    def text(self, data: str) -> None:
+        if self._name and data.strip():
+            self.found[self._name] = f"{self.found.get(self._name, '')}{data}".strip()
+
+    def end(self, name: str) -> None:
+        if name in ("property", "user-defined"):
+            self._name = ""
