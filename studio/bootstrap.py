@@ -10,6 +10,7 @@ from pathlib import Path
 from studio.config import Config
 from studio.documents.ocr_settings import ocr_environment
 from studio.documents.parser_pool import ParserPool
+from studio.embedding.launch import usual_threads
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
 from studio.index.stores import Stores
@@ -72,7 +73,7 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
         stack.push_async_callback(stores.close)
         config = Config(paths.config)
         models = ModelCatalog(paths)
-        embedders = EmbedderPool(models, threads=config.integer("embed_threads"))
+        embedders = EmbedderPool(models, threads=config.integer("embed_threads") or usual_threads())
         stack.push_async_callback(embedders.close)
         parser = ParserPool(
             config.integer("parse_workers"),

@@ -28,7 +28,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("window_geometry", "", "position and size of the window, as the window saves it"),
     Setting("model", "all-MiniLM-L6-v2", "embedding model of new knowledge bases"),
     Setting("memory_budget_mib", 0, "memory the program keeps to, in MiB; 0: half of the machine's", minimum=0),
-    Setting("embed_threads", 1, "threads of the embedding worker", minimum=1),
+    Setting("embed_threads", 0, "threads the embedding model works with; 0: as many as suit the machine", minimum=0),
     Setting("parse_workers", 2, "files parsed side by side", minimum=1),
     Setting("parse_time_limit_s", 60, "seconds a file may take to parse", minimum=1),
     Setting("parse_memory_limit_mib", 640, "memory a file may take to parse, in MiB", minimum=64),

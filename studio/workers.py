@@ -12,6 +12,7 @@ import contextlib
 import os
 import struct
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
@@ -22,11 +23,12 @@ MAX_FRAME_BYTES = 1 << 30
 
 
 class Channel:
-    """The child's end of the pipe: blocking, one reader and one writer."""
+    """The child's end of the pipe: blocking, one reader and as many senders as there are threads."""
 
     def __init__(self, reader: BinaryIO, writer: BinaryIO) -> None:
         self._reader = reader
         self._writer = writer
+        self._sending = threading.Lock()
 
     @classmethod
     def claim_stdio(cls) -> Channel:
@@ -45,11 +47,12 @@ class Channel:
         return kind, request, self._exactly(length)
 
     def send(self, kind: int, request: int, *parts: bytes | memoryview) -> None:
-        """Write one frame and flush it."""
-        self._writer.write(HEADER.pack(kind, request, sum(len(part) for part in parts)))
-        for part in parts:
-            self._writer.write(part)
-        self._writer.flush()
+        """Write one frame and flush it; several threads may send."""
+        with self._sending:
+            self._writer.write(HEADER.pack(kind, request, sum(len(part) for part in parts)))
+            for part in parts:
+                self._writer.write(part)
+            self._writer.flush()
 
     def _exactly(self, size: int) -> bytes:
         data = self._reader.read(size)

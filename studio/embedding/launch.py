@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from studio.embedding import protocol
 from studio.embedding.protocol import Kind, ProtocolError, ReadyInfo
@@ -21,6 +23,18 @@ LIBRARY_ENVIRONMENT = {
 }
 
 _DAMAGED = "The file is damaged or not an embedding model; install another one."
+
+
+def usual_threads() -> int:
+    """How many threads suit this machine: one less than it has cores, so that files are read beside the model and a
+    window stays quick. Threads wait for each other after every step, so one that shares its core slows all of them.
+
+    Hyper-threads do not count, nor cores this process may not use; beyond eight a small model gains little.
+    """
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    return max(1, min(cores - 1, 8))
 
 
 async def start_worker(path: Path, *, max_tokens: int, threads: int = 1) -> tuple[WorkerProcess, ReadyInfo]:

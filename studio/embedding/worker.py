@@ -1,8 +1,9 @@
 """The process that runs the model: `python -m studio.embedding.worker MODEL --max-tokens N --threads N`.
 
 A reader thread sorts incoming requests by urgency; the main thread alone touches the model. While it
-embeds a batch it looks, between two packs, for requests more urgent than the batch and serves them
-first, so a query waits for one pack (some 50 ms) and not for a whole ingest message.
+embeds a batch it looks, between two packs, for queries and serves them first, so a query waits for one
+pack (some 50 ms) and not for a whole ingest message. Tokens are counted in a thread of their own, on a
+core the model leaves free: llama.cpp's tokeniser only reads the vocabulary.
 
 A bad request is answered with an error frame. The process ends when the parent closes the pipe.
 """
@@ -10,6 +11,7 @@ A bad request is answered with an error frame. The process ends when the parent 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -31,7 +33,7 @@ ADDRESS_SPACE_BESIDE_MODEL = 6 << 30
 
 Frame = tuple[int, int, bytes]  # kind, request id, body
 
-_URGENCY = (Kind.EMBED_INTERACTIVE, Kind.COUNT_TOKENS, Kind.EMBED)
+_URGENCY = (Kind.EMBED_INTERACTIVE, Kind.EMBED)
 
 
 class Inbox:
@@ -50,8 +52,8 @@ class Inbox:
         with self._changed:
             if kind == Kind.CANCEL:
                 self._withdraw(request)
-            else:  # an unknown kind is only answered with an error, so it may as well be soon
-                self._waiting.get(kind, self._waiting[Kind.COUNT_TOKENS]).append(frame)
+            else:  # a kind of no urgency is answered soon or not slowly: a count, or an error
+                self._waiting.get(kind, self._waiting[Kind.EMBED_INTERACTIVE]).append(frame)
             self._changed.notify()
 
     def _withdraw(self, request: int) -> None:
@@ -110,6 +112,7 @@ class Server:
         self._channel = channel
         self._engine = engine
         self._inbox = Inbox()
+        self._counts = Inbox()
 
     def ready(self) -> None:
         """Tell the parent what was loaded."""
@@ -127,21 +130,35 @@ class Server:
     def serve(self) -> None:
         """Answer until the parent closes the pipe."""
         threading.Thread(target=self.read, name="reader", daemon=True).start()
+        counter = threading.Thread(target=self._count, name="counter", daemon=True)
+        counter.start()
         while (frame := self._inbox.take()) is not None:
             self._answer(frame)
+        counter.join()
 
     def read(self) -> None:
         """Sort what the parent sends into the inbox, until it closes the pipe."""
         try:
             while True:
-                self._inbox.put(self._channel.receive())
+                frame = self._channel.receive()
+                kind = frame[0]
+                if kind != Kind.COUNT_TOKENS:
+                    self._inbox.put(frame)
+                if kind in (Kind.COUNT_TOKENS, Kind.CANCEL):
+                    self._counts.put(frame)
         except (EOFError, OSError):
             self._inbox.close()
+            self._counts.close()
+
+    def _count(self) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the parent is gone, which the reader finds out as well
+            while (frame := self._counts.take()) is not None:
+                self._answer(frame)
 
     def _answer(self, frame: Frame) -> None:
         kind, request, body = frame
         try:
-            if kind not in _URGENCY:
+            if kind not in (Kind.COUNT_TOKENS, *_URGENCY):
                 raise ProtocolError(f"request kind {kind} is unknown")
             texts = protocol.decode_texts(body)
             if kind == Kind.COUNT_TOKENS:

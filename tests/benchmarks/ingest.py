@@ -1,12 +1,12 @@
 """Ingest against the embedding worker alone, on the same chunks, in one run; and against a plain script.
 
     .venv/bin/python tests/benchmarks/ingest.py [--passages 2000] [--corpus FILE.jsonl] [--files 300] [--folder DIR]
-                                                [--peer PYTHON]
+                                                [--rounds N] [--peer PYTHON]
 
 First a table of passages (made of shuffled sentences of the sample library, or the first rows of a BEIR corpus), then
 a folder of mixed files (made of the samples in eight formats, or one of yours) are ingested. Prints chunks per second,
-the same of the embedding worker alone on the very same chunks, their ratio, and the seconds of each stage. The worker
-is measured before and after, since a machine is seldom as fast twice.
+the same of the embedding worker alone on the very same chunks right after, their ratio, and the seconds of each stage.
+A machine is seldom as fast twice: with `--rounds` both are done several times in turn and their seconds added up.
 
 With `--peer`, an interpreter that has chromadb and llama-cpp-python, a plain script ingests the same passages into
 chromadb, embedding one text at a time with `Llama.embed` of the same model file; the ratio is printed.
@@ -60,24 +60,28 @@ async def alone(embedder: Embedder, texts: Sequence[str]) -> float:
     return time.perf_counter() - begun
 
 
-async def compare(services: Services, name: str, source: Path) -> list[str]:
-    """Ingest a source, then embed the chunks that came of it. Returns the chunks' texts."""
-    kb = await services.library.create(name, KbSettings(contextual=False))
-    embedder = await services.ingest._builder._embedders.embedder(kb.settings.model)
-    await embedder.embed(["warm up"] * 8)
-    report = await services.ingest.ingest(kb.id, [source])
-    async with services.library._stores.store(kb.id).reading() as snapshot:
-        texts = [content for _, _, content in await snapshot.tables.contents()]
-    distinct = list(dict.fromkeys(texts))
-    after_s = await alone(embedder, distinct)
+async def compare(services: Services, name: str, source: Path, rounds: int) -> list[str]:
+    """Ingest a source, then embed the chunks that came of it; `rounds` times. Returns the chunks' texts."""
+    ingest_s = alone_s = embedded = 0.0
+    for turn in range(1, rounds + 1):
+        kb = await services.library.create(f"{name} {turn}", KbSettings(contextual=False))
+        embedder = await services.ingest._builder._embedders.embedder(kb.settings.model)
+        await embedder.embed(["warm up"] * 8)
+        report = await services.ingest.ingest(kb.id, [source])
+        async with services.library._stores.store(kb.id).reading() as snapshot:
+            texts = [content for _, _, content in await snapshot.tables.contents()]
+        distinct = list(dict.fromkeys(texts))
+        ingest_s += report.seconds
+        alone_s += await alone(embedder, distinct)
+        embedded += report.embedded
     begun = time.perf_counter()
     again = await services.ingest.ingest(kb.id, [source])
     again_s = time.perf_counter() - begun
-    worker, whole = len(distinct) / after_s, report.embedded / report.seconds
+    worker, whole = rounds * len(distinct) / alone_s, embedded / ingest_s
     print(f"\n{name}: {report.added:,} documents, {len(texts):,} chunks, {len(report.failed)} failed")
     print(f"{'what':<28}{'embedded':>10}{'seconds':>10}{'chunks/s':>10}")
-    print(f"{'embedding worker alone':<28}{len(distinct):>10}{after_s:>10.2f}{worker:>10.1f}")
-    print(f"{'ingest, end to end':<28}{report.embedded:>10}{report.seconds:>10.2f}{whole:>10.1f}")
+    print(f"{'embedding worker alone':<28}{rounds * len(distinct):>10}{alone_s:>10.2f}{worker:>10.1f}")
+    print(f"{'ingest, end to end':<28}{embedded:>10.0f}{ingest_s:>10.2f}{whole:>10.1f}")
     print(f"{'ingest again, unchanged':<28}{again.embedded:>10}{again_s:>10.2f}")
     print("stages, seconds busy: " + ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in report.stages.items()))
     print(f"ratio {whole / worker:.3f}")
@@ -111,8 +115,8 @@ async def measure(options: argparse.Namespace) -> None:
         mixed = options.folder or write_files(Path(folder, "mixed"), options.files)
         async with open_services(Path(folder, "data")) as services:
             await services.search.warm_up()
-            texts = await compare(services, "Passages", table)
-            await compare(services, "Mixed files", mixed)
+            texts = await compare(services, "Passages", table, options.rounds)
+            await compare(services, "Mixed files", mixed, options.rounds)
             model = next(item for item in await services.models.list() if item.name == KbSettings().model)
             if options.peer is not None and model.path is not None:
                 sample = texts[:500]
@@ -129,6 +133,7 @@ if __name__ == "__main__":
     parser.add_argument("--corpus", type=Path, metavar="FILE.jsonl")
     parser.add_argument("--files", type=int, default=300, metavar="N")
     parser.add_argument("--folder", type=Path, metavar="DIR")
+    parser.add_argument("--rounds", type=int, default=1, metavar="N")
     parser.add_argument("--peer", type=Path, metavar="PYTHON")
     asyncio.run(measure(parser.parse_args()))
     sys.stdout.flush()

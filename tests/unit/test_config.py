@@ -11,7 +11,7 @@ from studio.errors import InvalidRequest, StorageFault
 
 def test_values_are_checked_converted_and_kept(tmp_path: Path) -> None:
     config = Config(tmp_path / "sub" / "config.json")
-    assert config.get("embed_threads") == 1
+    assert config.get("embed_threads") == 0
     config.set("embed_threads", "4")
     config.set("theme", "dark")
     again = Config(config.path)
@@ -20,7 +20,7 @@ def test_values_are_checked_converted_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("theme", "pink"), ("embed_threads", "0"), ("embed_threads", "two"), ("none", "1")]
+    ("key", "value"), [("theme", "pink"), ("embed_threads", "-1"), ("embed_threads", "two"), ("none", "1")]
 )
 def test_bad_values_are_refused_and_change_nothing(tmp_path: Path, key: str, value: str) -> None:
     config = Config(tmp_path / "config.json")
@@ -33,7 +33,7 @@ def test_a_bad_value_in_the_file_falls_back_to_the_default(tmp_path: Path) -> No
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"embed_threads": "lots", "theme": "dark", "from_the_future": 1}))
     config = Config(path)
-    assert (config.get("embed_threads"), config.get("theme")) == (1, "dark")
+    assert (config.get("embed_threads"), config.get("theme")) == (0, "dark")
     config.set("theme", "light")
     assert json.loads(path.read_text())["from_the_future"] == 1
 
