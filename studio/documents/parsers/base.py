@@ -70,6 +70,15 @@ def encrypted(what: str) -> DocumentFault:
     )
 
 
+def locked(what: str) -> DocumentFault:
+    """The file is protected in a way that no password helps with here."""
+    return DocumentFault(
+        FailureCode.ENCRYPTED,
+        f"This {what} file is protected by a password, in a way that cannot be opened here.",
+        way_out="Open it in the program it was made with and save it without a password.",
+    )
+
+
 def empty(message: str = "The file is empty (0 bytes).") -> DocumentFault:
     """There is nothing in the file."""
     return DocumentFault(FailureCode.EMPTY, message)

@@ -9,7 +9,7 @@ from studio.documents.parsers.base import (
     MAX_HEADING_CHARS,
     TextBuilder,
     choose_title,
-    encrypted,
+    locked,
     make_document,
     one_line,
 )
@@ -69,7 +69,7 @@ def refuse_encrypted(package: Package) -> None:
     """Raises DocumentFault ENCRYPTED for a package under a password: its parts are encrypted one by one."""
     manifest = "META-INF/manifest.xml"
     if manifest in package and b"encryption-data" in package.read(manifest):
-        raise encrypted(WHAT)
+        raise locked(WHAT)
 
 
 def _document(

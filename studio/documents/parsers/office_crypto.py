@@ -9,8 +9,7 @@ import msoffcrypto
 from msoffcrypto.exceptions import InvalidKeyError
 
 from studio.documents.parsers import passwords
-from studio.documents.parsers.base import encrypted, read_all
-from studio.errors import DocumentFault, FailureCode
+from studio.documents.parsers.base import encrypted, locked, read_all
 
 DEFAULT_PASSWORD = "VelvetSweatshop"
 """What Office encrypts with when a file is only protected against changes: such a file opens without asking.
@@ -31,11 +30,7 @@ def decrypted(path: Path, what: str) -> io.BytesIO:
         except (MemoryError, RecursionError):
             raise
         except Exception as error:  # what damaged structures raise inside the library has no common type
-            raise DocumentFault(
-                FailureCode.ENCRYPTED,
-                f"This {what} file is protected by a password, in a way that cannot be opened here.",
-                way_out="Open it in the program it was made with and save it without a password.",
-            ) from error
+            raise locked(what) from error
     raise encrypted(what)
 
 

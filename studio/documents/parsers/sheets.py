@@ -24,6 +24,7 @@ from studio.documents.parsers.base import (
     read_all,
     too_large,
 )
+from studio.documents.parsers.odf import refuse_encrypted
 from studio.documents.parsers.office_crypto import decrypted, is_protected
 from studio.documents.parsers.ole import has_loop
 from studio.documents.parsers.package import MAX_DIGITS, XmlHandler, open_package, whole_number
@@ -63,6 +64,7 @@ def parse_ods(path: Path) -> Iterator[ParsedDocument]:
     """An OpenDocument spreadsheet."""
     with open_package(path, "OpenDocument") as package:
         package.check()
+        refuse_encrypted(package)
         properties = odf_properties(package)
         package.parse("content.xml", _Repeats())
     builder = TextBuilder()

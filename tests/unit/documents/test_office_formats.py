@@ -326,7 +326,11 @@ def test_opendocument_text(tmp_path: Path) -> None:
     assert parsed.text == "One\n\na  b\tc\nd e\n- item\n\nx | y\n\nTwo\n\nend"
     assert [(s.anchor, s.whole) for s in parsed.spans] == [("One", False), ("One", True), ("One › Two", False)]
     assert (parsed.title, parsed.author) == ("Odf Title", "Ann")
-    locked = odf(tmp_path / "b.odt", "text", body, manifest="<m><encryption-data/></m>")
+    locked = fault(odf(tmp_path / "b.odt", "text", body, manifest="<m><encryption-data/></m>"))
+    assert (locked.code, "without a password" in locked.way_out) == (FailureCode.ENCRYPTED, True)
+    locked = odf(
+        tmp_path / "c.ods", "spreadsheet", "\0 nothing that could be read", manifest="<m><encryption-data/></m>"
+    )
     assert fault(locked).code is FailureCode.ENCRYPTED
 
 
