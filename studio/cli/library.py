@@ -11,8 +11,10 @@ from studio.bootstrap import Services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE
 from studio.cli.output import ProgressLine, plain, say, size, table
-from studio.domain import DocumentRecord, KbSettings, KnowledgeBase, Metric
+from studio.domain import DocumentRecord, KbSettings, KnowledgeBase, Metric, PageCounts
 from studio.errors import Conflict, InvalidRequest
+
+TITLE_CHARS = 60
 
 
 async def kb(services: Services, options: Options) -> int:
@@ -121,10 +123,24 @@ def kb_value(kb: KnowledgeBase) -> dict[str, Any]:
 async def documents(services: Services, options: Options) -> int:
     """List the documents of a knowledge base."""
     records = await services.library.documents(options.kb)
-    rows = [[record.status.value, record.chunks, record.title, record.source_path] for record in records]
-    text = table(rows, ("STATUS", "CHUNKS", "TITLE", "PATH")) if rows else "No documents yet."
+    rows = [
+        [
+            f"failed: {record.error}" if record.error else record.status.value, record.chunks, _pages(record.pages),
+            record.title if len(record.title) <= TITLE_CHARS else f"{record.title[: TITLE_CHARS - 1]}…",
+            record.source_path,
+        ]
+        for record in records
+    ]  # fmt: skip
+    text = table(rows, ("STATUS", "CHUNKS", "PAGES", "TITLE", "PATH")) if rows else "No documents yet."
     say(options, [_document(record) for record in records], text)
     return DONE
+
+
+def _pages(pages: PageCounts) -> str:
+    """How many pages there are, and of how many there is more to say."""
+    told = ((pages.ocr, "recognised"), (pages.empty, "without text"), (pages.failed, "unreadable"))
+    more = ", ".join(f"{count} {what}" for count, what in told if count)
+    return f"{pages.total}{f' ({more})' if more else ''}" if pages.total else ""
 
 
 def _document(record: DocumentRecord) -> dict[str, Any]:
