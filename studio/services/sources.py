@@ -93,16 +93,18 @@ class Outcome:
 
 
 def identity_of(parsed: ParsedDocument, sha256: str, kind: str) -> tuple[str, str]:
-    """(document id, key of the document within its file)."""
-    if kind in TABULAR_KINDS:
-        key = parsed.external_id or str(parsed.row)
-        return document_id(text_hash(parsed.text), kind, key), key
-    return document_id(sha256, kind), ""
+    """(document id, key of the document within its file, "" where it is the whole file)."""
+    key = _key_in_file(parsed.external_id, parsed.row, kind)
+    return document_id(text_hash(parsed.text) if key else sha256, kind, key), key
 
 
 def key_of(record: DocumentRecord) -> str:
     """The key of a record within its file: see `identity_of`."""
-    return (record.external_id or str(record.row)) if record.kind in TABULAR_KINDS else ""
+    return _key_in_file(record.external_id, record.row, record.kind)
+
+
+def _key_in_file(external_id: str, row: int, kind: str) -> str:
+    return external_id or (str(row) if kind in TABULAR_KINDS else "")
 
 
 def text_hash(text: str) -> str:

@@ -191,7 +191,7 @@ class _Walk:
     def _documents(self, path: Path, kind: str, label: str) -> Iterator[ParserEvent]:
         for event in self._parsers[kind](path):
             if isinstance(event, ParsedDocument):
-                yield self._placed(event, label, kind in TABULAR_KINDS)
+                yield self._placed(event, label, kind in TABULAR_KINDS or bool(event.external_id))
             elif isinstance(event, PartFailure):
                 yield replace(event, part=f"{label}/{event.part}")
                 self.found = True

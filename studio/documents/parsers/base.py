@@ -94,13 +94,18 @@ def too_large(message: str) -> DocumentFault:
     return DocumentFault(FailureCode.TOO_LARGE, message, way_out="Split it into smaller files.")
 
 
-def read_all(path: Path) -> bytes:
-    """The whole file. Raises DocumentFault above `MAX_FILE_BYTES`."""
+def check_size(path: Path) -> None:
+    """Raises DocumentFault TOO_LARGE above `MAX_FILE_BYTES`."""
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise too_large(
             f"The file is too large for one document ({size >> 20} MB; the limit is {MAX_FILE_BYTES >> 20} MB)."
         )
+
+
+def read_all(path: Path) -> bytes:
+    """The whole file. Raises DocumentFault above `MAX_FILE_BYTES`."""
+    check_size(path)
     return path.read_bytes()
 
 

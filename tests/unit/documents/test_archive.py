@@ -21,7 +21,7 @@ from making import archive, check, docx, paragraph, pdf
 from studio.documents.frames import MemberBegins, Resume
 from studio.documents.kinds import TABULAR_KINDS, file_kind
 from studio.documents.parsers import archive as archives
-from studio.documents.parsers import containers, parse_file, passwords
+from studio.documents.parsers import containers, parse_file, passwords, plain
 from studio.domain import ParsedDocument, ParseProgress, ParserEvent, PartFailure
 from studio.errors import DocumentFault, FailureCode
 
@@ -343,6 +343,14 @@ def test_no_room_to_unpack_is_told_as_that(tmp_path: Path, monkeypatch: pytest.M
     )
     (failure,) = [event for event in parse_file(path) if isinstance(event, PartFailure)]
     assert "No space left" in failure.reason
+
+
+def test_parts_of_a_long_text_keep_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(plain, "PART_CHARS", 800)
+    path = archive(tmp_path / "a.zip", {"long.log": "a line of a log\n" * 100, "b.txt": "short"})
+    keys = [event.external_id for event in parse_file(path) if isinstance(event, ParsedDocument)]
+    assert keys == ["long.log#part 1", "long.log#part 2", "b.txt"]
 
 
 # ---------------------------------------------------------------- passwords

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from making import check, fault, read, read_one
 
-from studio.documents.parsers import base, tabular
+from studio.documents.parsers import base, plain, tabular
 from studio.documents.parsers.encodings import decode, is_binary
 from studio.errors import FailureCode
 
@@ -370,3 +370,34 @@ def test_html_without_text(tmp_path: Path) -> None:
 def test_title_choice(declared: str | None, expected: str) -> None:
     assert base.choose_title(declared, "Heading", Path("file.pdf")) == expected
     assert base.choose_title("", "", Path("file.pdf")) == "file"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252", "shift_jis"])
+def test_a_long_text_is_read_in_parts(tmp_path: Path, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(plain, "PART_CHARS", 400)
+    line = JAPANESE[:33] if encoding == "shift_jis" else FRENCH.strip()
+    text = "SPDX-License-Identifier: MIT\r\n" + "".join(f"{line} {n}\r\n" for n in range(60))
+    path = tmp_path / "long.log"
+    path.write_bytes(text.encode(encoding))
+    parts = read(path)
+    assert "".join(part.text for part in parts) == text.replace("\r\n", "\n")
+    assert all(part.text.endswith("\n") and len(part.text) <= 400 for part in parts)
+    assert [(part.external_id, part.row, part.title) for part in parts[:2]] == [
+        ("part 1", 0, "long (part 1)"), ("part 2", 1, "long (part 2)"),
+    ]  # fmt: skip
+    assert {part.licence for part in parts} == {"MIT"}
+    for part in parts:
+        check(part)
+
+
+def test_a_long_text_without_lines_or_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(plain, "PART_CHARS", 400)
+    path = tmp_path / "a.txt"
+    path.write_text("word " * 300 + " \n" * 400 + "end")
+    assert "".join(part.text for part in read(path)).split() == ["word"] * 300 + ["end"]
+    path.write_text("- " * 1000)
+    assert fault(path).code is FailureCode.NO_TEXT
+    monkeypatch.setattr(base, "MAX_FILE_BYTES", 1500)
+    assert fault(path).code is FailureCode.TOO_LARGE

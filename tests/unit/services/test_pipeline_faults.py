@@ -13,6 +13,7 @@ import pypdfium2
 import pytest
 from workbench import MODEL, Bench, Write
 
+from studio.documents.parsers import plain
 from studio.domain import (
     DocumentParser,
     DocumentStatus,
@@ -319,3 +320,29 @@ async def test_another_model_rebuilds_everything_before_adding(bench: Bench, fol
     generations = await bench.stores.thread.run(bench.stores.catalog.generations, kb.id)
     tables = {item.number: (item.chunks_table, item.model.name) for item in generations if item.model}
     assert tables == {1: ("chunks", "toy"), 2: ("chunks_dddddddd", "other"), 3: ("chunks_dddddddd", "other")}
+
+
+async def test_a_long_log_that_grows_costs_its_last_part(bench: Bench, folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(plain, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(plain, "PART_CHARS", 400)
+
+    async def here(path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+        for document in plain.parse(path):
+            yield document
+
+    monkeypatch.setattr(bench.ingest._parser, "parse", here)
+    log = folder / "long.log"
+    lines = [f"line number {n} of a log\n" for n in range(80)]
+    log.write_text("".join(lines))
+    first = await bench.ingest.ingest("Toy", [folder])
+    assert first.added == len(list(plain.parse(log)))
+    with log.open("a") as end:
+        end.write("one more line\n")
+    bench.toy.embedded.clear()
+    grown = await bench.ingest.ingest("Toy", [folder])
+    assert (grown.added, grown.updated, grown.unchanged, grown.removed) == (0, 1, first.added - 1, 0)
+    assert "one more line" in bench.toy.embedded[-1] and len(bench.toy.embedded) <= 2
+    assert "".join(sorted(await bench.sound())).count("line number") == 80
+    rebuilt = await bench.ingest.rebuild("Toy")
+    assert len(await bench.library.documents("Toy")) == first.added and rebuilt.promoted
+    assert "".join(sorted(await bench.sound())).count("line number") == 80
