@@ -12,12 +12,12 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from studio.concurrency import Executor
 from studio.domain import Generation, GenerationState, Retention
-from studio.errors import StudioError, storage_fault
+from studio.errors import StorageFault, StudioError, storage_fault
 from studio.failpoints import reach
 from studio.index.catalog import Catalog
 from studio.index.checkpoints import Checkpoint
@@ -26,6 +26,7 @@ from studio.index.durable import disk_usage
 from studio.index.footprint import files_of
 from studio.index.generations import GenerationStore, tag_of
 from studio.index.locks import try_lock
+from studio.index.mending import mend_tags
 from studio.index.reading import READABLE
 from studio.index.vectors import DOCUMENTS_TABLE
 
@@ -180,14 +181,16 @@ async def sweep(store: GenerationStore, catalog: Catalog, thread: Executor, repo
             tables = {item.chunks_table for item in generations} | {DOCUMENTS_TABLE}
             for tag in set().union(*(await store.vectors.tags()).values()) - known:
                 await store.vectors.drop_tag(tag)
+            suspended = await thread.run(catalog.jobs.suspended, store.kb_id)
+            checkpoints = [found for found in map(Checkpoint.decode, suspended.values()) if found is not None]
+            await _hold(store, generations, checkpoints)
             await store.vectors.clean_up(tables, remove_orphans=True)
             reach("collect.swept")
             for folder in (store.paths.lexical, store.paths.leases):
                 await asyncio.to_thread(remove_except, folder, known)
             readable = [item for item in generations if item.state in READABLE]
-            suspended = await thread.run(catalog.jobs.suspended, store.kb_id)
             texts = await referenced_texts(store, readable)
-            for checkpoint in filter(None, map(Checkpoint.decode, suspended.values())):
+            for checkpoint in checkpoints:
                 texts |= await store.vectors.text_keys(checkpoint.documents_version)
             await asyncio.to_thread(remove_except, store.paths.texts, texts)
             journals = {store.paths.journal(job.id).name for job in await thread.run(catalog.jobs.open, store.kb_id)}
@@ -195,6 +198,21 @@ async def sweep(store: GenerationStore, catalog: Catalog, thread: Executor, repo
         except StudioError as error:
             log.warning("the sweep of %s stopped: %s", store.kb_id, error)
             report.errors.append(str(error))
+
+
+async def _hold(store: GenerationStore, generations: Sequence[Generation], checkpoints: Sequence[Checkpoint]) -> None:
+    """Tag the versions that interrupted jobs go on from.
+
+    A job that ended between tagging a checkpoint and telling the catalog has its tags at a later version than the
+    catalog knows of; without a tag the earlier one, with which the job goes on, would be deleted.
+    """
+    by_number = {item.number: item for item in generations}
+    for found in checkpoints:
+        if (building := by_number.get(found.generation)) is None:
+            continue
+        versions = replace(building, chunks_version=found.chunks_version, documents_version=found.documents_version)
+        with suppress(StorageFault):  # gone already: the job begins anew
+            await mend_tags(store.vectors, versions)
 
 
 async def referenced_texts(store: GenerationStore, generations: Iterable[Generation]) -> set[str]:

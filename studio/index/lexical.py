@@ -41,6 +41,7 @@ _STOP_WORD_LISTS = frozenset(LANGUAGES.values()) - {"arabic", "greek", "romanian
 _ANALYZER = "studio"
 _COPIED = ("meta.json", ".managed.json")
 _OTHER_PLACES = ("/dev/shm",)  # memory, where the disk that is full also holds the temporary files
+_REMOVAL_ATTEMPTS = 5
 _MAX_QUERY_TERMS = 256
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\U00020000-\U0002fa1f"
 _CJK_RUN = re.compile(f"[{_CJK}]+")
@@ -93,7 +94,7 @@ class LexicalReader:
                 if "Lockfile" not in str(error) or "IoError" not in str(error):
                     raise
                 mirror = mirrored(path)
-                self._drop_mirror = weakref.finalize(self, shutil.rmtree, mirror, ignore_errors=True)
+                self._drop_mirror = weakref.finalize(self, _remove, mirror)
                 self._open(mirror, language)
 
     def _open(self, path: Path, language: str) -> None:
@@ -255,6 +256,14 @@ def mirrored(source: Path) -> Path:
             if target is not None:
                 shutil.rmtree(target, ignore_errors=True)
     raise failure or FileNotFoundError(errno.ENOENT, "there is no temporary directory")
+
+
+def _remove(mirror: Path) -> None:
+    """Delete a mirrored directory. Tantivy's thread may put its lock file there between emptying and removing it."""
+    for _ in range(_REMOVAL_ATTEMPTS):
+        shutil.rmtree(mirror, ignore_errors=True)
+        if not mirror.exists():
+            return
 
 
 def _linked_symbolically(file: Path, link: Path) -> bool:

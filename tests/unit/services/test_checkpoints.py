@@ -17,6 +17,7 @@ from studio.errors import NotFound
 from studio.index.checkpoints import Checkpoint
 from studio.index.gc import GcReport, sweep
 from studio.index.journal import VectorJournal
+from studio.index.vectors import TableWriter
 from studio.services import pipeline, writer
 from studio.services.control import JobControl
 
@@ -210,6 +211,40 @@ async def test_a_collection_leaves_what_an_interrupted_job_needs(
     assert await bench.chunk_ids() == ids
     texts = {path.name for path in (bench.stores.paths.kb(kb.id).texts).iterdir()}
     assert len(texts) == 21
+
+
+async def test_a_job_cut_off_between_a_checkpoint_and_the_catalog_goes_on_from_the_one_before(
+    bench: Bench, folder: Path, write: Write, often, monkeypatch
+) -> None:
+    fill(write)
+    _, ids, _ = await undisturbed(bench, folder)
+    mark = TableWriter.mark
+    marked: list[str] = []
+
+    async def mark_then_stop(self: TableWriter, tag: str) -> tuple[int, int]:
+        versions = await mark(self, tag)
+        marked.append(tag)
+        if len(marked) == 8:
+            bench.task.cancel()
+            await asyncio.sleep(0)
+        return versions
+
+    monkeypatch.setattr(TableWriter, "mark", mark_then_stop)
+    await interrupted(bench, folder, 10_000)
+    monkeypatch.undo()
+    kb = await bench.library.get("Toy")
+    job = (await open_jobs(bench))[0]
+    found = Checkpoint.decode(await bench.stores.thread.run(bench.stores.catalog.jobs.checkpoint_of, job.id))
+    store = bench.stores.store(kb.id)
+    tags = await store.vectors.tags_of("documents")
+    assert found is not None and tags[marked[-1]] > found.documents_version
+    report = GcReport()
+    await sweep(store, bench.stores.catalog, bench.stores.thread, report)
+    assert report.errors == []
+    before = len(bench.toy.embedded)
+    await bench.ingest.resume("Toy")
+    assert len(bench.toy.embedded) - before < len(ids) - 15
+    assert await bench.chunk_ids() == ids
 
 
 async def test_a_cancelled_job_leaves_nothing(bench: Bench, folder: Path, write: Write, often) -> None:
