@@ -29,6 +29,38 @@ class Metric(StrEnum):
     DOT = "dot"
 
 
+class AnnIndex(StrEnum):
+    """How a generation finds the nearest vectors. `auto` chooses by size, `flat` compares with every vector."""
+
+    AUTO = "auto"
+    FLAT = "flat"
+    IVF_FLAT = "ivf_flat"
+    IVF_SQ = "ivf_sq"
+    IVF_PQ = "ivf_pq"
+    IVF_RQ = "ivf_rq"
+    HNSW_FLAT = "hnsw_flat"
+    HNSW_SQ = "hnsw_sq"
+    HNSW_PQ = "hnsw_pq"
+
+
+@dataclass(frozen=True, slots=True)
+class AnnState:
+    """The vector index a generation has, and how it is searched.
+
+    `trained_rows` are the rows its partitions were learnt from. `nprobes`, `refine_factor` and `ef` are 0 where they do
+    not apply. `recall` is recall@10 against exact search on `sampled` of the generation's own vectors, None until
+    measured.
+    """
+
+    index: AnnIndex = AnnIndex.FLAT
+    trained_rows: int = 0
+    nprobes: int = 0
+    refine_factor: int = 0
+    ef: int = 0
+    recall: float | None = None
+    sampled: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class KbSettings:
     """What shapes the index of a knowledge base; a generation keeps the copy it was built with."""
@@ -40,6 +72,7 @@ class KbSettings:
     language: str = "en"
     contextual: bool = False
     """Whether title and heading path stand before a chunk's text where it is embedded and looked up by words."""
+    index: AnnIndex = AnnIndex.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +155,7 @@ class Generation:
     note: str
     held: str
     error: str
+    ann: AnnState = AnnState()
 
     @property
     def shared_bytes(self) -> int:
@@ -303,8 +337,15 @@ class Fusion(StrEnum):
 class SearchRequest:
     """A query against one or more knowledge bases (names or ids).
 
-    `weight` is the vector side's share in 0..1; `generation` pins one other than the active
-    (one knowledge base only). `filters` are KEY=VALUE pairs: path, folder, type, document, title.
+    `query` may use the query syntax (see `index.query`). `weight` is the vector side's share in 0..1, None for one
+    that is chosen for the query; `candidates` is the depth of each side. `filters` are KEY=VALUE pairs: path, folder,
+    type, document, title, tag, author, after, before, or the name of a metadata field. `generation` pins one other
+    than the active (one knowledge base only).
+
+    `minimum_similarity` keeps only passages at least so similar to the query (-1..1). `similar_to` is the id of a chunk
+    whose likes are wanted; the query may then be empty. `group` gives each document one place, `fold` leaves out
+    near-duplicates of a result above, `diversity` in 0..1 trades score for difference (maximal marginal relevance).
+    `reranker` names one that orders the first results anew, "" for none. `exact` searches without the vector index.
     """
 
     knowledge_bases: tuple[str, ...]
@@ -313,10 +354,17 @@ class SearchRequest:
     limit: int = 10
     offset: int = 0
     fusion: Fusion = Fusion.MINMAX
-    weight: float = 0.5
+    weight: float | None = None
     candidates: int = 100
     filters: tuple[tuple[str, str], ...] = ()
     generation: int | None = None
+    minimum_similarity: float | None = None
+    similar_to: str = ""
+    group: bool = False
+    fold: bool = False
+    diversity: float = 0.0
+    reranker: str = ""
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +387,11 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a result stands where it stands. Ranks from 1; None where that side did not find it."""
+    """Why a result stands where it stands. Ranks from 1; None where that side did not find it.
+
+    `fused_rank` and `fused_score` are those before reranking, diversity and folding; `rerank_score` is None unless a
+    reranker ordered it. `filters` are the conditions it passed, as a person would type them.
+    """
 
     fusion: str
     weight: float
@@ -350,11 +402,19 @@ class Explanation:
     keyword_score: float | None = None
     keyword_normalised: float | None = None
     matched_terms: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
+    fused_rank: int | None = None
+    fused_score: float | None = None
+    rerank_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """One hit. `highlights` are (start, end) code-point ranges of matched terms in `snippet`."""
+    """One hit. `highlights` are (start, end) code-point ranges of matched terms in `snippet`.
+
+    `more_in_document` counts the candidates of the same document that grouping put behind it, `duplicates` are the ids
+    of the near-identical chunks that folding put behind it.
+    """
 
     chunk_id: str
     document_id: str
@@ -368,11 +428,18 @@ class SearchResult:
     metadata: Mapping[str, Any]
     citation: Citation
     explanation: Explanation
+    more_in_document: int = 0
+    duplicates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResponse:
-    """A page of results. `degraded` says in words why fewer sides answered than were asked for."""
+    """A page of results.
+
+    `degraded` says in words why fewer sides answered than were asked for, `notes` what else did not go as asked (a
+    reranker that failed). `weight` is the vector side's share that was used. `understood` is the query as the syntax
+    was read: "words", "phrases", "excluded", "filters", "any_of".
+    """
 
     query: str
     mode: SearchMode
@@ -382,6 +449,9 @@ class SearchResponse:
     timings_ms: Mapping[str, float]
     total_candidates: int
     results: tuple[SearchResult, ...]
+    weight: float = 0.5
+    notes: tuple[str, ...] = ()
+    understood: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

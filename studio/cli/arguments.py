@@ -168,7 +168,9 @@ def _add_questions(commands: _Commands) -> None:
     search.add_argument("--limit", type=int, default=10, metavar="N")
     search.add_argument("--offset", type=int, default=0, metavar="N")
     search.add_argument("--filter", action="append", default=[], metavar="K=V")
-    search.add_argument("--weight", type=float, default=0.5, metavar="0..1", help="share of the vector side")
+    search.add_argument(
+        "--weight", type=float, metavar="0..1", help="share of the vector side (default: chosen by query)"
+    )
     search.add_argument("--fusion", choices=FUSIONS, default="minmax")
     search.add_argument("--explain", action="store_true", help="print every score (JSON has them always)")
     search.add_argument("--generation", type=int, metavar="G")
@@ -178,7 +180,7 @@ def _add_questions(commands: _Commands) -> None:
     evaluate.add_argument("--qrels", type=Path, required=True, metavar="F.tsv")
     evaluate.add_argument("--modes", default=",".join(MODES))
     evaluate.add_argument("--k", type=int, default=10)
-    evaluate.add_argument("--weight", type=float, default=0.5, metavar="0..1")
+    evaluate.add_argument("--weight", type=float, metavar="0..1")
     evaluate.add_argument("--fusion", choices=FUSIONS, default="minmax")
 
 

@@ -14,6 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from studio.domain import (
+    AnnIndex,
+    AnnState,
     Generation,
     GenerationState,
     KbSettings,
@@ -309,6 +311,7 @@ def checked_name(name: str) -> str:
 def _settings(text: str) -> KbSettings:
     values = json.loads(text)
     values["metric"] = Metric(values["metric"])
+    values["index"] = AnnIndex(values.get("index", AnnIndex.AUTO))
     return KbSettings(**values)
 
 
@@ -320,9 +323,15 @@ def _kb(row: sqlite3.Row) -> KnowledgeBase:
     )  # fmt: skip
 
 
+def _ann(text: str) -> AnnState:
+    values = json.loads(text or "{}")
+    return AnnState(**{**values, "index": AnnIndex(values["index"])}) if values else AnnState()
+
+
 def _generation(row: sqlite3.Row) -> Generation:
     values = dict(row)
     values["state"] = GenerationState(values["state"])
     values["settings"] = _settings(values["settings"])
     values["model"] = ModelIdentity(**json.loads(values["model"])) if values["model"] else None
+    values["ann"] = _ann(values["ann"])
     return Generation(**values)

@@ -98,7 +98,47 @@ CREATE TABLE watched_folder (
 ) STRICT;
 """
 
-STEPS: tuple[str, ...] = (_V1, _V2, _V3)
+_V4 = """
+ALTER TABLE generation ADD COLUMN ann TEXT NOT NULL DEFAULT '';
+CREATE TABLE document_tag (
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    source_path TEXT NOT NULL,
+    tag TEXT NOT NULL COLLATE NOCASE,
+    PRIMARY KEY (kb_id, source_path, tag)
+) STRICT;
+CREATE TABLE saved_query (
+    id INTEGER PRIMARY KEY,
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    query TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    UNIQUE (kb_id, name)
+) STRICT;
+CREATE TABLE judgment (
+    query_id INTEGER NOT NULL REFERENCES saved_query(id) ON DELETE CASCADE,
+    document TEXT NOT NULL,
+    grade INTEGER NOT NULL,
+    judged_ms INTEGER NOT NULL,
+    PRIMARY KEY (query_id, document)
+) STRICT;
+CREATE TABLE evaluation_run (
+    id INTEGER PRIMARY KEY,
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    created_ms INTEGER NOT NULL,
+    report TEXT NOT NULL
+) STRICT;
+CREATE TABLE query_log (
+    id INTEGER PRIMARY KEY,
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    at_ms INTEGER NOT NULL,
+    took_ms REAL NOT NULL,
+    query TEXT NOT NULL,
+    outcome TEXT NOT NULL
+) STRICT;
+CREATE INDEX query_log_by_kb ON query_log (kb_id, id);
+"""
+
+STEPS: tuple[str, ...] = (_V1, _V2, _V3, _V4)
 SCHEMA_VERSION = len(STEPS)
 
 

@@ -63,7 +63,7 @@ class QualityService:
         *,
         modes: Sequence[SearchMode] = tuple(SearchMode),
         k: int = 10,
-        weight: float = 0.5,
+        weight: float | None = None,
         fusion: Fusion = Fusion.MINMAX,
         progress: Callable[[int, int], None] | None = None,
     ) -> Evaluation:

@@ -41,6 +41,7 @@ from studio.index.vectors import TableReader, load_library
 MAX_QUERY_CHARS = 20_000
 MAX_LIMIT = 1000
 QUERY_CACHE = 256
+DEFAULT_WEIGHT = 0.5
 _SIDES = (SearchMode.KEYWORD, SearchMode.VECTOR)
 FILTER_KEYS = ("document", "folder", "path", "title", "type")
 
@@ -110,6 +111,7 @@ class SearchService:
         _check(request)
         async with AsyncExitStack() as stack:
             scopes = await self._scopes(stack, request)
+            weight = request.weight if request.weight is not None else DEFAULT_WEIGHT
             ranking = Ranking(scopes, [], None)
             wanted = max(request.candidates, request.offset + request.limit)
             keyword, vector = await self._sides(ranking, request, wanted)
@@ -119,7 +121,7 @@ class SearchService:
             elif keyword is None:
                 ranking.fused = single(vector, vector=True)
             else:
-                ranking.fused = fuse(vector, keyword, weight=request.weight, method=request.fusion)
+                ranking.fused = fuse(vector, keyword, weight=weight, method=request.fusion)
             ranking.timings_ms["fuse"] = _ms_since(begun)
             yield ranking
 
@@ -376,7 +378,7 @@ def _check(request: SearchRequest) -> None:
         raise InvalidRequest(f"The limit must be between 1 and {MAX_LIMIT}.")
     if request.offset < 0:
         raise InvalidRequest("The offset cannot be negative.")
-    if not 0.0 <= request.weight <= 1.0:
+    if request.weight is not None and not 0.0 <= request.weight <= 1.0:
         raise InvalidRequest("The weight must be between 0 and 1.")
     for key, _ in request.filters:
         if key not in FILTER_KEYS:

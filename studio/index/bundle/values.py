@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from studio.domain import (
+    AnnIndex,
     Chunk,
     DocumentRecord,
     DocumentStatus,
@@ -97,6 +98,8 @@ class Manifest:
                 raise TooNew(f"{what.replace('_', ' ')} {version}, this program knows {known}")
         if values["version"] == 1 and isinstance(values.get("settings"), dict):
             values["settings"].setdefault("contextual", False)
+        if isinstance(values.get("settings"), dict):
+            values["settings"].setdefault("index", AnnIndex.AUTO.value)
         _check(values, _MANIFEST, "the manifest")
         settings, pins = values["settings"], values["pinned_queries"]
         try:
@@ -107,7 +110,9 @@ class Manifest:
             raise Unsound("the manifest has a bad chunk_overlap")
         return cls(
             program=values["program"], name=name, generation=values["generation"],
-            settings=KbSettings(**{**settings, "metric": Metric(settings["metric"])}),
+            settings=KbSettings(
+                **{**settings, "metric": Metric(settings["metric"]), "index": AnnIndex(settings["index"])}
+            ),
             model=ModelIdentity(**values["model"]), documents=values["documents"], chunks=values["chunks"],
             created_ms=values["created_ms"],
             pins=tuple(PinnedQuery(0, pin["query"], tuple(pin["must_find"]), pin["top"]) for pin in pins),
@@ -280,6 +285,7 @@ _MANIFEST: Fields = {
             "metric": lambda value: _one_of(value, Metric),
             "language": lambda value: value == "" or _word(value),
             "contextual": lambda value: isinstance(value, bool),
+            "index": lambda value: _one_of(value, AnnIndex),
         }
     ),
     "model": _of(
