@@ -95,7 +95,7 @@ async def audit(vectors: VectorDatabase, lexical: Path, generation: Generation, 
     except Exception as error:  # what a damaged file makes a library raise has no common type
         result.tables_fault = _sentence(error)
     try:
-        keywords = await asyncio.to_thread(_keyword_ids, lexical, generation.settings.language, verdicts)
+        keywords = await asyncio.to_thread(_keyword_ids, lexical, generation, verdicts)
         result.keywords = len(keywords)
         result.same_chunks = ids is not None and not result.repeated and await asyncio.to_thread(_same, ids, keywords)
     except Exception as error:
@@ -205,11 +205,11 @@ def _same(ids: Any, keywords: list[str]) -> bool:
 # ------------------------------------------------------------ keyword index
 
 
-def _keyword_ids(directory: Path, language: str, verdicts: Verdicts) -> list[str]:
+def _keyword_ids(directory: Path, generation: Generation, verdicts: Verdicts) -> list[str]:
     """Every chunk id of a keyword index whose files are as they were written. Raises StorageFault, LookupError."""
     if broken := damaged_files(directory, verdicts):
         raise LookupError(f"{', '.join(broken)} in {directory} are gone or damaged")
-    return LexicalReader(directory, language).chunk_ids()
+    return LexicalReader(directory, generation.settings.language, generation.lexical_version).chunk_ids()
 
 
 def damaged_files(directory: Path, verdicts: Verdicts) -> list[str]:

@@ -1,79 +1,55 @@
-"""The BM25 side: Tantivy directories, one per generation.
+"""The BM25 side of a search: Tantivy directories, one per generation, read.
 
-The only importer of `tantivy`. A new generation starts from its parent's directory: immutable segment
-files are hard links, `meta.json` and `.managed.json` (which Tantivy replaces) are copies.
-
-Text is analysed as words: accents folded, lower-cased, stop words dropped, stemmed in the knowledge base's
-language. Scripts without spaces are indexed as overlapping pairs of characters, which finds substrings.
-Queries are built from terms, never parsed, so no input is a syntax error.
+Only this module, its writer and the analysis import `tantivy`. Queries are built from terms, never parsed by it, so
+that no input is a syntax error.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import functools
-import os
 import re
 import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from studio.domain import Candidate, Chunk
-from studio.errors import StorageFault, StudioError, storage_fault
+from studio.domain import Candidate
+from studio.errors import InvariantViolated
+from studio.index.analysis import (
+    LEXICAL_VERSION,
+    PART_WEIGHT,
+    Terms,
+    analyzer_for,
+    is_name,
+    is_spaceless,
+    text_analyzer,
+)
+from studio.index.lexical_faults import mapped
+from studio.index.lexical_writer import ANALYZER, COPIED, segments_of
+from studio.index.query import Condition, Operand, Phrase, Query, Word, parse
 
-LEXICAL_VERSION = 1
-"""Schema of the index and the analysis that made its terms; a program reads its own version and older ones."""
-
-WRITER_HEAP_BYTES = 48 << 20
-LANGUAGES = {
-    "ar": "arabic", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish", "fi": "finnish",
-    "fr": "french", "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "pt": "portuguese",
-    "ro": "romanian", "ru": "russian", "sv": "swedish", "ta": "tamil", "tr": "turkish",
-}  # fmt: skip
-"""Languages that can be stemmed; any other code is indexed without stemming."""
-
-_STOP_WORD_LISTS = frozenset(LANGUAGES.values()) - {"arabic", "greek", "romanian", "tamil", "turkish"}
-_ANALYZER = "studio"
-_COPIED = ("meta.json", ".managed.json")
 _OTHER_PLACES = ("/dev/shm",)  # memory, where the disk that is full also holds the temporary files
 _REMOVAL_ATTEMPTS = 5
 _MAX_QUERY_TERMS = 256
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\U00020000-\U0002fa1f"
-_CJK_RUN = re.compile(f"[{_CJK}]+")
-_WORD = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+")
-_PHRASE = re.compile(r'"([^"]+)"')
+_MANY_DOCUMENTS = 600
+"""So many documents are looked up for the hits; fewer are part of the query (of 50,000, for 40,000: 1 and 40 ms)."""
 
+_FIRST_LOOK = 10
+_MOST_HITS = 8_000
+"""How many times more hits than asked for are looked at first, and how many at most before the documents become part of
+the query after all. Between them, as many as the share of those that passed makes likely."""
 
-class Analyzer:
-    """Splits text into terms the way the index does."""
+_SET_FROM = 1000
+"""From so many documents on Tantivy's set query is used: alternatives of single terms are 3 times faster for fewer."""
 
-    def __init__(self, language: str) -> None:
-        self._analyzer = _text_analyzer(language)
-        self._terms_of = functools.lru_cache(8192)(self._analyse_word)
+Holds = Mapping[Condition, Collection[str]]
+"""Condition → ids of the documents that fulfil it."""
 
-    def terms(self, text: str) -> list[str]:
-        """Terms of a text in order, repeated ones included."""
-        return list(self._analyzer.analyze(_spaced(text)))
-
-    def highlights(self, text: str, terms: Iterable[str]) -> list[tuple[int, int]]:
-        """Code-point ranges of the words of `text` that stand for one of `terms`, in order."""
-        wanted = frozenset(terms)
-        ranges: list[tuple[int, int]] = []
-        for match in _WORD.finditer(text):
-            word = match.group()
-            if _CJK_RUN.fullmatch(word):
-                ranges.extend(_pair_ranges(word, match.start(), wanted))
-            elif not wanted.isdisjoint(self._terms_of(word)):
-                ranges.append(match.span())
-        return ranges
-
-    def _analyse_word(self, word: str) -> tuple[str, ...]:
-        return tuple(self.terms(word))
+_NOTHING: Holds = MappingProxyType({})
 
 
 class LexicalReader:
@@ -82,11 +58,12 @@ class LexicalReader:
     Raises StorageFault when the directory is gone or damaged. One that cannot be written is read all the same.
     """
 
-    def __init__(self, path: Path, language: str) -> None:
+    def __init__(self, path: Path, language: str, version: int = LEXICAL_VERSION) -> None:
         self._path = path
-        self.analyzer = Analyzer(language)
+        self._version = version
+        self.analyzer = analyzer_for(language, version)
         self._drop_mirror: Callable[[], object] = lambda: None
-        with _mapped(path):
+        with mapped(path):
             try:
                 self._open(path, language)
             except ValueError as error:
@@ -101,7 +78,7 @@ class LexicalReader:
         import tantivy
 
         index = tantivy.Index.open(str(path))
-        index.register_tokenizer(_ANALYZER, _text_analyzer(language))
+        index.register_tokenizer(ANALYZER, text_analyzer(language))
         self._index: Any = index
         self._searcher: Any = index.searcher()
 
@@ -115,126 +92,265 @@ class LexicalReader:
         """How many chunks the index holds."""
         return int(self._searcher.num_docs)
 
-    def search(self, query: str, *, limit: int, document_ids: Sequence[str] | None = None) -> list[Candidate]:
-        """The `limit` best chunks by BM25, best first. Blocking, about a millisecond.
+    # ------------------------------------------------------------ searching
 
-        Words are joined by OR, a repeated word counts as often as it occurs, words in double quotes
-        must occur as that phrase. A query without a word finds nothing.
+    def search(
+        self,
+        query: Query | str,
+        *,
+        limit: int,
+        document_ids: Collection[str] | None = None,
+        holds: Holds = _NOTHING,
+        boosts: Mapping[str, float] | None = None,
+    ) -> list[Candidate]:
+        """The `limit` best chunks by BM25, best first, of `document_ids` (None: all). Blocking, about a millisecond.
+
+        Words are joined by OR, a repeated word counts as often as it occurs, those of a phrase count like others.
+        What the query demands must hold, what it excludes must not; a query of nothing else gives every chunk that
+        passes, with the same score, in the order of the index. Words that are not indexed demand nothing. A query that
+        says nothing finds nothing. `holds` answers every condition of the query. `boosts` are factors for single terms.
         """
-        import tantivy
-
-        with _mapped(self._path):
-            built = self._query(query)
-            if built is None:
+        query = parse(query) if isinstance(query, str) else query
+        with mapped(self._path):
+            weights = self._weights(query)
+            demanded, barred, allowed, banned = self._demands(query, document_ids, holds)
+            operands = [item for group in (*query.required, query.excluded) for item in group]
+            if not (weights or demanded or barred or any(isinstance(item, Condition) for item in operands)):
                 return []
-            if document_ids is not None:
-                allowed = tantivy.Query.term_set_query(self._index.schema, "document_id", list(document_ids))
-                built = tantivy.Query.boolean_query(
-                    [
-                        (tantivy.Occur.Must, built),
-                        (tantivy.Occur.Must, tantivy.Query.const_score_query(allowed, 0.0)),
-                    ]
-                )
-            hits = self._searcher.search(built, limit, count=False).hits
-            return [Candidate(self._chunk_id(address), float(score)) for score, address in hits]
+            scored = self._scored(weights, boosts) if weights else _all()
+            if demanded or barred:
+                needed = not weights or self._speaks_freely(query)
+                scored = _boolean([*demanded, *([scored] if needed else [])], [] if needed else [scored], barred)
+            hits = self._passing(scored, limit, allowed, banned)
+            return [
+                Candidate(chunk_id, float(score))
+                for (score, _), chunk_id in zip(hits, self._ids([address for _, address in hits]), strict=True)
+            ]
 
-    def _query(self, text: str) -> Any:
-        import tantivy
+    def matching(
+        self, query: Query, *, limit: int, document_ids: Collection[str] | None = None, holds: Holds = _NOTHING
+    ) -> set[str] | None:
+        """Ids of the chunks that fulfil what the query demands and excludes, None when they are more than `limit`.
 
-        schema = self._index.schema
-        clauses = []
-        for phrase in _PHRASE.findall(text):
-            words: list[Any] = self.analyzer.terms(phrase)[:_MAX_QUERY_TERMS]
-            if len(words) == 1:
-                clauses.append((tantivy.Occur.Must, tantivy.Query.term_query(schema, "body", words[0])))
-            elif words:
-                clauses.append((tantivy.Occur.Must, tantivy.Query.phrase_query(schema, "body", words, slop=0)))
-        counts = Counter(self.analyzer.terms(_PHRASE.sub(" ", text)))
-        for term, count in counts.most_common(_MAX_QUERY_TERMS):
-            query = tantivy.Query.term_query(schema, "body", term, index_option="freq")
-            clauses.append((tantivy.Occur.Should, tantivy.Query.boost_query(query, float(count))))
-        return tantivy.Query.boolean_query(clauses) if clauses else None
+        Its words count for nothing here.
+        """
+        with mapped(self._path):
+            demanded, barred, allowed, banned = self._demands(query, document_ids, holds)
+            hits = self._passing(_boolean([*demanded, _all()], [], barred), limit + 1, allowed, banned)
+            return None if len(hits) > limit else set(self._ids([address for _, address in hits]))
+
+    def frequencies(self, query: Query) -> tuple[int, dict[str, int]]:
+        """(chunks, how many of them hold each term the query looks for)."""
+        with mapped(self._path):
+            terms = dict.fromkeys(term for terms in self._weights(query) for term in terms)
+            return self.chunks, {term: self._searcher.doc_freq(self._field(term), term) for term in terms}
 
     def chunk_ids(self) -> list[str]:
         """Every chunk id (for checks)."""
-        import tantivy
-
         if self.chunks == 0:
             return []
-        hits = self._searcher.search(tantivy.Query.all_query(), self.chunks, count=False).hits
-        return [self._chunk_id(address) for _, address in hits]
+        hits = self._searcher.search(_all(), self.chunks, count=False).hits
+        return self._ids([address for _, address in hits])
 
-    def _chunk_id(self, address: Any) -> str:
-        return str(self._searcher.doc(address).get_first("chunk_id"))
+    # ------------------------------------------------------------ what counts
 
+    def _weights(self, query: Query) -> dict[Terms, float]:
+        """Terms that stand for a word → how much the word counts; the most frequent words of a very long query."""
+        phrases = (item.text for group in query.required for item in group if isinstance(item, Phrase))
+        weights: Counter[Terms] = Counter()
+        for text in (query.words, *phrases):
+            for terms, weight in self.analyzer.wanted(text):
+                weights[terms] += weight  # type: ignore[assignment]
+        return dict(weights.most_common(_MAX_QUERY_TERMS))
 
-class LexicalWriter:
-    """Builds one generation's directory. Blocking; one thread at a time."""
+    def _speaks_freely(self, query: Query) -> bool:
+        """Whether a chunk must hold one of the words: there are some that no group of the query is made of."""
+        groups = [item for group in query.required for item in group]
+        if not groups:
+            return True
+        words = Counter(terms for terms, _ in self.analyzer.wanted(query.words))
+        for item in groups:
+            if isinstance(item, Word):
+                words.subtract(terms for terms, _ in self.analyzer.wanted(item.text))
+        phrases = (group[0].text for group in query.required if len(group) == 1 and isinstance(group[0], Phrase))
+        return not any(map(self.analyzer.sequence, phrases)) and any(count > 0 for count in words.values())
 
-    def __init__(self, path: Path, language: str, parent: Path | None) -> None:
+    def _scored(self, weights: Mapping[Terms, float], boosts: Mapping[str, float] | None) -> Any:
         import tantivy
 
-        self._path = path
-        self._document = tantivy.Document
-        with _mapped(path):
-            if path.exists():
-                shutil.rmtree(path)
-            if parent is None:
-                path.mkdir(parents=True)
-                self._index: Any = tantivy.Index(_schema(), path=str(path))
-            else:
-                link_directory(parent, path)
-                self._index = tantivy.Index.open(str(path))
-            self._index.register_tokenizer(_ANALYZER, _text_analyzer(language))
-            self._writer: Any = self._index.writer(heap_size=WRITER_HEAP_BYTES, num_threads=1)
+        clauses = []
+        for terms, weight in weights.items():
+            for inner in (False, True) if self._version > 1 else (False,):
+                fields = {term: "inner" if inner else self._field(term) for term in terms}
+                if inner or terms[1:]:
+                    fields = {term: field for term, field in fields.items() if self._searcher.doc_freq(field, term)}
+                queries = [
+                    self._term(
+                        field,
+                        term,
+                        weight * (PART_WEIGHT if inner else 1.0) * (boosts.get(term, 1.0) if boosts else 1.0),
+                    )
+                    for term, field in fields.items()
+                ]
+                if queries:
+                    one = queries[0] if len(queries) == 1 else tantivy.Query.disjunction_max_query(queries)
+                    clauses.append((tantivy.Occur.Should, one))
+        return tantivy.Query.boolean_query(clauses)
 
-    def add(self, chunks: Sequence[Chunk]) -> None:
-        """Add chunks with their context; those of the same document must have been deleted before."""
-        self.add_contents((chunk.chunk_id, chunk.document_id, chunk.indexed_text) for chunk in chunks)
+    # ------------------------------------------------------------ what must hold
 
-    def add_contents(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        """Add (chunk id, document id, what the chunk is known by) rows."""
-        with _mapped(self._path):
-            for chunk_id, document_id, content in rows:
-                document = self._document()
-                document.add_text("chunk_id", chunk_id)
-                document.add_text("document_id", document_id)
-                document.add_text("body", _spaced(content))
-                self._writer.add_document(document)
+    def _demands(
+        self, query: Query, document_ids: Collection[str] | None, holds: Holds
+    ) -> tuple[list[Any], list[Any], Set[str] | None, Set[str]]:
+        """(queries that must match, queries that must not, documents that are let in, documents that are kept out)."""
+        demanded, barred = [], []
+        allowed = None if document_ids is None else _as_set(document_ids)
+        banned: set[str] = set()
+        for group in query.required:
+            conditions = [item for item in group if isinstance(item, Condition)]
+            if len(conditions) == len(group):
+                held = set().union(*(_held(item, holds) for item in conditions))
+                allowed = held if allowed is None else allowed & held
+                continue
+            options = [built for item in group if (built := self._operand(item, holds)) is not None]
+            if options:
+                demanded.append(_unscored(_boolean([], options, [])))
+        for item in query.excluded:
+            if isinstance(item, Condition):
+                banned |= set(_held(item, holds))
+            elif (built := self._operand(item, holds)) is not None:
+                barred.append(built)
+        return demanded, barred, allowed, banned
 
-    def delete(self, document_ids: Iterable[str]) -> None:
-        """Delete the chunks of documents."""
-        with _mapped(self._path):
-            for document_id in document_ids:
-                self._writer.delete_documents_by_term("document_id", document_id)
+    def _operand(self, operand: Operand, holds: Holds) -> Any | None:
+        """A query for the chunks of which an operand holds, None when its words are not indexed."""
+        import tantivy
 
-    def seal(self) -> None:
-        """Commit, finish merges, let go of the lock. The writer cannot be used afterwards."""
-        with _mapped(self._path):
-            self._writer.commit()
-            self._writer.wait_merging_threads()
-            self._writer = None
+        if isinstance(operand, Condition):
+            return self._of_documents(_held(operand, holds))
+        if isinstance(operand, Word) and (terms := self.analyzer.whole(operand.text)):
+            return _boolean([], [self._term(field, term) for term in terms for field in self._fields(term)], [])
+        words = self.analyzer.sequence(operand.text)[:_MAX_QUERY_TERMS]
+        if len(words) < 2:
+            return (
+                _boolean([], [self._term(field, words[0][1]) for field in self._fields(words[0][1])], [])
+                if words
+                else None
+            )
+        phrase: list[Any] = [*words]
+        (first, begin), (last, end) = words[0], words[-1]
+        if self._version > 1 and (is_spaceless(begin) or is_spaceless(end)):  # the text may go on beside that character
+            phrase = [(place, re.escape(term)) for place, term in words]
+            if is_spaceless(begin):
+                phrase[0] = (first, f".?{begin}")
+            if is_spaceless(end):
+                phrase[-1] = (last, f"{end}.?")
+            return tantivy.Query.regex_phrase_query(self._index.schema, "body", phrase)
+        fields = ("body", "inner") if self._version > 1 else ("body",)
+        return _boolean([], [tantivy.Query.phrase_query(self._index.schema, field, phrase) for field in fields], [])
 
-    def abandon(self) -> None:
-        """Drop the writer and remove the directory."""
-        self._writer = None
-        self._index = None
-        shutil.rmtree(self._path, ignore_errors=True)
+    def _of_documents(self, document_ids: Collection[str]) -> Any:
+        import tantivy
+
+        if len(document_ids) < _SET_FROM:
+            return _boolean([], [self._term("document_id", document_id) for document_id in document_ids], [])
+        return tantivy.Query.term_set_query(self._index.schema, "document_id", list(document_ids))
+
+    def _field(self, term: str) -> str:
+        """Where a word is counted."""
+        if self._version == 1:
+            return "body"
+        return "characters" if is_spaceless(term) else "inner" if is_name(term) else "body"
+
+    def _fields(self, term: str) -> tuple[str, ...]:
+        """Where a word may stand."""
+        field = self._field(term)
+        return (field, "inner") if field == "body" and self._version > 1 else (field,)
+
+    def _term(self, field: str, term: str, weight: float | None = None) -> Any:
+        """A query for a term; with a weight it is scored."""
+        import tantivy
+
+        option = "basic" if weight is None else "freq"
+        query = tantivy.Query.term_query(self._index.schema, field, term, index_option=option)
+        return query if weight is None or weight == 1.0 else tantivy.Query.boost_query(query, weight)
+
+    # ------------------------------------------------------------ hits
+
+    def _passing(self, built: Any, limit: int, allowed: Set[str] | None, banned: Set[str]) -> list[tuple[float, Any]]:
+        """The first `limit` hits in documents that are let in. Those of a few documents are asked for; of many, the
+        hits are looked through, and only when that does not give enough the documents become part of the query.
+        """
+        if allowed is not None:
+            allowed, banned = allowed - banned if banned else allowed, frozenset()
+            if not allowed:
+                return []
+        many = len(banned if allowed is None else allowed) > _MANY_DOCUMENTS
+        depth = limit * _FIRST_LOOK if many and self._version > 1 else _MOST_HITS + 1
+        while depth <= _MOST_HITS:
+            hits = self._hits(built, depth)
+            documents = self._columns("document", [address for _, address in hits])
+            if None in documents:
+                break
+            passing = [
+                hit
+                for hit, document in zip(hits, documents, strict=True)
+                if (document in allowed if allowed is not None else document not in banned)
+            ]
+            if len(passing) >= limit or len(hits) < depth:
+                return passing[:limit]
+            depth = max(2 * depth, limit * depth * 3 // (2 * len(passing) + 1))
+        if allowed is not None:
+            built = _boolean([built, _unscored(self._of_documents(allowed))], [], [])
+        elif banned:
+            built = _boolean([built], [], [self._of_documents(banned)])
+        return self._hits(built, limit)
+
+    def _hits(self, built: Any, limit: int) -> list[tuple[float, Any]]:
+        hits: list[tuple[float, Any]] = self._searcher.search(built, limit, count=False).hits
+        return hits
+
+    def _ids(self, addresses: list[Any]) -> list[str]:
+        if self._version == 1:
+            return [str(self._searcher.doc(address).get_first("chunk_id")) for address in addresses]
+        return [
+            bytes(self._searcher.doc(address).get_first("name")).decode() if chunk_id is None else chunk_id
+            for chunk_id, address in zip(self._columns("chunk", addresses), addresses, strict=True)
+        ]
+
+    def _columns(self, name: str, addresses: list[Any]) -> list[str | None]:
+        """The ids of hits that are kept as columns, None for others."""
+        high, low = (self._searcher.fast_field_values(f"{name}_{part}", addresses) for part in ("high", "low"))
+        return [None if pair[0] is None else "%016x%016x" % pair for pair in zip(high, low, strict=True)]  # noqa: UP031 - the fastest
 
 
-def link_directory(source: Path, target: Path) -> None:
-    """Clone an index directory by hard links; copies where the file system has none."""
-    target.mkdir(parents=True)
-    for file in _segments_of(source):
-        if file.name in _COPIED:
-            shutil.copy2(file, target / file.name)
-            continue
-        try:
-            os.link(file, target / file.name)
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
-                raise
-            shutil.copy2(file, target / file.name)
+def _boolean(must: Iterable[Any], should: Iterable[Any], must_not: Iterable[Any]) -> Any:
+    import tantivy
+
+    parts = ((tantivy.Occur.Must, must), (tantivy.Occur.Should, should), (tantivy.Occur.MustNot, must_not))
+    return tantivy.Query.boolean_query([(occur, one) for occur, queries in parts for one in queries])
+
+
+def _unscored(query: Any) -> Any:
+    import tantivy
+
+    return tantivy.Query.const_score_query(query, 0.0)
+
+
+def _all() -> Any:
+    import tantivy
+
+    return tantivy.Query.all_query()
+
+
+def _held(condition: Condition, holds: Holds) -> Collection[str]:
+    if condition not in holds:
+        raise InvariantViolated(f"Nobody said which documents fulfil “{condition}”.")
+    return holds[condition]
+
+
+def _as_set(document_ids: Collection[str]) -> Set[str]:
+    return document_ids if isinstance(document_ids, Set) else frozenset(document_ids)
 
 
 def mirrored(source: Path) -> Path:
@@ -247,8 +363,8 @@ def mirrored(source: Path) -> Path:
         target: Path | None = None
         try:
             target = Path(tempfile.mkdtemp(prefix="rag-studio-", dir=place))
-            for file in _segments_of(source):
-                if file.name in _COPIED or not _linked_symbolically(file, target / file.name):
+            for file in segments_of(source):
+                if file.name in COPIED or not _linked_symbolically(file, target / file.name):
                     shutil.copyfile(file, target / file.name)
             return target
         except OSError as error:  # full as well, or not there
@@ -272,87 +388,3 @@ def _linked_symbolically(file: Path, link: Path) -> bool:
     except (OSError, NotImplementedError):  # Windows asks for a privilege
         return False
     return True
-
-
-def _segments_of(directory: Path) -> Iterator[Path]:
-    """The files of an index but for locks and what a dead writer left."""
-    return (file for file in directory.iterdir() if not file.name.endswith(".lock") and file.name[:4] != ".tmp")
-
-
-def _schema() -> Any:
-    import tantivy
-
-    builder = tantivy.SchemaBuilder()
-    builder.add_text_field("chunk_id", stored=True, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("document_id", stored=False, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("body", stored=False, tokenizer_name=_ANALYZER, index_option="position")
-    return builder.build()
-
-
-def _text_analyzer(language: str) -> Any:
-    import tantivy
-
-    name = LANGUAGES.get(language.split("-")[0].lower())
-    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-    builder = builder.filter(tantivy.Filter.remove_long(64)).filter(tantivy.Filter.lowercase())
-    if name in _STOP_WORD_LISTS:
-        builder = builder.filter(tantivy.Filter.stopword(name))
-    if name is not None:
-        builder = builder.filter(tantivy.Filter.stemmer(name))
-    return builder.filter(tantivy.Filter.ascii_fold()).build()
-
-
-def _spaced(text: str) -> str:
-    """Runs of CJK characters as overlapping pairs separated by spaces; lone surrogates as "?"."""
-
-    def pairs(match: re.Match[str]) -> str:
-        run = match.group()
-        if len(run) == 1:
-            return f" {run} "
-        return " " + " ".join(run[at : at + 2] for at in range(len(run) - 1)) + " "
-
-    return _CJK_RUN.sub(pairs, text.encode("utf-8", "replace").decode("utf-8"))
-
-
-def _pair_ranges(run: str, offset: int, wanted: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Ranges of a CJK run whose pairs are wanted, joined where they overlap."""
-    start = end = -1
-    for at in range(max(1, len(run) - 1)):
-        if run[at : at + 2] not in wanted:
-            continue
-        if at > end:
-            if start >= 0:
-                yield offset + start, offset + end
-            start = at
-        end = min(at + 2, len(run))
-    if start >= 0:
-        yield offset + start, offset + end
-
-
-@contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[None]:
-    """Tantivy raises ValueError (and sometimes OSError) with the cause in the text."""
-    try:
-        yield
-    except StudioError:
-        raise
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise _gone(path) from error
-        raise storage_fault(error, "using the keyword index", path) from error
-    except (ValueError, RuntimeError) as error:
-        text = str(error)
-        if "DoesNotExist" in text:
-            raise _gone(path) from error
-        if "No space left" in text or "StorageFull" in text:
-            raise storage_fault(OSError(errno.ENOSPC, text), "using the keyword index", path) from error
-        raise StorageFault(
-            f"The keyword index in {path} failed: {text.splitlines()[0][:300]}",
-            way_out="Run: rag-studio doctor --repair.",
-        ) from error
-
-
-def _gone(path: Path) -> StorageFault:
-    return StorageFault(
-        f"The keyword index {path} is gone, or files of it are.", way_out="Run: rag-studio doctor --repair."
-    )

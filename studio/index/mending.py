@@ -18,7 +18,7 @@ from studio.errors import StorageFault, storage_fault
 from studio.failpoints import reach
 from studio.index.durable import flush_tree
 from studio.index.generations import tag_of
-from studio.index.lexical import LexicalWriter
+from studio.index.lexical_writer import LexicalWriter
 from studio.index.rows import CHUNK_TEXT, ROWS_PER_TURN, indexed_texts
 from studio.index.upkeep import version_opens
 from studio.index.vectors import DOCUMENTS_TABLE, VectorDatabase
@@ -35,7 +35,8 @@ async def rebuild_keywords(vectors: VectorDatabase, directory: Path, generation:
     A death between the two renames leaves no directory of that name, which the next repair makes again.
     """
     fresh = directory.with_name(directory.name + _NEW)
-    writer = await run_to_end(LexicalWriter, fresh, generation.settings.language, None)
+    version = generation.lexical_version
+    writer = await run_to_end(LexicalWriter, fresh, generation.settings.language, None, version)
     try:
         reader = await vectors.reader(generation.chunks_table, generation.chunks_version, generation.documents_version)
         try:

@@ -10,16 +10,19 @@ was found damaged is not kept open, so that the next attempt sees what a repair 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from studio.concurrency import Executor
 from studio.domain import Candidate, Generation, GenerationState
 from studio.errors import NotFound, StorageFault
+from studio.index.analysis import LEXICAL_VERSION, Analyzer
 from studio.index.catalog import Catalog
-from studio.index.lexical import LEXICAL_VERSION, Analyzer, LexicalReader
+from studio.index.lexical import LexicalReader
 from studio.index.locks import FileLock, try_lock
+from studio.index.query import Query
 from studio.index.rows import ROWS_VERSION
 from studio.index.vectors import TableReader, VectorDatabase
 from studio.paths import KbPaths
@@ -99,9 +102,7 @@ class GenerationReader:
         generation, lease = await self._lease(number, follow_active=follow_active)
         try:
             refuse_newer(generation)
-            lexical = await asyncio.to_thread(
-                _lexical, self.paths.lexical_generation(generation.number), generation.settings.language
-            )
+            lexical = await asyncio.to_thread(_lexical, self.paths.lexical_generation(generation.number), generation)
             tables = await self.vectors.reader(
                 generation.chunks_table, generation.chunks_version, generation.documents_version
             )
@@ -162,7 +163,13 @@ class LostLexicalReader(LexicalReader):
     def chunks(self) -> int:
         raise self._again()
 
-    def search(self, query: str, *, limit: int, document_ids: Sequence[str] | None = None) -> list[Candidate]:
+    def search(self, query: Query | str, **_: Any) -> list[Candidate]:
+        raise self._again()
+
+    def matching(self, query: Query, **_: Any) -> set[str] | None:
+        raise self._again()
+
+    def frequencies(self, query: Query) -> tuple[int, dict[str, int]]:
         raise self._again()
 
     def chunk_ids(self) -> list[str]:
@@ -175,9 +182,10 @@ class LostLexicalReader(LexicalReader):
         return StorageFault(str(self._fault), way_out=self._fault.way_out)
 
 
-def _lexical(path: Path, language: str) -> LexicalReader:
+def _lexical(path: Path, generation: Generation) -> LexicalReader:
+    language = generation.settings.language
     try:
-        return LexicalReader(path, language)
+        return LexicalReader(path, language, generation.lexical_version)
     except StorageFault as fault:
         return LostLexicalReader(language, fault)
 

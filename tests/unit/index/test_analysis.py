@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import random
+import unicodedata
+from itertools import pairwise
+
+import pytest
+
+from studio.index.analysis import LANGUAGES, Analyzer, FirstAnalyzer, is_spaceless
+
+ENGLISH = Analyzer("en")
+
+
+def shown(text: str, query: str, analyzer: Analyzer = ENGLISH) -> list[str]:
+    return [text[start:end] for start, end in analyzer.highlights(text, analyzer.terms(query))]
+
+
+def unaccented(word: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFD", word) if unicodedata.category(char) != "Mn")
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("fr", ["café", "élève", "mangées", "mangé", "naïve", "garçon", "forêts"]),
+        ("de", ["Größe", "Häuser", "Übergänge", "schön"]),
+        ("es", ["nación", "canción", "niño", "árbol"]),
+        ("pt", ["coração", "ações", "avô"]),
+        ("sv", ["ångström", "människor"]),
+        ("tr", ["şehir", "çocuk", "İstanbul"]),
+        ("ru", ["ёлка", "тёмная"]),
+        ("el", ["Αθήνα", "θάλασσα"]),
+        ("hu", ["könyvek", "szép"]),
+        ("en", ["résumé", "naïve"]),
+        ("xx", ["café", "žluťoučký"]),
+    ],
+)
+def test_accents_do_not_matter(language: str, words: list[str]) -> None:
+    analyzer = Analyzer(language)
+    for word in words:
+        plain = unaccented(word)
+        assert plain != word
+        for one, other in ((word, plain), (plain, word), (unicodedata.normalize("NFD", word), plain)):
+            assert set(analyzer.terms(one)) & set(analyzer.terms(other)), (one, other)
+            assert analyzer.sequence(one) == analyzer.sequence(other)
+
+
+def test_inflected_words_still_meet_where_stemming_needs_the_accents() -> None:
+    assert Analyzer("fr").terms("mangées")[0] == Analyzer("fr").terms("mangé")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "inner"),
+    [
+        ("snake_case", ["snake", "case"], ["snake_case"]),
+        ("camelCase", ["camelcas"], ["camel", "case"]),
+        ("HTTPServerError", ["httpservererror"], ["http", "server", "error"]),
+        ("os.path.join", ["os", "path", "join"], ["os.path.join"]),
+        ("get_userName", ["get", "usernam"], ["get_username", "user", "name"]),
+        ("HTML5Parser", ["html5parser"], ["html5", "parser"]),
+        ("größeBerechnen", ["grosseberechnen"], ["grosse", "gross", "berechnen"]),
+        ("kebab-case", ["kebab", "case"], []),
+        ("2.5 IL-2 COVID-19", ["2", "5", "il", "2", "covid", "19"], ["2.5"]),
+        ("C++ C# .NET C++17", ["c", "c", "net", "c", "17"], ["c++", "c#", ".net", "c++"]),
+        ("PDFs mRNA iPhone pH ABC", ["pdfs", "mrna", "iphon", "ph", "abc"], []),
+        ("One. Two... _three_ a+b #4", ["one", "two", "three", "b", "4"], []),
+    ],
+)
+def test_identifiers_are_words_with_something_inside(text: str, words: list[str], inner: list[str]) -> None:
+    found = [term for term, _ in ENGLISH.words(text)]
+    if "größe" in text:
+        found = found[:1]
+    assert found == [word for word in words if word != "a"]
+    assert list(dict.fromkeys(term for term, _ in ENGLISH.inner(text))) == list(dict.fromkeys(inner))
+
+
+def test_no_phrase_runs_from_one_identifier_into_the_next() -> None:
+    places = dict(ENGLISH.inner("readFile openSocket"))
+    assert places["file"] - places["read"] == 1
+    assert places["open"] - places["file"] > 1
+
+
+def test_prose_has_exactly_the_terms_of_its_words() -> None:
+    chance = random.Random(3)
+    pieces = [
+        "The",
+        "runners'",
+        "state-of-the-art",
+        "(loops)",
+        "5,000",
+        "don't",
+        "“quoted”",
+        "–",
+        "β-cells",
+        "±",
+        "x=1",
+        "naïve",
+    ]
+    for _ in range(300):
+        text = " ".join(chance.choices(pieces, k=12))
+        assert ENGLISH.inner(text) == []
+        assert ENGLISH.is_plain(text)
+        tokens = ENGLISH._chain.pre_tokenize(text).tokens
+        assert ENGLISH.words(text) == [(token.text, token.position) for token in tokens]
+
+
+def test_a_query_counts_a_word_once() -> None:
+    assert list(ENGLISH.wanted("loops loops")) == [(("loop",), 1.0)] * 2
+    assert [terms for terms, weight in ENGLISH.wanted("camelCase C++") if weight == 1.0] == [("camelcas",), ("c++",)]
+    assert list(Analyzer("fr").wanted("mangées")) == [(("mang", "mange"), 1.0)]
+
+
+def test_scripts_without_spaces_are_pairs_and_mix_with_words() -> None:
+    assert ENGLISH.terms("東京2020 Python入門") == ["東京", "2020", "python", "入門"]
+    assert ENGLISH.terms("한국어") == ["한국", "국어"]
+    assert ENGLISH.terms("カタカナ") == ENGLISH.terms("ｶﾀｶﾅ")
+    for text in ("ภาษาไทย", "ພາສາລາວ", "ភាសាខ្មែរ", "မြန်မာဘာသာ"):
+        assert len(ENGLISH.terms(text)) > 3
+        assert shown(text, text[2:6])
+    assert ENGLISH.characters("北京 and 大") == "北 京 大"
+    assert is_spaceless("北") and not is_spaceless("北京") and not is_spaceless("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "expected"),
+    [
+        ("Nested LOOPS, looping", "loop", ["LOOPS", "looping"]),
+        ("an HTTPServerError here", "server", ["Server"]),
+        ("an HTTPServerError here", "httpServerError", ["HTTPServerError"]),
+        ("call get_userName()", "user", ["user"]),
+        ("call get_userName()", "get_username", ["get_userName"]),
+        ("see os.path.join", "join", ["join"]),
+        ("cafe\u0301 noir", "cafe", ["cafe\u0301"]),
+        ("we ﬁnd it", "find", ["ﬁnd"]),
+        ("soft\u00adware", "software", ["soft\u00adware"]),
+        ("😀👩‍👩‍👧 loops 😀", "loop", ["loops"]),
+        ("مرحبا loop بالعالم", "loop", ["loop"]),
+        ("北京大学 in 北京", "京大 大学", ["京大学"]),
+        ("a ｶﾞｷﾞ b", "ガギ", ["ｶﾞｷﾞ"]),
+        ("C++ and C", "C++", ["C++", "C"]),
+    ],
+)
+def test_highlights_are_exact(text: str, query: str, expected: list[str]) -> None:
+    assert shown(text, query) == expected
+
+
+def test_highlights_of_random_text_are_ordered_and_inside() -> None:
+    chance = random.Random(9)
+    alphabet = [*"aB_.+#9 -é北😀हि½ßกำ\u200d\ud800\x00", "e\u0301", "ﬁ", "ｶﾞ", "İ"]
+    for language in ("en", "tr", "xx"):
+        analyzer = Analyzer(language)
+        for _ in range(1500):
+            text = "".join(chance.choices(alphabet, k=25))
+            ranges = analyzer.highlights(text, analyzer.terms(text))
+            assert all(0 <= a < b <= len(text) for a, b in ranges)
+            assert all(before[1] <= after[0] for before, after in pairwise(ranges))
+            places = [place for _, place in analyzer.words(text)]
+            assert places == sorted(places)
+
+
+def test_long_text_without_a_space_is_split_in_time_in_proportion() -> None:
+    for text in (
+        "a" * 60_000,
+        "a.b" * 20_000,
+        "aB" * 30_000,
+        "é" * 60_000,
+        "a\u0301" * 30_000,
+        "北" * 60_000,
+        "." * 60_000,
+    ):
+        ENGLISH.terms(text)
+        ENGLISH.is_plain(text)
+        ENGLISH.inner(text)
+
+
+@pytest.mark.parametrize("language", [*LANGUAGES, "zh", "pt-BR"])
+def test_the_first_analysis_is_kept(language: str) -> None:
+    first = FirstAnalyzer(language)
+    assert first.terms("Lorem1234 snake_case 北京大 camelCase")[0] == "lorem1234"
+    assert "北京" in first.terms("北京大") and first.inner("snake_case") == []
+    assert [term for _, term in first.sequence("zeta the 北京大")][-2:] == ["北京", "京大"]
