@@ -286,9 +286,7 @@ def make_chunks(
     `parsed.text[chunk.char_start:chunk.char_end] == chunk.content` holds for every one. `contextual`: title and heading
     path stand before the text where it is embedded and looked up (see `Chunk.context`).
     """
-    metadata: dict[str, str] = dict(parsed.metadata)
-    if parsed.external_id:
-        metadata["external_id"] = parsed.external_id
+    metadata = {"external_id": parsed.external_id} if parsed.external_id else {}
     starts = [span.start for span in parsed.spans]
     chunks = []
     for start, end in ranges:

@@ -1,13 +1,9 @@
-"""From a passage back to its place: on a PDF page, and in words."""
+"""From a passage back to its place on a PDF page."""
 
 from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-
-from studio.domain import Citation
 
 PROBE_LETTERS = 24
 PROBE_STEP = 8
@@ -92,38 +88,3 @@ def _match(text: str, origin: list[int], start: int, end: int, quality: float) -
 
 def _utf16_length(text: str) -> int:
     return len(text) + sum(ord(character) > 0xFFFF for character in text)
-
-
-class CitationStyle(StrEnum):
-    """How a citation is written out."""
-
-    PLAIN = "plain"
-    MARKDOWN = "markdown"
-
-
-def format_citation(citation: Citation, style: CitationStyle = CitationStyle.PLAIN) -> str:
-    """One line that lets a reader find the passage: title, place, file and how many copies it has, licence."""
-    path = Path(citation.source_path)
-    title = citation.title or path.stem
-    places = []
-    if citation.page_number is not None:
-        places.append(f"p. {citation.page_number}")
-    if citation.anchor:
-        places.append(citation.anchor)
-    notes = [note for note in (citation.licence, f"version {citation.version}" if citation.version else "") if note]
-    if style is CitationStyle.MARKDOWN:
-        link = path.as_uri() if path.is_absolute() else path.as_posix()
-        head = f"[{_escaped(title)}](<{link}>)"
-        places = [_escaped(place) for place in places]
-        notes = [_escaped(note) for note in notes]
-    else:
-        head = f"“{title}”"
-        notes.insert(0, str(citation.source_path))
-    if copies := len(citation.also_at):
-        notes.insert(style is CitationStyle.PLAIN, f"also at {copies} other place{'s' if copies > 1 else ''}")
-    text = ", ".join([head, *places])
-    return f"{text} ({', '.join(notes)})" if notes else text
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{character}" if character in "\\`*_[]<>" else character for character in text)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from studio.domain import CONTEXT, Chunk, DocumentRecord, DocumentStatus, PageCounts, Vectors
 from studio.index.database import now_ms
 
-ROWS_VERSION = 2
+ROWS_VERSION = 3
 """Schema of the two tables; a program reads its own version and older ones."""
 
-ADDED_COLUMNS = {"created": "''", "pages_ocr": "cast(0 as bigint)"}
-"""Columns of the documents table that version 1 lacks, with what they hold there, in SQL."""
+ADDED_COLUMNS = {"created": "''", "pages_ocr": "cast(0 as bigint)", "metadata": "''"}
+"""Columns of the documents table that versions 1 and 2 lack, with what they hold there, in SQL."""
 
 CHUNK_COLUMNS = (
     "chunk_id", "document_id", "kb_id", "content", "embedding", "metadata", "content_hash", "page_number",
@@ -62,7 +62,19 @@ def document_schema() -> Any:
     """Arrow schema of the documents table."""
     import pyarrow as pa
 
-    text = ("sha256", "kind", "title", "author", "licence", "external_id", "status", "error", "reason", "created")
+    text = (
+        "sha256",
+        "kind",
+        "title",
+        "author",
+        "licence",
+        "external_id",
+        "status",
+        "error",
+        "reason",
+        "created",
+        "metadata",
+    )
     numbers = (
         "size_bytes",
         "mtime_ns",
@@ -141,11 +153,16 @@ def document_rows(records: Sequence[DocumentRecord]) -> Any:
             "pages_failed": record.pages.failed,
             "chunks": record.chunks,
             "created": record.created,
+            "metadata": _metadata_text(record),
             "pages_ocr": record.pages.ocr,
         }
         for record in records
     ]
     return pa.Table.from_pylist(rows, schema=document_schema())
+
+
+def _metadata_text(record: DocumentRecord) -> str:
+    return json.dumps(dict(record.metadata), ensure_ascii=False) if record.metadata else ""
 
 
 def text_key(sha256: str, kind: str) -> str:
@@ -192,6 +209,7 @@ def _record_of(row: dict[str, Any]) -> DocumentRecord:
         error=row["error"],
         reason=row["reason"],
         created=row.get("created") or "",
+        metadata=json.loads(row["metadata"]) if row.get("metadata") else {},
     )
 
 

@@ -31,7 +31,7 @@ from studio.index.rows import text_key
 from studio.services.chunking import cut
 from studio.services.pieces import Piece
 from studio.services.progress import ProgressTracker
-from studio.services.sources import Source, identity_of, indexed_record, key_of, moved_record, text_hash
+from studio.services.sources import Source, identity_of, indexed_record, key_of, moved_record, says, text_hash
 from studio.services.stages import Stages
 
 CHUNKS_PER_PIECE = 64
@@ -134,6 +134,7 @@ class SourceReader:
         writer: TextStoreWriter | None,
     ) -> None:
         reuse: Mapping[str, Vectors] | None = None
+        old = {key_of(record): record for record in source.old if record.status is DocumentStatus.INDEXED}
         waiting = list(first)
         while (event := waiting.pop() if waiting else await self._next(events)) is not None:
             if isinstance(event, ParseProgress):
@@ -150,6 +151,8 @@ class SourceReader:
             if writer is not None:
                 await run_to_end(writer.add, parsed.row, parsed)
             record = indexed_record(source, parsed, identity, sha256)
+            if row_key in old and says(old[row_key]) != says(record):
+                source.restated.add(row_key)
             # Two readers may come upon the same content at once: the second waits and finds it known.
             async with self._turns.setdefault(identity, asyncio.Lock()):
                 if identity in self._known:

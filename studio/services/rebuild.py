@@ -284,5 +284,5 @@ def _stored(texts: Path, record: DocumentRecord) -> ParsedDocument:
     return ParsedDocument(
         text=stored.text, spans=stored.spans, segments=segment(stored.text, stored.spans), kind=record.kind,
         title=record.title, author=record.author, licence=record.licence, external_id=record.external_id,
-        row=record.row, pages=record.pages,
+        row=record.row, pages=record.pages, created=record.created, metadata=record.metadata,
     )  # fmt: skip

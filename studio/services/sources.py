@@ -57,6 +57,8 @@ class Source:
     """Document ids of every record held or written so far."""
     emitted: dict[str, str] = field(default_factory=dict)
     """Row key → document id of every document found so far."""
+    restated: set[str] = field(default_factory=set)
+    """Row keys of documents of which something else is said than before, whatever became of their text."""
 
 
 @dataclass(slots=True)
@@ -119,7 +121,13 @@ def indexed_record(source: Source, parsed: ParsedDocument, identity: str, sha256
         mtime_ns=source.mtime_ns, kind=source.kind, title=parsed.title, author=parsed.author, licence=parsed.licence,
         external_id=parsed.external_id, row=parsed.row, pages=parsed.pages, chunks=0,
         status=DocumentStatus.INDEXED, error="", reason="", created=parsed.created,
+        metadata=parsed.metadata,
     )  # fmt: skip
+
+
+def says(record: DocumentRecord) -> tuple[object, ...]:
+    """What a record says about its document beside the text; a title is part of that, or the row's number."""
+    return record.author, record.licence, record.created, dict(record.metadata)
 
 
 def moved_record(record: DocumentRecord, source: Source) -> DocumentRecord:

@@ -142,7 +142,7 @@ class BuildWriter:
             before = old.pop(key, None)
             if before is None:
                 self.outcome.added += 1
-            elif before.document_id == identity:
+            elif before.document_id == identity and key not in source.restated:
                 self.outcome.unchanged += 1
             else:
                 self.outcome.updated += 1

@@ -16,6 +16,8 @@ MAX_HEADER_LINE_CHARS = 300
 MAX_EXPANDED_CHARS = 1_000_000
 """What the attributes of a document may add to its text; references beyond it stay as they are."""
 
+_TOLD = frozenset({"doctitle", "author", "authors", "license", "licence", "page-license"})
+"""Attributes that the record of a document has a place of its own for."""
 _HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+(\S.*?)(?:[ \t]+\1)?[ \t]*\Z")
 _UNDERLINES = {"=": 1, "-": 2, "~": 3, "^": 4, "+": 5}
 _ATTRIBUTE = re.compile(r":!?([\w-]+)!?:(?:[ \t]+(.*))?\Z")
@@ -55,6 +57,7 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
         author=about.get("author", about.get("authors", "")),
         licence=about.get("license", about.get("licence", about.get("page-license", ""))),
         created=about.get("revdate", about.get("date", "")),
+        metadata={name: value for name, value in about.items() if name not in _TOLD},
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from studio.documents.chunker import HEADING_SEPARATOR, segment
 from studio.documents.parsers import passwords
@@ -22,7 +23,11 @@ MAX_FILE_BYTES = 256 << 20
 MAX_HEADING_CHARS = 120
 MAX_HEADING_LEVEL = 12
 """Headings below it count as of this level: with thousands of levels the paths of titles would outgrow the text."""
-MAX_TAGS_CHARS = 500
+MAX_METADATA = 32
+MAX_METADATA_CHARS = 500
+"""What is kept of what a document says about itself: so many fields, so long each."""
+MAX_LISTED = 64
+"""Items of a list that is kept as a field; a longer one is no list of names but data."""
 
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -121,6 +126,32 @@ def _replace_unwanted(match: re.Match[str]) -> str:
 def one_line(text: str) -> str:
     """Cleaned text with every run of white space as a single space."""
     return _SPACES.sub(" ", clean(text)).strip()
+
+
+def scalar_text(value: Any) -> str:
+    """A scalar as text, or a list of scalars joined by commas; "" for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        nested = len(value) > MAX_LISTED or any(isinstance(item, (list, tuple)) for item in value)
+        return "" if nested else ", ".join(filter(None, map(scalar_text, value)))
+    if value is None or isinstance(value, (dict, bytes, bytearray)) or value != value:
+        return ""
+    return str(value)
+
+
+def kept_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The first `MAX_METADATA` fields that have a name and a value, each on one line and cut to length."""
+    kept: dict[str, str] = {}
+    for name, value in metadata.items():
+        name, value = (one_line(part[: 2 * MAX_METADATA_CHARS])[:MAX_METADATA_CHARS] for part in (name, value))
+        if name and value:
+            kept.setdefault(name, value)
+            if len(kept) == MAX_METADATA:
+                break
+    return kept
 
 
 def choose_title(declared: str | None, first_heading: str, path: Path) -> str:
@@ -260,5 +291,5 @@ def make_document(
         external_id=external_id,
         row=row,
         pages=pages or PageCounts(),
-        metadata=metadata or {},
+        metadata=kept_metadata(metadata) if metadata else {},
     )

@@ -16,6 +16,7 @@ from studio.documents.parsers.base import (
     make_document,
     no_text,
     read_all,
+    scalar_text,
     too_large,
     unsupported,
 )
@@ -79,6 +80,7 @@ def parse_json(path: Path) -> Iterator[ParsedDocument]:
         author=_field(about, "author", "authors"),
         licence=_field(about, "license", "licence"),
         created=_field(about, "date", "created", "published"),
+        metadata={name: scalar_text(about.get(name)) for name in ("tags", "keywords", "categories", "category")},
     )
 
 
@@ -140,7 +142,15 @@ def parse_notebook(path: Path) -> Iterator[ParsedDocument]:
         author=_field(about, "author", "authors") or _people(about.get("authors")),
         licence=_field(about, "license", "licence"),
         created=_field(about, "date"),
+        metadata={**{str(name): scalar_text(value) for name, value in about.items()}, "language": _language(about)},
     )
+
+
+def _language(about: Mapping[str, Any]) -> str:
+    """The programming language of a notebook."""
+    found = (about.get(part) for part in ("language_info", "kernelspec"))
+    names = (part.get(name) for part in found if isinstance(part, dict) for name in ("name", "language"))
+    return next((name for name in names if isinstance(name, str)), "")
 
 
 def _people(value: Any) -> str:

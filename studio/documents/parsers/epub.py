@@ -75,6 +75,7 @@ def parse(path: Path) -> Iterator[ParserEvent]:
         author=fields.found.get("creator", ""),
         licence=fields.found.get("rights", ""),
         created=fields.found.get("date", "")[:10],
+        metadata={name: fields.all(name) for name in ("subject", "publisher", "language")},
     )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from studio.documents.parsers.base import (
-    MAX_TAGS_CHARS,
     TextBuilder,
     choose_title,
     clean,
@@ -101,6 +100,7 @@ _DATES = (
 )  # fmt: skip
 _LICENCES = ("license", "licence", "dcterms.license", "dc.rights.license", "dc.rights", "dcterms.rights")
 _TAGS = ("keywords", "article:tag", "citation_keywords", "dc.subject")
+_DESCRIPTIONS = ("description", "og:description", "dc.description", "dcterms.abstract")
 _NESTING_TAG = re.compile(
     r"<(/?)(?!(?:area|base|br|col|embed|hr|img|input|link|meta|option|param|source|track|wbr"
     r"|p|li|dt|dd|tr|td|th|rp|rt|tbody|thead|tfoot|optgroup)\b)[a-zA-Z]",
@@ -137,7 +137,7 @@ def page_document(
         author=", ".join(name for name in _all(meta, _AUTHORS) if "://" not in name),
         licence=_first(meta, _LICENCES) or _licence_link(tree),
         created=_first(meta, _DATES) or created,
-        metadata={**(metadata or {}), **({"tags": tags[:MAX_TAGS_CHARS]} if tags else {})},
+        metadata={**(metadata or {}), "tags": tags, "description": _first(meta, _DESCRIPTIONS)},
     )
 
 

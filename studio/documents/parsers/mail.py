@@ -153,6 +153,7 @@ def letter_document(
         created=created,
         external_id=external_id,
         row=row,
+        metadata={**{name.lower(): value for name, value in letter.headers.items()}, "date": created},
     )
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from studio.documents.parsers.base import MAX_TAGS_CHARS, TextBuilder, choose_title, make_document, read_all
+from studio.documents.parsers.base import TextBuilder, choose_title, make_document, read_all
 from studio.documents.parsers.encodings import decode
 from studio.domain import ParsedDocument
 
 _FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\r?\n(.*?)\r?\n(?:\1|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _FIELD = re.compile(r"(\w[\w-]*)[ \t]*[:=](?:[ \t]+(.*)|)\Z")
+_AUTHORS = ("author", "authors", "creator")
+_LICENCES = ("license", "licence", "rights")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -36,10 +38,13 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
         spans,
         "markdown",
         title=choose_title(fields.get("title"), builder.first_heading, path),
-        author=_named(fields, "author", "authors", "creator"),
-        licence=_named(fields, "license", "licence", "rights"),
+        author=_named(fields, *_AUTHORS),
+        licence=_named(fields, *_LICENCES),
         created=_named(fields, "date", "created", "published"),
-        metadata={"tags": tags[:MAX_TAGS_CHARS]} if tags else None,
+        metadata={
+            **{name: value for name, value in fields.items() if name not in ("title", *_AUTHORS, *_LICENCES)},
+            **({"tags": tags} if tags else {}),
+        },
     )
 
 

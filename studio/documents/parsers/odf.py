@@ -85,6 +85,7 @@ def _document(
         author=properties.author,
         licence=properties.licence,
         created=properties.created,
+        metadata=properties.metadata,
         pages=pages,
     )
 

@@ -25,6 +25,7 @@ _MARKS = re.compile(r"(?<![\w\\])([*/_=~+])(?=\S)((?:(?!\1)[^\n]){1,400}?)(?<=\S
 _FOOTNOTE = re.compile(r"\[fn:([\w-]*)(?::([^\[\]]*))?\]")
 
 _VERBATIM = frozenset({"src", "example", "export", "verse"})
+_KEPT = ("date", "keywords", "description", "category", "language", "subtitle", "email", "subject")
 _SHOWN_KEYWORDS = frozenset({"title", "subtitle", "author", "date", "caption"})
 
 
@@ -42,6 +43,10 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
         author=about.get("author", ""),
         licence=about.get("license", about.get("licence", "")),
         created=about.get("date", "").strip("<>[]"),
+        metadata={
+            **{name: about[name] for name in _KEPT if name in about},
+            "tags": ", ".join(filter(None, about.get("filetags", "").split(":"))),
+        },
     )
 
 

@@ -125,7 +125,7 @@ def _read(pdf: pypdfium2.PdfDocument, path: Path) -> Iterator[ParserEvent]:
             way_out="Install Tesseract and add it again, or run it through text recognition (for instance OCRmyPDF).",
         )
     text, spans = builder.build()
-    declared = {key: _metadata(pdf, key) for key in ("Title", "Author", "CreationDate")}
+    declared = {key: _metadata(pdf, key) for key in ("Title", "Author", "CreationDate", "Keywords", "Subject")}
     date = _PDF_DATE.match(declared["CreationDate"])
     yield make_document(
         text,
@@ -135,6 +135,7 @@ def _read(pdf: pypdfium2.PdfDocument, path: Path) -> Iterator[ParserEvent]:
         author=declared["Author"],
         created="-".join(part for part in date.groups() if part) if date else "",
         pages=PageCounts(total, readable, empty, failed, recognised),
+        metadata={key.lower(): declared[key] for key in ("Keywords", "Subject")},
     )
 
 

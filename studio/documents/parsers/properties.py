@@ -1,12 +1,15 @@
-"""What an office file says about itself: title, author, date, licence."""
+"""What an office file says about itself: title, author, date, licence, and what a person added."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from studio.documents.parsers.package import Package, XmlHandler
 from studio.errors import DocumentFault
 
+MAX_REPEATED = 200
+_KEPT = ("keywords", "keyword", "subject", "category", "contentStatus", "language")
 _LICENCE_NAMES = ("license", "licence", "rights", "copyright")
 
 
@@ -18,6 +21,7 @@ class Properties:
     author: str = ""
     licence: str = ""
     created: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def office_properties(package: Package) -> Properties:
@@ -26,7 +30,7 @@ def office_properties(package: Package) -> Properties:
     for kind, target in package.relations("").values():
         if target in package and kind in ("core-properties", "custom-properties"):
             _try(package, target, core if kind == "core-properties" else own)
-    return _properties(core.found, own.found, "creator", "created", "modified")
+    return _properties(core, own.found, "creator", "created", "modified")
 
 
 def odf_properties(package: Package) -> Properties:
@@ -35,13 +39,18 @@ def odf_properties(package: Package) -> Properties:
     if "meta.xml" in package:
         _try(package, "meta.xml", fields)
         _try(package, "meta.xml", own)
-    return _properties(fields.found, own.found, "initial-creator", "creation-date", "date")
+    return _properties(fields, own.found, "initial-creator", "creation-date", "date")
 
 
-def _properties(found: dict[str, str], own: dict[str, str], author: str, *dates: str) -> Properties:
+def _properties(fields: Fields, own: dict[str, str], author: str, *dates: str) -> Properties:
+    found = fields.found
     licence = found.get("rights") or next((own[name] for name in _LICENCE_NAMES if name in own), "")
     created = next((found[name] for name in dates if name in found), "")
-    return Properties(found.get("title", ""), found.get(author) or found.get("creator", ""), licence, created[:10])
+    said = {{"keyword": "keywords"}.get(name, name.lower()): fields.all(name) for name in _KEPT if name in found}
+    added = {name: value for name, value in own.items() if name not in _LICENCE_NAMES}
+    return Properties(
+        found.get("title", ""), found.get(author) or found.get("creator", ""), licence, created[:10], {**added, **said}
+    )
 
 
 def _try(package: Package, part: str, handler: XmlHandler) -> None:
@@ -52,11 +61,17 @@ def _try(package: Package, part: str, handler: XmlHandler) -> None:
 
 
 class Fields(XmlHandler):
-    """Text of leaf elements by name; the first of each name counts."""
+    """Text of leaf elements by name: the first of each name, and of what may be said several times all."""
 
     def __init__(self) -> None:
         self.found: dict[str, str] = {}
+        self._more: list[tuple[str, str]] = []
         self._text: list[str] = []
+
+    def all(self, name: str) -> str:
+        """Every text of the leaf elements of that name, joined by commas."""
+        first = self.found.get(name)
+        return ", ".join([*([first] if first else ()), *(text for other, text in self._more if other == name)])
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self._text = []
@@ -66,8 +81,10 @@ class Fields(XmlHandler):
 
     def end(self, name: str) -> None:
         value = "".join(self._text).strip()
-        if value:
-            self.found.setdefault(name, value)
+        if value and name not in self.found:
+            self.found[name] = value
+        elif value and len(self._more) < MAX_REPEATED:
+            self._more.append((name, value))
         self._text = []
 
 

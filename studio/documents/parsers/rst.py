@@ -68,6 +68,8 @@ _SILENT_WORDS = """
 _SILENT = frozenset(_SILENT_WORDS.split())
 _REPLACED = _SILENT | {"class"}
 """Names that docutils knows but that would read files, tell today's date or hide text."""
+_TOLD = frozenset({"title", "author", "license", "licence", "copyright"})
+"""Fields of a document that its record has a place of its own for."""
 _INVISIBLE = (
     nodes.comment, nodes.system_message, nodes.substitution_definition, nodes.target, nodes.pending, nodes.raw,
     nodes.decoration, nodes.meta, nodes.generated,
@@ -164,6 +166,7 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
         author=about.get("author", ""),
         licence=about.get("license", about.get("licence", about.get("copyright", ""))),
         created=about.get("date", ""),
+        metadata={name: value for name, value in about.items() if name not in _TOLD},
     )
 
 

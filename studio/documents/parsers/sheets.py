@@ -97,6 +97,7 @@ def _document(builder: TextBuilder, sheets: _Sheets, kind: str, path: Path, prop
         author=properties.author,
         licence=properties.licence,
         created=properties.created,
+        metadata=properties.metadata,
         pages=PageCounts(sheets.count, sheets.readable, sheets.count - sheets.readable),
     )
 

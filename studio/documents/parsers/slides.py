@@ -57,6 +57,7 @@ def parse(path: Path, source: BinaryIO | None = None) -> Iterator[ParsedDocument
         author=properties.author,
         licence=properties.licence,
         created=properties.created,
+        metadata=properties.metadata,
         pages=PageCounts(len(slides), readable, len(slides) - readable - failed, failed),
     )
 

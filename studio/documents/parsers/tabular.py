@@ -8,11 +8,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from studio.documents.parsers.base import clean, corrupt, make_document, no_text, one_line, too_large
+from studio.documents.parsers.base import (
+    MAX_METADATA_CHARS,
+    clean,
+    corrupt,
+    make_document,
+    no_text,
+    one_line,
+    scalar_text,
+    too_large,
+)
 from studio.documents.parsers.encodings import SAMPLE_BYTES, STRAY_BYTES, guess_encoding
 from studio.domain import ParsedDocument, Span
 from studio.errors import DocumentFault, FailureCode
@@ -22,8 +30,7 @@ MAX_LINE_CHARS = 16 << 20
 SHORT_CHARS = 40
 """A single cell of this length is the text of its row, if no other holds prose; else the row is told as `name: value`
 lines, so that a question is found beside its answer."""
-MAX_METADATA = 16
-MAX_METADATA_CHARS = 200
+MAX_ID_CHARS = 200
 
 _TEXT_NAMES = ("text", "content")
 _ID_NAMES = ("_id", "id")
@@ -71,11 +78,13 @@ def row_document(values: Mapping[str, Any], kind: str, row: int, path: Path) -> 
     text = clean(f"{title}\n\n{body.strip()}" if title else body.strip()).strip()
     if not text:
         return None
-    short = (
-        (one_line(name)[:MAX_METADATA_CHARS], one_line(value))
-        for name, value in rest.items()
-        if name != text_name and len(value) <= MAX_METADATA_CHARS and not isinstance(values.get(name), (dict, list))
-    )
+    short = {
+        name: shown
+        for key, value in values.items()
+        if (name := str(key).strip()) in rest
+        and name != text_name
+        and 0 < len(shown := scalar_text(value)) <= MAX_METADATA_CHARS
+    }
     about = {name: one_line(fields.get(by_name.get(name, ""), "")[:300]) for name in _ABOUT}
     return make_document(
         text,
@@ -85,9 +94,9 @@ def row_document(values: Mapping[str, Any], kind: str, row: int, path: Path) -> 
         author=about["author"],
         licence=about["license"] or about["licence"],
         created=about["date"] or about["created"],
-        external_id=external_id[:MAX_METADATA_CHARS],
+        external_id=external_id[:MAX_ID_CHARS],
         row=row,
-        metadata=dict(islice(short, MAX_METADATA)),
+        metadata=short,
     )
 
 

@@ -65,6 +65,7 @@ def parse(path: Path, source: BinaryIO | None = None) -> Iterator[ParserEvent]:
         author=properties.author,
         licence=properties.licence,
         created=properties.created,
+        metadata=properties.metadata,
     )
 
 

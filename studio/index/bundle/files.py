@@ -43,7 +43,7 @@ from studio.index.bundle.values import (
     encode_document,
 )
 from studio.index.rows import chunk_of, matrix_of
-from studio.index.vectors import check_vectors
+from studio.index.table_writer import check_vectors
 
 DOCUMENTS = "documents.jsonl"
 VECTORS = "vectors.f32"

@@ -143,7 +143,7 @@ def decode_chunk(line: bytes) -> Chunk:
 def encode_document(record: DocumentRecord) -> bytes:
     """A document as a line. Raises Unsound when `decode_document` would refuse it."""
     values = {name: getattr(record, name) for name in _DOCUMENT if name != "pages"}
-    values["pages"] = list(astuple(record.pages))
+    values |= {"pages": list(astuple(record.pages)), "metadata": dict(record.metadata)}
     return _line(values, _DOCUMENT, "a document")
 
 
@@ -152,6 +152,7 @@ def decode_document(line: bytes) -> DocumentRecord:
     values = _object(line, "a document")
     if "created" not in values and isinstance(values.get("pages"), list) and len(values["pages"]) == 4:
         values |= {"created": "", "pages": [*values["pages"], 0]}  # as version 1 wrote it
+    values.setdefault("metadata", {})  # rows of version 2 have none
     _check(values, _DOCUMENT, "a document")
     status = DocumentStatus(values["status"])
     if (status is DocumentStatus.INDEXED) != bool(values["sha256"]) or (values["chunks"] > 0) != bool(values["sha256"]):
@@ -255,6 +256,10 @@ def _scalars(value: Any) -> bool:
     return isinstance(value, dict) and all(_text(key) and _scalar(item) for key, item in value.items())
 
 
+def _texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(_text(key) and _text(item) for key, item in value.items())
+
+
 def _of(fields: Fields) -> Callable[[Any], bool]:
     def sound(value: Any) -> bool:
         return (
@@ -332,6 +337,7 @@ _DOCUMENT: Fields = {
     "error": _text,
     "reason": _text,
     "created": _text,
+    "metadata": _texts,
 }
 
 

@@ -370,7 +370,7 @@ def test_chunks_carry_place_and_stable_ids() -> None:
         assert parsed.text[chunk.char_start : chunk.char_end] == chunk.content
         assert chunk.content_hash == hashlib.sha256(chunk.content.encode()).hexdigest()
         assert len(chunk.chunk_id) == 32
-        assert chunk.metadata == {"lang": "en", "external_id": "row-7"}
+        assert chunk.metadata == {"external_id": "row-7"}  # what the document says is kept once, in its record
     assert chunks == make_chunks("doc", parsed, [(0, 11), (cut, len(text))])
     assert chunks[0].chunk_id != make_chunks("other", parsed, [(0, 11)])[0].chunk_id
     outside = ParsedDocument("gap text", (Span(4, 8, 3),), (), "text")

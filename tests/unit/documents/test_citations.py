@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from studio.documents.citations import CitationStyle, format_citation, locate
-from studio.domain import Citation
+from studio.documents.citations import locate
 
 
 def shown(page: str, passage: str) -> tuple[str, float]:
@@ -73,20 +70,3 @@ def test_any_slice_of_a_page_is_found_exactly(seed: int) -> None:
     assert quality == 1.0
     assert found
     assert [c for c in found if c.isalnum()] == [c for c in passage if c.isalnum()]
-
-
-def test_citations_in_words() -> None:
-    path = Path("docs") / "a.pdf"
-    full = Citation("On *Things*", str(path), "CC-BY-4.0", "2", "Methods › Sampling", 12, 0, 5)
-    assert format_citation(full) == f"“On *Things*”, p. 12, Methods › Sampling ({path}, CC-BY-4.0, version 2)"
-    assert format_citation(full, CitationStyle.MARKDOWN) == (
-        r"[On \*Things\*](<docs/a.pdf>), p. 12, Methods › Sampling (CC-BY-4.0, version 2)"
-    )
-    twice = replace(full, also_at=("b.pdf",))
-    assert format_citation(twice).endswith(f"({path}, also at 1 other place, CC-BY-4.0, version 2)")
-    thrice = replace(full, also_at=("b.pdf", "c.pdf"))
-    assert format_citation(thrice, CitationStyle.MARKDOWN).endswith("(also at 2 other places, CC-BY-4.0, version 2)")
-    absolute = (Path.cwd() / "a b.pdf").absolute()
-    bare = Citation("", str(absolute), "", "", "", None, 0, 5)
-    assert format_citation(bare) == f"“a b” ({absolute})"
-    assert format_citation(bare, CitationStyle.MARKDOWN) == f"[a b](<{absolute.as_uri()}>)"

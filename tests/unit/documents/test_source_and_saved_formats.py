@@ -265,7 +265,7 @@ def test_rows_keep_every_cell_that_reads(tmp_path: Path) -> None:
         "question: Who wrote the old book?\nanswer: It was written long ago by somebody called Ann."
     )
     path.write_text(",".join(f"c{i}" for i in range(50_000)) + "\n" + ",".join("v" * 50_000) + "\n")
-    assert len(read_one(path).metadata) == 16
+    assert len(read_one(path).metadata) == 32
     (tmp_path / "a.tsv").write_text('name\theight\nplank\t6"\n"loose\t2\nbeam\t7\n')
     assert [p.text for p in read(tmp_path / "a.tsv")] == [
         'name: plank\nheight: 6"', 'name: "loose\nheight: 2', "name: beam\nheight: 7"

@@ -174,7 +174,8 @@ def test_markdown_front_matter(tmp_path: Path, front: str, author: str, tags: st
 def test_markdown_front_matter_as_toml(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text('+++\ntitle = "The Title"\ndate = 2024-05-06\ntags = ["a", "b"]\n+++\ntext\n')
     parsed = read_one(tmp_path / "a.md")
-    assert (parsed.title, parsed.created, parsed.metadata) == ("The Title", "2024-05-06", {"tags": "a, b"})
+    assert (parsed.title, parsed.created) == ("The Title", "2024-05-06")
+    assert parsed.metadata == {"date": "2024-05-06", "tags": "a, b"}
 
 
 def test_markdown_title_comes_from_the_first_heading(tmp_path: Path) -> None:
@@ -300,11 +301,12 @@ def test_what_html_says_about_itself(tmp_path: Path) -> None:
         """<meta property="og:title" content="Open Title"><meta name="citation_author" content="Lee, Ann">
         <meta name="citation_author" content="Ray, Bo"><meta property="article:published_time" content="2024-02-03">
         <meta name="keywords" content=" one,  two "><meta name="dcterms.license" content="CC0">
-        <meta name="author" content=""><p>text"""
+        <meta name="author" content=""><meta name="description" content="In a few words."><p>text"""
     )
     parsed = read_one(path)
     assert (parsed.title, parsed.author, parsed.created) == ("Open Title", "Lee, Ann, Ray, Bo", "2024-02-03")
-    assert (parsed.licence, parsed.metadata) == ("CC0", {"tags": "one, two"})
+    assert parsed.licence == "CC0"
+    assert parsed.metadata == {"tags": "one, two", "description": "In a few words."}
     path.write_text('<meta property="article:author" content="https://example.org/ann"><p>text')
     assert (read_one(path).author, read_one(path).metadata) == ("", {})
 

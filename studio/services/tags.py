@@ -1,0 +1,91 @@
+"""Tags of documents: what they say of themselves, and what people add."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+from studio.domain import DocumentRecord
+from studio.errors import InvalidRequest, NotFound
+from studio.index.stores import Stores
+from studio.index.tags import declared_tags
+from studio.services.library import LibraryService
+
+
+@dataclass(frozen=True, slots=True)
+class TagCount:
+    """A tag, and how many documents have it; `given` of these from a person."""
+
+    tag: str
+    documents: int
+    given: int
+
+
+class TagService:
+    """Lists and changes tags. What is changed takes effect at once, in every process."""
+
+    def __init__(self, stores: Stores, library: LibraryService) -> None:
+        self._stores = stores
+        self._library = library
+
+    async def given(self, name_or_id: str) -> Mapping[str, tuple[str, ...]]:
+        """Path → the tags that people gave the file. Raises NotFound."""
+        kb = await self._library.get(name_or_id)
+        return await self._stores.thread.run(self._stores.catalog.tags.by_path, kb.id)
+
+    async def counts(self, name_or_id: str, documents: Sequence[str] = ()) -> list[TagCount]:
+        """The tags of all documents, or of those that `documents` name as in `change`. Raises NotFound."""
+        records = await self._library.documents(name_or_id)
+        if documents:
+            records = _named(records, documents)
+        given = await self.given(name_or_id)
+        spelt: dict[str, str] = {}
+        counts, by_people = Counter[str](), Counter[str]()
+        for record in records:
+            own = {tag.casefold(): tag for tag in given.get(record.source_path, ())}
+            all_ = {**{tag.casefold(): tag for tag in declared_tags(record.kind, record.metadata)}, **own}
+            for key, tag in all_.items():
+                spelt.setdefault(key, tag)
+            counts.update(all_.keys())
+            by_people.update(own.keys())
+        return [TagCount(spelt[key], counts[key], by_people[key]) for key in sorted(counts)]
+
+    async def change(
+        self, name_or_id: str, documents: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> dict[str, tuple[str, ...]]:
+        """Give tags to the files of documents, or take away such as people gave; returns the tags of each path then.
+
+        `documents` are paths, file names, ids, external ids, or globs of paths or names. Raises NotFound,
+        InvalidRequest.
+        """
+        if not documents:
+            raise InvalidRequest("Name the documents to tag.", way_out="A path, an id, or a pattern such as *.pdf.")
+        kb = await self._library.get(name_or_id)
+        records = _named(await self._library.documents(kb.id), documents)
+        paths = list(dict.fromkeys(record.source_path for record in records))
+        tags = self._stores.catalog.tags
+        await self._stores.thread.run(lambda: tags.change(kb.id, paths, add=add, remove=remove))
+        given = await self.given(kb.id)
+        return {path: given.get(path, ()) for path in paths}
+
+
+def _named(records: Sequence[DocumentRecord], names: Sequence[str]) -> list[DocumentRecord]:
+    """The records that the names mean; a folder means all below it. Raises NotFound for a name that means none."""
+    found: list[DocumentRecord] = []
+    for name in names:
+        place = Path(name).absolute()
+        meant = [record for record in records if _means(name, place, record)]
+        if not meant:
+            raise NotFound(f"There is no document “{name}”.", way_out="See: rag-studio documents KB.")
+        found.extend(meant)
+    return list({(record.document_id, record.source_path): record for record in found}.values())
+
+
+def _means(name: str, place: PurePath, record: DocumentRecord) -> bool:
+    path = PurePath(record.source_path)
+    if name in (record.document_id, record.external_id) or path.is_relative_to(place):
+        return True
+    return fnmatchcase(record.source_path, name) or fnmatchcase(path.name, name)
