@@ -116,6 +116,15 @@ class KbPaths:
     def writer_lock(self) -> Path:
         return self.root / "writer.lock"
 
+    @property
+    def tuning(self) -> Path:
+        """Clones of tables to try indexes on; there only while somebody does."""
+        return self.root / "tuning"
+
+    @property
+    def tuning_lock(self) -> Path:
+        return self.root / "tuning.lock"
+
     def lexical_generation(self, number: int) -> Path:
         return self.lexical / f"g{number}"
 

@@ -29,6 +29,7 @@ from studio.index.locks import try_lock
 from studio.index.mending import mend_tags
 from studio.index.reading import READABLE
 from studio.index.vectors import DOCUMENTS_TABLE
+from studio.paths import KbPaths
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +196,7 @@ async def sweep(store: GenerationStore, catalog: Catalog, thread: Executor, repo
             await asyncio.to_thread(remove_except, store.paths.texts, texts)
             journals = {store.paths.journal(job.id).name for job in await thread.run(catalog.jobs.open, store.kb_id)}
             await asyncio.to_thread(remove_except, store.paths.journal("").parent, journals)
+            await asyncio.to_thread(_remove_dead_clones, store.paths)
         except StudioError as error:
             log.warning("the sweep of %s stopped: %s", store.kb_id, error)
             report.errors.append(str(error))
@@ -221,6 +223,13 @@ async def referenced_texts(store: GenerationStore, generations: Iterable[Generat
     for item in generations:
         names |= await store.vectors.text_keys(item.documents_version)
     return names
+
+
+def _remove_dead_clones(paths: KbPaths) -> None:
+    """Remove what a tuning left that was killed; one that runs holds its lock."""
+    if paths.tuning.is_dir() and (lock := try_lock(paths.tuning_lock, shared=False)) is not None:
+        with lock:
+            shutil.rmtree(paths.tuning, ignore_errors=True)
 
 
 def _remove_tree(directory: Path) -> None:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -26,20 +27,23 @@ from studio.domain import (
     DocumentRecord,
     Generation,
     GenerationState,
+    KbSettings,
     KnowledgeBase,
     ModelIdentity,
     Vectors,
 )
-from studio.errors import Busy, Conflict, InvariantViolated, StorageFault, StudioError
+from studio.errors import Busy, Conflict, InvariantViolated, NotFound, StorageFault, StudioError
 from studio.failpoints import reach
+from studio.index.analysis import LEXICAL_VERSION
 from studio.index.checkpoints import Checkpoint
 from studio.index.durable import flush_tree
 from studio.index.footprint import files_of
-from studio.index.lexical import LEXICAL_VERSION, LexicalReader, LexicalWriter
+from studio.index.lexical import LexicalReader
+from studio.index.lexical_writer import LexicalWriter
 from studio.index.locks import FileLock, create_lock_file, try_lock
 from studio.index.reading import GenerationReader, refuse_newer
 from studio.index.rows import ROWS_VERSION
-from studio.index.vectors import TableWriter
+from studio.index.table_writer import TableWriter
 
 MERGE_EVERY = 4
 """Delta indexes are merged and fragments joined in every fourth build: query time stays flat at a
@@ -125,12 +129,10 @@ class GenerationStore(GenerationReader):
         reach("begin.registered")
         started = time.time()
         lexical: LexicalWriter | None = None
+        linked = self._linkable(base, kb.settings)
         try:
             lexical = await asyncio.to_thread(
-                LexicalWriter,
-                self.paths.lexical_generation(generation.number),
-                kb.settings.language,
-                self.paths.lexical_generation(base.number) if base else None,
+                LexicalWriter, self.paths.lexical_generation(generation.number), kb.settings.language, linked
             )
             reach("begin.linked")
             tables = await self.vectors.writer(
@@ -138,11 +140,22 @@ class GenerationStore(GenerationReader):
                 model.dimension,
                 (base.chunks_version, base.documents_version) if base else None,
             )
+            if base is not None and linked is None:
+                async for rows in tables.added_since(None):
+                    await run_to_end(lexical.add_contents, rows)
         except BaseException:
             await self.discard(generation.number, "The build could not be started.", lexical)
             raise
         reach("begin.restored")
         return Build(self, generation, tables, lexical, started, base.number if base else None)
+
+    def _linkable(self, base: Generation | None, settings: KbSettings) -> Path | None:
+        """The keyword index that a build on `base` can start from, None where it is made anew from the rows: its terms
+        are those of an older analysis, or of another language.
+        """
+        if base is None or base.lexical_version != LEXICAL_VERSION or base.settings.language != settings.language:
+            return None
+        return self.paths.lexical_generation(base.number)
 
     async def seal(self, build: Build) -> Generation:
         """Make a finished build durable and `ready`. Raises InvariantViolated when its halves differ."""
@@ -151,34 +164,47 @@ class GenerationStore(GenerationReader):
         await build.flush()
         await run_to_end(build.lexical.seal)
         reach("seal.keywords")
-        chunks_version, documents_version, chunks, documents = await build.tables.seal(tag_of(number), merge=merge)
+        settings = build.generation.settings
+        base = await self._generation_or_none(build.base)
+        sealed = await build.tables.seal(
+            tag_of(number), metric=settings.metric, index=settings.index, base=base, merge=merge
+        )
         reach("seal.tables")
         build.tables.close()
         directory = self.paths.lexical_generation(number)
-        reader = await asyncio.to_thread(LexicalReader, directory, build.generation.settings.language)
-        if reader.chunks != chunks:
+        reader = await asyncio.to_thread(LexicalReader, directory, settings.language)
+        if reader.chunks != sealed.chunks:
             raise InvariantViolated(
-                f"Generation {number} has {chunks} vectors but {reader.chunks} keyword entries and was not promoted."
+                f"Generation {number} has {sealed.chunks} vectors but {reader.chunks} keyword entries "
+                "and was not promoted."
             )
         del reader
         await asyncio.to_thread(create_lock_file, self.paths.lease(number))
         await asyncio.to_thread(flush_tree, (self.paths.vectors, self.paths.lexical, self.paths.texts), build.started_s)
         reach("seal.flushed")
-        complete = replace(build.generation, chunks_version=chunks_version, documents_version=documents_version)
+        complete = replace(
+            build.generation, chunks_version=sealed.chunks_version, documents_version=sealed.documents_version
+        )
         size, own = await self._sizes(complete)
         ready = await self._thread.run(
             self._catalog.mark_ready,
             self.kb_id,
             number,
-            chunks_version=chunks_version,
-            documents_version=documents_version,
-            documents=documents,
-            chunks=chunks,
+            chunks_version=sealed.chunks_version,
+            documents_version=sealed.documents_version,
+            documents=sealed.documents,
+            chunks=sealed.chunks,
             size_bytes=size,
             own_bytes=own,
+            ann=sealed.ann,
         )
         reach("seal.ready")
         return ready
+
+    async def _generation_or_none(self, number: int | None) -> Generation | None:
+        with suppress(NotFound):  # archived and collected while this was built on it
+            return await self._thread.run(self._catalog.generation, self.kb_id, number) if number is not None else None
+        return None
 
     async def _sizes(self, generation: Generation) -> tuple[int, int]:
         """(bytes a generation reads, those of them that its parent does not)."""
@@ -238,18 +264,20 @@ class GenerationStore(GenerationReader):
         generation = generations.get(found.generation)
         if generation is None or generation.state is not GenerationState.BUILDING or generation.model != model:
             return None
-        if generation.parent != kb.active_generation or generation.settings != kb.settings:
+        if generation.lexical_version != LEXICAL_VERSION:  # begun by an older program
+            return None
+        if generation.parent != kb.active_generation or not generation.settings.same_content(kb.settings):
             return None
         base = generations[found.base] if found.base is not None else None
         directory = self.paths.lexical_generation(generation.number)
-        parent = self.paths.lexical_generation(base.number) if base else None
+        linked = self._linkable(base, kb.settings)
         lexical: LexicalWriter | None = None
         try:
             versions = (found.chunks_version, found.documents_version)
             tables = await self.vectors.writer(generation.chunks_table, model.dimension, versions)
             await tables.delete_chunks(found.open_documents)
-            lexical = await asyncio.to_thread(LexicalWriter, directory, kb.settings.language, parent)
-            async for rows in tables.added_since(base.chunks_version if base else None):
+            lexical = await asyncio.to_thread(LexicalWriter, directory, kb.settings.language, linked)
+            async for rows in tables.added_since(base.chunks_version if base and linked else None):
                 await run_to_end(lexical.add_contents, rows)
         except StorageFault as error:
             log.warning("the build of generation %d cannot go on: %s", generation.number, error)

@@ -1,4 +1,4 @@
-"""Upkeep of Lance tables through pylance: delta indexes, compaction, clean-up, and which files a version needs.
+"""Upkeep of Lance tables through pylance: indexes and their deltas, compaction, clean-up, which files a version needs.
 
 `AsyncTable.optimize()` is not used: it would also prune, and raises once a tagged version is older than a week.
 """
@@ -7,18 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from studio.domain import Vectors
+from studio.concurrency import run_to_end
+from studio.domain import AnnIndex, AnnState, Metric, Vectors
+from studio.index.ann import (
+    Upkeep,
+    has_drifted,
+    ladder,
+    must_measure,
+    must_train,
+    partitions,
+    resolve,
+    sub_vectors,
+)
+from studio.index.recall import climb, measure, yardstick
 from studio.index.rows import ROWS_PER_TURN, embedding_keys, matrix_of, sound_rows
 
 _ROWS_PER_FRAGMENT = 2048
 """Smaller fragments are joined. What a merge may have to write again is one such fragment: a fiftieth of 100,000
 chunks. Five times as many fragments cost no measurable time in a flat search and about a millisecond in a filter."""
+
+VECTOR_INDEX = "embedding_idx"
+
+log = logging.getLogger(__name__)
 
 _HINT = Path("_versions", "latest_version_hint.json")
 
@@ -46,6 +63,56 @@ async def maintain(table: Any, *, merge: bool) -> None:
     if await table.list_indices():
         await asyncio.to_thread(dataset.optimize.optimize_indices, num_indices_to_merge=1000 if merge else 0)
     await table.checkout_latest()
+
+
+async def maintain_vectors(table: Any, metric: Metric, dimension: int, upkeep: Upkeep, *, merge: bool) -> AnnState:
+    """`maintain` for a table of vectors: its index is extended, or learnt anew where it does not fit any more.
+
+    Learning takes some 3 s per 100,000 rows of 384 dimensions for the IVF types and over a minute for the graphs.
+    """
+    rows = await table.count_rows()
+    present = VECTOR_INDEX in {index.name for index in await table.list_indices()}
+    kind = resolve(upkeep.wanted, rows, dimension, upkeep.base.index)
+    if kind is not AnnIndex.FLAT and not must_train(upkeep, kind, rows, present=present):
+        extended = await _extended(table, metric, upkeep, rows, merge=merge)
+        if extended is not None:
+            return extended
+    if present:
+        await table.checkout_latest()
+        await table.drop_index(VECTOR_INDEX)
+    await maintain(table, merge=merge)
+    if kind is AnnIndex.FLAT:
+        return AnnState()
+    await train_vectors(table, kind, metric, dimension, rows)
+    return await climb(table, await yardstick(table, metric), ladder(kind, rows))
+
+
+async def _extended(table: Any, metric: Metric, upkeep: Upkeep, rows: int, *, merge: bool) -> AnnState | None:
+    """The index with the new rows in it; None where it finds too little by now, or is damaged."""
+    try:
+        await maintain(table, merge=merge)
+        if not must_measure(upkeep, rows):
+            return upkeep.base
+        found = (await measure(table, await yardstick(table, metric), upkeep.base)).state
+    except Exception:  # what a damaged file makes the library raise has no common type; a full disk is told by the next
+        log.warning("the vector index could not be extended and is learnt anew", exc_info=True)
+        return None
+    return None if has_drifted(found) else found
+
+
+async def train_vectors(table: Any, kind: AnnIndex, metric: Metric, dimension: int, rows: int) -> None:
+    """Give a table a vector index of its own rows, in place of the one it may have."""
+    classes = await asyncio.to_thread(importlib.import_module, "lancedb.index")
+    name = "".join(part.capitalize() for part in kind.value.split("_"))
+    options: dict[str, Any] = {"distance_type": metric.value, "num_partitions": partitions(kind, rows)}
+    if kind in (AnnIndex.IVF_PQ, AnnIndex.HNSW_PQ):
+        options["num_sub_vectors"] = sub_vectors(dimension)
+    await table.create_index("embedding", config=getattr(classes, name)(**options), name=VECTOR_INDEX)
+
+
+async def index_bytes(table: Any) -> int:
+    """Bytes of a table's vector index on disk, 0 without one."""
+    return sum(index.size_bytes or 0 for index in await table.list_indices() if index.name == VECTOR_INDEX)
 
 
 async def added_rows(table: Any, version: int | None, columns: Sequence[str]) -> AsyncGenerator[Any, None]:
@@ -90,6 +157,12 @@ async def dataset_of(table: Any) -> Any:
     uri = await table.uri()
     lance = await asyncio.to_thread(importlib.import_module, "lance")
     return await asyncio.to_thread(lance.dataset, uri)
+
+
+async def clone_version(table: Path, version: int, target: Path) -> None:
+    """Make a table at `target` that reads the data files of a version of another; both are directories."""
+    lance = await asyncio.to_thread(importlib.import_module, "lance")
+    await run_to_end(lambda: lance.dataset(str(table), version=version).shallow_clone(str(target), version))
 
 
 async def version_opens(table: Path, version: int) -> bool:

@@ -1,8 +1,8 @@
 """The vector side: LanceDB tables of chunks and documents, one database per knowledge base.
 
-With `upkeep` the only importer of `lancedb` and `lance`. Both tables are append-mostly; a generation is a pair of table
-versions held by tags of the same name. Lance never flushes to disk by itself and keeps no file open
-between queries, so writers flush (`generations`) and readers hold leases.
+With `upkeep`, and `lance_rerankers` for what its name says, the only importer of `lancedb` and `lance`. Both tables are
+append-mostly; a generation is a pair of table versions held by tags of the same name. Lance never flushes to disk by
+itself and keeps no file open between queries, so writers flush (`generations`) and readers hold leases.
 
 `import lancedb` takes seconds and the interpreter lock; it happens in a thread at first use.
 """
@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+import logging
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from studio.domain import (
+    AnnIndex,
+    AnnState,
     Candidate,
     Chunk,
     DocumentRecord,
@@ -25,32 +27,45 @@ from studio.domain import (
     Metric,
     Vectors,
 )
-from studio.errors import InvariantViolated
+from studio.errors import StorageFault
 from studio.index.lance_faults import mapped
+from studio.index.nearest import nearest
+from studio.index.predicates import Within, id_lists, quoted, sql_text
 from studio.index.rows import (
     ADDED_COLUMNS,
     CHUNK_CONTENT,
     CHUNK_TEXT,
     chunk_of,
-    chunk_rows,
     chunk_schema,
-    document_rows,
     document_schema,
     embedding_keys,
     indexed_texts,
     matrix_of,
     records_of,
-    sound_rows,
     text_keys_of,
 )
-from studio.index.upkeep import added_rows, clean_up_versions, files_of_version, index_scalars, maintain
+from studio.index.scratch import Scratch
+from studio.index.table_writer import TableWriter, set_tag
+from studio.index.upkeep import (
+    VECTOR_INDEX,
+    clean_up_versions,
+    clone_version,
+    files_of_version,
+    index_bytes,
+)
 
 INDEX_CACHE_BYTES = 64 << 20
 METADATA_CACHE_BYTES = 32 << 20
 """Lance's own caches default to 6 GB and 1 GB, which a laptop does not have."""
+MOST_INDEX_CACHE_BYTES = 1 << 30
+"""A part of an index that is larger than the cache is read again for every query: 250 ms."""
 
 DOCUMENTS_TABLE = "documents"
-_IDS_PER_PREDICATE = 500
+
+
+FLAT = AnnState()
+
+log = logging.getLogger(__name__)
 
 
 class VectorDatabase:
@@ -60,13 +75,14 @@ class VectorDatabase:
         self._path = path
         self._db: Any = None
         self._opening = asyncio.Lock()
+        self._index_cache_bytes = INDEX_CACHE_BYTES
 
     async def _connection(self) -> Any:
         async with self._opening:
             if self._db is None:
                 lancedb = await load_library()
                 with mapped(self._path):
-                    session = lancedb.Session(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES)
+                    session = lancedb.Session(self._index_cache_bytes, METADATA_CACHE_BYTES)
                     self._db = await lancedb.connect_async(str(self._path), session=session)
         return self._db
 
@@ -121,8 +137,25 @@ class VectorDatabase:
         db = await self._connection()
         with mapped(self._path):
             chunks = await db.open_table(chunks_table, version=chunks_version)
+            # In memory an index takes up to twice the bytes it has on disk.
+            needed = min(INDEX_CACHE_BYTES + 2 * await index_bytes(chunks), MOST_INDEX_CACHE_BYTES)
+            if needed > self._index_cache_bytes:
+                self._index_cache_bytes = needed
+                self.forget_caches()
+                db = await self._connection()
+                chunks = await db.open_table(chunks_table, version=chunks_version)
             documents = await db.open_table(DOCUMENTS_TABLE, version=documents_version)
         return TableReader(chunks, documents, self._path)
+
+    async def scratch(self, chunks_table: str, version: int, folder: Path, metric: Metric) -> Scratch:
+        """A clone of a version of a chunks table in a folder of its own, to try vector indexes on."""
+        lancedb = await load_library()
+        with mapped(self._path):
+            await clone_version(self._path / f"{chunks_table}.lance", version, folder / f"{chunks_table}.lance")
+            session = lancedb.Session(MOST_INDEX_CACHE_BYTES, METADATA_CACHE_BYTES)
+            table = await (await lancedb.connect_async(str(folder), session=session)).open_table(chunks_table)
+            dimension = (await table.schema()).field("embedding").type.list_size
+            return Scratch(table, await table.count_rows(), dimension, metric, folder)
 
     async def records(self, version: int) -> list[DocumentRecord]:
         """The document rows of a version of their table; the chunks may be unreadable."""
@@ -154,7 +187,7 @@ class VectorDatabase:
         """Let a tag hold a version. Raises StorageFault when that version does not exist."""
         db = await self._connection()
         with mapped(self._path):
-            await _set_tag(await db.open_table(table), tag, version)
+            await set_tag(await db.open_table(table), tag, version)
 
     async def drop_tag(self, tag: str) -> None:
         """Remove a tag from every table that has it."""
@@ -192,77 +225,6 @@ class VectorDatabase:
             return await files_of_version(await db.open_table(table), version, self._path / f"{table}.lance")
 
 
-class TableWriter:
-    """Writes one build. Not for concurrent use; the generation's builder serialises calls."""
-
-    def __init__(self, chunks: Any, documents: Any, dimension: int, path: Path) -> None:
-        self._chunks = chunks
-        self._documents = documents
-        self._dimension = dimension
-        self._path = path
-
-    async def append_chunks(self, kb_id: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
-        """Append rows. `vectors` has shape (len(chunks), dimension). Raises InvariantViolated, StorageFault."""
-        check_vectors(vectors, len(chunks), self._dimension)
-        data = await asyncio.to_thread(chunk_rows, kb_id, chunks, vectors, self._dimension)
-        with mapped(self._path):
-            await self._chunks.add(data)
-
-    async def append_documents(self, records: Sequence[DocumentRecord]) -> None:
-        """Append document rows."""
-        data = await asyncio.to_thread(document_rows, records)
-        with mapped(self._path):
-            await self._documents.add(data)
-
-    async def delete_chunks(self, document_ids: Iterable[str]) -> None:
-        """Delete the chunks of documents."""
-        with mapped(self._path):
-            for part in _parts(document_ids):
-                await self._chunks.delete(f"document_id IN ({part})")
-
-    async def delete_paths(self, paths: Iterable[str]) -> None:
-        """Delete every document row of these source paths."""
-        with mapped(self._path):
-            for part in _parts(paths):
-                await self._documents.delete(f"source_path IN ({part})")
-
-    async def mark(self, tag: str) -> tuple[int, int]:
-        """Let a tag hold both tables as they are; returns (chunks version, documents version)."""
-        with mapped(self._path):
-            versions = await self._chunks.version(), await self._documents.version()
-            for table, version in zip((self._chunks, self._documents), versions, strict=True):
-                await _set_tag(table, tag, version)
-        return versions
-
-    async def added_since(self, version: int | None) -> AsyncGenerator[list[tuple[str, str, str]], None]:
-        """(chunk id, document id, indexed text) of the chunks that a version of the table (None: no rows) lacks."""
-        with mapped(self._path):
-            async for batch in added_rows(self._chunks, version, CHUNK_TEXT):
-                yield await asyncio.to_thread(indexed_texts, batch)
-
-    async def seal(self, tag: str, *, merge: bool) -> tuple[int, int, int, int]:
-        """Maintain indexes, tag both tables; returns (chunks version, documents version, chunks, documents).
-
-        New rows get a delta index; with `merge` the deltas become one and small fragments are joined.
-        The row counts are those of the tagged versions.
-        """
-        with mapped(self._path):
-            for table, columns in ((self._chunks, ("chunk_id", "document_id")), (self._documents, ("document_id",))):
-                await index_scalars(table, columns)
-                await maintain(table, merge=merge)
-            versions = [await table.version() for table in (self._chunks, self._documents)]
-            for table, version in zip((self._chunks, self._documents), versions, strict=True):
-                await _set_tag(table, tag, version)
-            chunks = await self._chunks.count_rows()
-            documents = await self._documents.count_rows(f"status = {sql_text(DocumentStatus.INDEXED)}")
-        return versions[0], versions[1], chunks, documents
-
-    def close(self) -> None:
-        """Let go of the tables."""
-        self._chunks.close()
-        self._documents.close()
-
-
 class TableReader:
     """Reads one generation; any number of concurrent calls."""
 
@@ -270,23 +232,59 @@ class TableReader:
         self._chunks = chunks
         self._documents = documents
         self._path = path
+        self._index_is_damaged = False
 
     async def nearest(
-        self, vector: Vectors, *, metric: Metric, limit: int, document_ids: Sequence[str] | None = None
+        self,
+        vector: Vectors,
+        *,
+        metric: Metric,
+        limit: int,
+        within: Within | None = None,
+        ann: AnnState = FLAT,
+        minimum: float | None = None,
+        exact: bool = False,
     ) -> list[Candidate]:
-        """The `limit` chunks nearest to `vector` (shape (dimension,)), exact, best first.
+        """The `limit` chunks nearest to `vector` (shape (dimension,)), best first; as many as there are, if fewer.
 
-        Scores: cosine similarity, dot product, or 1 - d²/2 for l2 (which is the cosine for unit
-        vectors). `document_ids` filters before the top-k.
+        Scores: cosine similarity, dot product, or 1 - d²/2 for l2 (which is the cosine for unit vectors); they are
+        those of the real vectors, whatever the index. `ann` is the generation's; `exact` searches without it. None
+        scores less than `minimum`.
         """
+        look = partial(nearest, self._chunks, vector, metric=metric, limit=limit, within=within, ann=ann)
+        exact = exact or self._index_is_damaged
+        try:
+            with mapped(self._path):
+                found = await look(exact=exact)
+        except StorageFault as fault:
+            if exact or ann.index is AnnIndex.FLAT:
+                raise
+            with mapped(self._path):
+                found = await look(exact=True)
+            self._index_is_damaged = True  # all it holds is in the rows too; the next build learns it anew
+            log.warning("searching without the vector index, which cannot be read: %s", fault)
+        return found if minimum is None else [item for item in found if item.score >= minimum]
+
+    async def prewarm(self) -> None:
+        """Read the vector index into memory, and a first row, which the first query would wait for."""
         with mapped(self._path):
-            query = self._chunks.query().nearest_to(vector).distance_type(metric.value).limit(limit)
-            if document_ids is not None:
-                query = query.where(f"document_id IN ({_quoted(document_ids)})")
-            rows = await query.bypass_vector_index().select(["chunk_id", "_distance"]).to_arrow()
-        ids, distances = rows["chunk_id"].to_pylist(), rows["_distance"].to_numpy()
-        scores = 1.0 - distances / 2.0 if metric is Metric.L2 else 1.0 - distances
-        return [Candidate(chunk, float(score)) for chunk, score in zip(ids, scores, strict=True)]
+            if await index_bytes(self._chunks):
+                await self._chunks.prewarm_index(VECTOR_INDEX)
+            await self._chunks.query().limit(1).select(["chunk_id", "document_id", "embedding"]).to_arrow()
+
+    async def vectors_of(self, chunk_ids: Iterable[str]) -> dict[str, Vectors]:
+        """Embeddings by chunk id, each of shape (dimension,); ids that do not exist are left out."""
+        found: dict[str, Vectors] = {}
+        with mapped(self._path):
+            for part in id_lists(chunk_ids):
+                rows = (
+                    await self._chunks.query()
+                    .where(f"chunk_id IN ({part})")
+                    .select(["chunk_id", "embedding"])
+                    .to_arrow()
+                )
+                found.update(zip(rows["chunk_id"].to_pylist(), matrix_of(rows["embedding"]), strict=True))
+        return found
 
     async def chunks(self, chunk_ids: Sequence[str]) -> dict[str, Chunk]:
         """Chunks by id; ids that do not exist are left out."""
@@ -294,14 +292,24 @@ class TableReader:
             return {}
         columns = [name for name in CHUNK_CONTENT if name != "embedding"]
         with mapped(self._path):
-            rows = await self._chunks.query().where(f"chunk_id IN ({_quoted(chunk_ids)})").select(columns).to_list()
+            rows = await self._chunks.query().where(f"chunk_id IN ({quoted(chunk_ids)})").select(columns).to_list()
         return {row["chunk_id"]: chunk_of(row) for row in rows}
+
+    async def document_ids_of(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        """Chunk id → id of its document; ids that do not exist are left out."""
+        found: dict[str, str] = {}
+        with mapped(self._path):
+            for part in id_lists(chunk_ids):
+                query = self._chunks.query().where(f"chunk_id IN ({part})").select(["chunk_id", "document_id"])
+                rows = await query.to_arrow()
+                found.update(zip(*(rows.column(name).to_pylist() for name in ("chunk_id", "document_id")), strict=True))
+        return found
 
     async def embeddings_of(self, document_ids: Sequence[str]) -> dict[str, Vectors]:
         """Embeddings of documents' chunks by embedding key, each of shape (dimension,)."""
         found: dict[str, Vectors] = {}
         with mapped(self._path):
-            for part in _parts(document_ids):
+            for part in id_lists(document_ids):
                 rows = (
                     await self._chunks.query()
                     .where(f"document_id IN ({part})")
@@ -330,14 +338,32 @@ class TableReader:
             rows = await self._chunks.query().select(list(CHUNK_TEXT)).to_arrow()
         return await asyncio.to_thread(indexed_texts, rows)
 
+    async def document_columns(self, columns: Sequence[str]) -> Any:
+        """These columns of the indexed documents as an Arrow table, without those that an older table lacks."""
+        with mapped(self._path):
+            present = (await self._documents.schema()).names
+            query = self._documents.query().where(f"status = {sql_text(DocumentStatus.INDEXED)}")
+            return await query.select([name for name in columns if name in present]).to_arrow()
+
     async def documents(self, document_ids: Sequence[str] | None = None) -> list[DocumentRecord]:
         """Document rows: all of them, or those with these ids (one row per source path)."""
         with mapped(self._path):
             query = self._documents.query()
             if document_ids is not None:
-                query = query.where(f"document_id IN ({_quoted(document_ids)})")
+                query = query.where(f"document_id IN ({quoted(document_ids)})")
             rows = await query.to_arrow()
         return await asyncio.to_thread(records_of, rows)
+
+    async def failed_documents(self) -> int:
+        """Files that could not be indexed."""
+        with mapped(self._path):
+            return int(await self._documents.count_rows(f"status = {sql_text(DocumentStatus.FAILED)}"))
+
+    async def unindexed_rows(self) -> int:
+        """Chunks that the vector index does not cover, so that each is compared; all of them where there is none."""
+        with mapped(self._path):
+            stats = await self._chunks.index_stats(VECTOR_INDEX)
+            return int(await self._chunks.count_rows() if stats is None else stats.num_unindexed_rows)
 
     def close(self) -> None:
         """Let go of the tables."""
@@ -349,34 +375,3 @@ async def load_library() -> Any:
     """Import lancedb in a thread (seconds at first use). Returns the module."""
     await asyncio.to_thread(importlib.import_module, "lancedb.index")
     return await asyncio.to_thread(importlib.import_module, "lancedb")
-
-
-def check_vectors(vectors: Vectors, rows: int, dimension: int) -> None:
-    """Raise InvariantViolated unless the shape is (rows, dimension) and every row is finite and non-zero."""
-    if vectors.shape != (rows, dimension):
-        raise InvariantViolated(f"Expected {rows} vectors of {dimension} numbers, got shape {vectors.shape}.")
-    if not bool(np.all(sound_rows(vectors))):
-        raise InvariantViolated("The embedding model returned a vector that is not finite or has no length.")
-
-
-def sql_text(value: str) -> str:
-    """A SQL string literal; the only way text gets into a predicate."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _quoted(values: Iterable[str]) -> str:
-    return ", ".join(sql_text(value) for value in values) or "''"
-
-
-async def _set_tag(table: Any, tag: str, version: int) -> None:
-    if tag in await table.tags.list():
-        await table.tags.update(tag, version)
-    else:
-        await table.tags.create(tag, version)
-
-
-def _parts(values: Iterable[str]) -> Iterator[str]:
-    """Literals for IN (…), some hundred at a time: a predicate is parsed as a whole."""
-    items = list(dict.fromkeys(values))
-    for start in range(0, len(items), _IDS_PER_PREDICATE):
-        yield _quoted(items[start : start + _IDS_PER_PREDICATE])

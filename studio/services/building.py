@@ -161,7 +161,7 @@ class Builder:
             return None
         for item in await self._stores.thread.run(self._stores.catalog.generations, run.kb.id):
             if item.number == number and item.state is GenerationState.READY:
-                same = item.parent == run.kb.active_generation and item.settings == run.kb.settings
+                same = item.parent == run.kb.active_generation and item.settings.same_content(run.kb.settings)
                 return item if same else None
         return None
 
@@ -219,6 +219,24 @@ class Builder:
         for record in plan.removed:
             run.tracker.removed(record.source_path)
         return report
+
+    async def build_index(self, run: Run) -> IngestReport:
+        """A generation with the rows of the active one and the vector index that the settings ask for."""
+        active = await self.active(run.kb)
+        if active is None or active.settings.index is run.kb.settings.index:
+            return report_of(run, None, Outcome())
+        kb = replace(run.kb, settings=replace(active.settings, index=run.kb.settings.index))
+        _, identity = await self.model(kb, needed=False)
+        store = self._stores.store(kb.id)
+        build = await store.begin(kb, identity, note="index")
+        try:
+            run.tracker.stage(IngestStage.SEALING)
+            with run.stages.busy("seal"):
+                generation = await store.seal(build)
+        except BaseException as error:
+            await build.abandon(str(error) or type(error).__name__)
+            raise
+        return await self.promote(run, generation, Outcome(unchanged=generation.documents), "index", IngestOptions())
 
     async def promote(
         self, run: Run, generation: Generation, outcome: Outcome, note: str, options: IngestOptions

@@ -175,6 +175,22 @@ class IngestService:
             report = await self._runner.run(job, base, self._work_of(job), progress)
         return await self._collected(report)
 
+    async def build_index(self, kb: str, progress: ProgressSink | None = None) -> IngestReport | None:
+        """Build the vector index that the settings ask for, in a generation that is like the active one otherwise.
+
+        Nothing is read or embedded. None where there is nothing to do: the active generation was built with that
+        setting, or with other settings that the next ingest rebuilds anyway. Raises NotFound, Busy, StorageFault.
+        """
+        base = await self._stores.knowledge_base(kb)
+        with await self._stores.store(base.id).lock_for_writing(base.name):
+            base = await self._stores.knowledge_base(base.id)
+            active = await self._builder.active(base)
+            if active is None or active.settings == base.settings or not active.settings.same_content(base.settings):
+                return None
+            job = await self._accept(base, JobKind.REINDEX, [])
+            report = await self._runner.run(job, base, self._work_of(job), progress)
+        return await self._collected(report)
+
     async def restore(self, kb: str, number: int, progress: ProgressSink | None = None) -> IngestReport:
         """Give the active generation the documents of another one, whose chunks cannot be read any more.
 
@@ -200,7 +216,8 @@ class IngestService:
     ) -> Job:
         """Write a job down, which then survives a crash, in the place of a repair that waits."""
         jobs, thread = self._stores.catalog.jobs, self._stores.thread
-        waiting = await thread.run(jobs.unfinished, kb.id, kind) if kind in (JobKind.REINDEX, JobKind.RESTORE) else None
+        repairs = kind is JobKind.RESTORE or (kind is JobKind.REINDEX and paths)
+        waiting = await thread.run(jobs.unfinished, kb.id, kind) if repairs else None
         replaces = waiting.id if waiting else ""
         return await thread.run(
             jobs.get, await thread.run(jobs.create, kb.id, kind, paths, options or {}, replaces=replaces)
@@ -270,7 +287,7 @@ class IngestService:
     async def _remove(self, run: Run, plan: Plan) -> IngestReport:
         if active := await self._builder.active(run.kb):
             run = replace(
-                run, kb=replace(run.kb, settings=active.settings)
+                run, kb=replace(run.kb, settings=replace(active.settings, index=run.kb.settings.index))
             )  # those that made the chunks it carries over
         return await self._builder.build(run, plan, DEFAULT_OPTIONS, "removal")
 
@@ -292,7 +309,7 @@ class IngestService:
         has the new settings cannot be built on the active generation. Returns the knowledge base as it is then.
         """
         active = await self._builder.active(kb)
-        if active is None or active.settings == kb.settings:
+        if active is None or active.settings.same_content(kb.settings):
             return await self._stores.knowledge_base(kb.id)
         waiting = await self._waiting_rebuild(kb, active)
         if waiting is None:
@@ -311,7 +328,11 @@ class IngestService:
     async def _waiting_rebuild(self, kb: KnowledgeBase, active: Generation) -> Generation | None:
         """A ready generation made of the active one with the present settings."""
         for item in await self._stores.thread.run(self._stores.catalog.generations, kb.id):
-            if item.state is GenerationState.READY and item.parent == active.number and item.settings == kb.settings:
+            if (
+                item.state is GenerationState.READY
+                and item.parent == active.number
+                and item.settings.same_content(kb.settings)
+            ):
                 return item
         return None
 
@@ -330,6 +351,8 @@ class IngestService:
         return await self._runner.run(job, kb, lambda run: self._rebuilt(run, lost), progress, control)
 
     async def _reindexed(self, run: Run) -> IngestReport:
+        if not run.job.paths:
+            return await self._builder.build_index(run)
         store, existing = self._stores.store(run.kb.id), await self._builder.records(run.kb)
         embedder, _ = await self._builder.model(run.kb, needed=True)
         assert embedder is not None

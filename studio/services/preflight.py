@@ -244,7 +244,7 @@ def compare(found: Scan, records: Sequence[DocumentRecord], options: IngestOptio
 
 def _rebuilt(active: Generation | None, settings: KbSettings, amount: Amount) -> Amount:
     """What is embedded anew because the settings of the knowledge base changed."""
-    if active is None or active.settings == settings:
+    if active is None or active.settings.same_content(settings):
         return Amount()
     chunks = active.chunks * active.settings.chunk_tokens / settings.chunk_tokens
     per_chunk = amount.text_bytes / amount.chunks if amount.chunks else settings.chunk_tokens * 3

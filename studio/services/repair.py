@@ -155,7 +155,7 @@ class Repair:
         broken, store = found.active.generation, self._stores.store(base.id)
         await asyncio.to_thread(_refuse_unreadable, store.paths.vectors)
         whole = [item.generation for item in found.audits if _stands_in(item)]
-        whole.sort(key=lambda item: (item.settings == base.settings, item.number))
+        whole.sort(key=lambda item: (item.settings.same_content(base.settings), item.number))
         others = [item.generation for item in found.audits if item.generation.number != broken.number]
         listed = {item.number: await _listed(store, item) for item in (broken, *others)}
         if whole:

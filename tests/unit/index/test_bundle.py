@@ -19,7 +19,7 @@ from studio.documents.texts import PARSED_BYTES, check_texts, read_text
 from studio.errors import BundleFault, InvariantViolated, NotFound
 from studio.index.bundle.archive import ArchiveReader, ArchiveWriter
 from studio.index.bundle.files import BundleReader, BundleWriter
-from studio.index.bundle.values import Census, Manifest, Unsound, decode_chunk, decode_document
+from studio.index.bundle.values import Census, Manifest, Unsound, decode_chunk, decode_document, encode_document
 from studio.index.rows import CHUNK_CONTENT, chunk_schema
 
 
@@ -320,6 +320,8 @@ def test_memory_stays_bounded_with_many_members(tmp_path: Path, monkeypatch: pyt
 def test_rows_keep_every_value(sound: Material) -> None:
     record = decode_document(sound.members()["documents.jsonl"].splitlines()[0])
     assert (record.source_path, record.pages.readable, record.mtime_ns) == ("/docs/paper.txt", 2, 20)
+    said = replace(record, created="2024-05-06", metadata={"tags": "a, “b”"})
+    assert decode_document(encode_document(said)) == said
     chunk = decode_chunk(sound.members()["chunks.jsonl"].splitlines()[1])
     assert (chunk.char_start, chunk.char_end, chunk.page_number) == (8, 13, 1)
     assert replace(chunk, metadata={}) != chunk

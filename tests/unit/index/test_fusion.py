@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from studio.domain import Candidate, Fusion
-from studio.index.fusion import RRF_K, fuse, single
+from studio.index.fusion import RRF_K, fuse, single, weight_of_vectors
 
 
 def candidates(**scores: float) -> list[Candidate]:
@@ -38,6 +38,7 @@ def test_explanations_tell_both_sides() -> None:
     assert (told.weight, told.fusion) == (0.3, "minmax")
     assert only.explanation.keyword_rank is None
     assert only.explanation.keyword_score is None
+    assert (only.explanation.fused_rank, only.explanation.fused_score) == (2, only.score)
 
 
 def test_equal_scores_are_all_best_and_ordered_by_id() -> None:
@@ -49,7 +50,7 @@ def test_one_side_alone_keeps_its_raw_scores() -> None:
     vector = single(candidates(a=0.9, b=0.4), vector=True)
     keyword = single(candidates(a=12.5), vector=False)
     assert [item.score for item in vector] == [0.9, 0.4]
-    assert vector[1].explanation.vector_rank == 2
+    assert (vector[1].explanation.vector_rank, vector[1].explanation.fused_rank) == (2, 2)
     assert keyword[0].score == 12.5
     assert keyword[0].explanation.vector_rank is None
 
@@ -64,7 +65,7 @@ def test_adaptive_trusts_the_side_whose_first_hit_stands_out() -> None:
     unsure = candidates(b=1.0, a=0.99, c=0.98, d=0.97, e=0.0)
     (first, *_) = fuse(sure, unsure, weight=0.5, method=Fusion.ADAPTIVE)
     assert (first.chunk_id, first.explanation.fusion) == ("a", "adaptive")
-    assert 0.5 < first.explanation.weight <= 0.8
+    assert 0.5 < first.explanation.weight <= 0.9
     mirrored = fuse(unsure, sure, weight=0.5, method=Fusion.ADAPTIVE)[0]
     assert mirrored.explanation.weight == pytest.approx(1 - first.explanation.weight)
 
@@ -75,3 +76,16 @@ def test_adaptive_is_the_fixed_weight_where_there_is_nothing_to_compare() -> Non
     for weight in (0.0, 1.0):
         assert fuse(both, both, weight=weight, method=Fusion.ADAPTIVE)[0].explanation.weight == weight
     assert fuse([], both, weight=0.4, method=Fusion.ADAPTIVE)[0].explanation.weight == 0.4
+
+
+def test_the_more_pieces_the_words_fall_into_the_less_the_vectors_count() -> None:
+    shares = [weight_of_vectors(tokens) for tokens in (0.0, 1.0, 1.5, 1.6, 1.75, 1.9, 2.0, 12.0)]
+    assert shares == pytest.approx([0.5, 0.5, 0.5, 0.44, 0.35, 0.26, 0.2, 0.2])
+
+
+def test_the_same_candidates_in_another_order_fuse_to_the_same_ranking() -> None:
+    vector = candidates(e=0.5, d=0.5, c=0.9, b=0.1, a=0.1)
+    keyword = candidates(a=2.0, b=2.0, f=2.0, e=1.0)
+    for method in Fusion:
+        once = fuse(vector, keyword, weight=0.5, method=method)
+        assert fuse(vector[::-1], keyword[::-1], weight=0.5, method=method) == once

@@ -24,11 +24,11 @@ from studio.domain import (
     Retention,
 )
 from studio.errors import Busy, Conflict, InvariantViolated, NotFound, StorageFault
-from studio.index import generations, rows, vectors
+from studio.index import generations, rows, table_writer, vectors
 from studio.index.gc import collect, plan
 from studio.index.locks import try_lock
+from studio.index.predicates import Within, sql_text
 from studio.index.upkeep import readable_embeddings
-from studio.index.vectors import sql_text
 
 
 async def states(bench: Bench) -> dict[int, str]:
@@ -74,9 +74,14 @@ async def test_metrics_agree_on_unit_vectors(bench: Bench) -> None:
 async def test_vector_search_can_be_limited_to_documents(bench: Bench) -> None:
     await bench.promote(await bench.built({"d1": ["one", "two"], "d'2": ["three"]}))
     async with bench.store.reading() as snapshot:
-        hits = await snapshot.tables.nearest(vector_of("one"), metric=Metric.COSINE, limit=5, document_ids=["d'2"])
+        hits = await snapshot.tables.nearest(
+            vector_of("one"), metric=Metric.COSINE, limit=5, within=Within(frozenset(("d'2",)))
+        )
         assert [hit.chunk_id for hit in hits] == [chunk_of("d'2", "three").chunk_id]
-        assert await snapshot.tables.nearest(vector_of("one"), metric=Metric.COSINE, limit=5, document_ids=[]) == []
+        assert (
+            await snapshot.tables.nearest(vector_of("one"), metric=Metric.COSINE, limit=5, within=Within(frozenset()))
+            == []
+        )
 
 
 async def test_a_reader_stays_on_its_generation_while_others_are_promoted(bench: Bench) -> None:
@@ -355,24 +360,30 @@ async def test_rows_of_an_older_version_get_the_columns_it_lacks(bench: Bench, m
         schema = pa.schema([full().field(name) for name in names])
         older.setattr(generations, "ROWS_VERSION", 1)
         older.setattr(vectors, "document_schema", lambda: schema)
-        older.setattr(vectors, "document_rows", lambda records: rows.document_rows(records).select(names))
+        older.setattr(table_writer, "document_rows", lambda records: rows.document_rows(records).select(names))
         first = await bench.promote(await bench.built({"old": ["old text"]}))
     assert first.rows_version == 1
     build = await bench.begin()
     await build.add_record(
-        replace(record_of("dated", "/docs/dated.pdf", 0), created="2026-01-02", pages=PageCounts(5, 2, 1, 1, 1))
+        replace(
+            record_of("dated", "/docs/dated.pdf", 0),
+            created="2026-01-02",
+            pages=PageCounts(5, 2, 1, 1, 1),
+            metadata={"tags": "a"},
+        )
     )
     await bench.add(build, "new", ["new text"])
     second = await bench.promote(await bench.store.seal(build))
-    assert second.rows_version == 2
+    assert second.rows_version == rows.ROWS_VERSION
     async with bench.store.reading() as snapshot:
         found = {record.document_id: record for record in await snapshot.tables.documents()}
     assert (found["dated"].created, found["dated"].pages) == ("2026-01-02", PageCounts(5, 2, 1, 1, 1))
     assert (found["old"].created, found["old"].pages, found["old"].title) == ("", PageCounts(), "Title of old")
+    assert (found["dated"].metadata, found["old"].metadata) == ({"tags": "a"}, {})
     await bench.promote(first)
     async with bench.store.reading() as snapshot:
         (old,) = await snapshot.tables.documents()
-    assert (old.created, old.pages.ocr) == ("", 0)
+    assert (old.created, old.pages.ocr, old.metadata) == ("", 0, {})
     await bench.promote(await bench.built({"third": ["third text"]}))
     assert await bench.contents() == {"old text", "third text"}
 

@@ -1,0 +1,192 @@
+"""The vectors nearest to a query in an open chunks table: through its index, or by comparing with each of them.
+
+A filter makes an index lose recall silently: its partitions are visited by the query, not by what passes. So few rows
+are compared one by one; with many rows that pass, more partitions are visited; and where the ids are too many to be
+written into a predicate (parsing 10,000 takes 40 ms, 40,000 take 150), more is fetched than was asked for and sifted
+here. Whatever was found is sifted here in the end, and where that leaves too little the exact search has the last word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.domain import AnnIndex, AnnState, Candidate, Metric, Vectors
+from studio.index.ann import refine_for
+from studio.index.predicates import Within
+from studio.index.rows import matrix_of
+
+FEW_ROWS = 2_000
+"""If at most so many rows pass, they are fetched and compared one by one: 10 to 20 ms at 384 dimensions. With more, an
+index whose partitions are all visited is quicker, and no less exact: at 4 % of 100,000 rows by a third."""
+PREDICATE_IDS = 2_000
+"""Ids that a predicate may name: 15 ms of parsing and looking up."""
+EXCLUDED_CHUNKS = 200
+"""As many more are fetched where nothing but so few are excluded."""
+SIFTED_ROWS = 4_000
+"""At most so many rows are fetched to be sifted."""
+SCANNED_PER_ID = 40
+"""Reading this many rows of the whole table takes as long as looking up one id and reading its few rows."""
+
+_FILTERED_PROBES = 4
+"""What passes may lie anywhere; partitions hold few rows that do, so that many more of them cost little."""
+
+_ROWS_PER_BATCH = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What is looked for: the best `limit` chunks for `vector`, shape (dimension,), in a table."""
+
+    table: Any
+    vector: Vectors
+    metric: Metric
+    limit: int
+    ann: AnnState
+
+
+async def nearest(
+    table: Any, vector: Vectors, *, metric: Metric, limit: int, within: Within | None, ann: AnnState, exact: bool
+) -> list[Candidate]:
+    """The `limit` chunks nearest to `vector`, best first, or as many as pass `within`."""
+    search = _Search(table, vector, metric, limit, ann)
+    indexed = ann.index is not AnnIndex.FLAT and not exact
+    if limit < 1 or (within is not None and within.is_empty):
+        return []
+    if within is None or (within.literals == 0 and within.document_ids is None and within.chunk_ids is None):
+        found = await _through_index(search, limit) if indexed else []
+        return found if len(found) >= limit else await _compared_with_all(search, limit)
+    if within.document_ids is None and within.chunk_ids is None and len(within.without_chunk_ids) <= EXCLUDED_CHUNKS:
+        more = limit + len(within.without_chunk_ids)
+        found = await _through_index(search, more, within) if indexed else []
+        return found[:limit] if len(found) >= limit else (await _compared_with_all(search, more, within))[:limit]
+    return await _filtered(search, within, indexed=indexed)
+
+
+async def _filtered(search: _Search, within: Within, *, indexed: bool) -> list[Candidate]:
+    rows = await search.table.count_rows()
+    share = await _share(search.table, within, rows)
+    passing = share * rows
+    if indexed and passing > FEW_ROWS:
+        if within.literals > PREDICATE_IDS:
+            wanted = math.ceil(2 * search.limit / share)
+            found = await _through_index(search, wanted, within, share) if wanted <= SIFTED_ROWS else []
+            if len(found) >= search.limit:
+                return found[: search.limit]
+            share = min(share, max(1, len(found)) / wanted)  # here fewer pass than elsewhere, or than was thought
+        found = await _prefiltered(search, within, share)
+        if len(found) >= search.limit:
+            return found
+    return await _compared(search, within, rows)
+
+
+async def _share(table: Any, within: Within, rows: int) -> float:
+    """The share of the chunks that pass: the caller's estimate, or what can be known better at little cost."""
+    share = min(within.share, len(within.chunk_ids) / max(1, rows)) if within.chunk_ids is not None else within.share
+    if share >= 1.0 and within.document_ids is not None and within.literals <= PREDICATE_IDS:
+        share = await table.count_rows(within.predicate()) / max(1, rows)
+    return min(1.0, max(share, 1 / max(1, rows)))
+
+
+# ---------------------------------------------------------------- through the index
+
+
+def _query(search: _Search, limit: int) -> Any:
+    return search.table.query().nearest_to(search.vector).distance_type(search.metric.value).limit(limit)
+
+
+def _tuned(query: Any, ann: AnnState, limit: int) -> Any:
+    if refine := refine_for(ann, limit):
+        query = query.refine_factor(refine)
+    if ann.ef:
+        query = query.ef(max(ann.ef, limit * max(1, refine)))  # the library refuses one below the number of candidates
+    return query
+
+
+async def _through_index(
+    search: _Search, limit: int, within: Within | None = None, share: float = 1.0
+) -> list[Candidate]:
+    """The best `limit`, and of them those that pass; the smaller their share, the farther away is the tenth."""
+    query = _tuned(_query(search, limit).nprobes(_probes(search.ann, share)), search.ann, limit)
+    return await _candidates(query, search.metric, within)
+
+
+def _probes(ann: AnnState, share: float) -> int:
+    return math.ceil(max(1, ann.nprobes) / share)
+
+
+async def _prefiltered(search: _Search, within: Within, share: float) -> list[Candidate]:
+    """The best that pass; so many partitions are visited that more rows are looked at than without a filter."""
+    probes = _FILTERED_PROBES * _probes(search.ann, share)
+    query = _query(search, search.limit).where(within.predicate()).maximum_nprobes(0).minimum_nprobes(probes)
+    return await _candidates(_tuned(query, search.ann, search.limit), search.metric, within)
+
+
+async def _compared_with_all(search: _Search, limit: int, within: Within | None = None) -> list[Candidate]:
+    return await _candidates(_query(search, limit).bypass_vector_index(), search.metric, within)
+
+
+async def _candidates(query: Any, metric: Metric, within: Within | None) -> list[Candidate]:
+    columns = ["chunk_id", "_distance"] if within is None else ["chunk_id", "document_id", "_distance"]
+    rows = await query.select(columns).to_arrow()
+    ids, distances = rows["chunk_id"].to_pylist(), rows["_distance"].to_numpy()
+    scores = (1.0 - distances / 2.0 if metric is Metric.L2 else 1.0 - distances).tolist()
+    if within is None:
+        return [Candidate(chunk, score) for chunk, score in zip(ids, scores, strict=True)]
+    documents = rows["document_id"].to_pylist()
+    found = zip(ids, documents, scores, strict=True)
+    return [Candidate(chunk, score) for chunk, document, score in found if within.passes(chunk, document)]
+
+
+# ---------------------------------------------------------------- one by one
+
+
+async def _compared(search: _Search, within: Within, rows: int) -> list[Candidate]:
+    """The best of exactly those that pass, a batch at a time; half as long as the library's filtered flat search."""
+    columns = ["chunk_id", "document_id", "embedding"]
+    query = search.table.query().select(columns)
+    named = len(within.document_ids or ()) + len(within.chunk_ids or ())
+    if named and named * SCANNED_PER_ID <= max(rows, FEW_ROWS * SCANNED_PER_ID):
+        query = query.where(within.predicate())
+    best: list[Candidate] = []
+    async for batch in await query.to_batches(max_batch_length=_ROWS_PER_BATCH):
+        best = await asyncio.to_thread(_merged, best, batch, search, within)
+    return best
+
+
+def _merged(best: list[Candidate], batch: Any, search: _Search, within: Within) -> list[Candidate]:
+    ids, documents = batch.column("chunk_id").to_pylist(), batch.column("document_id").to_pylist()
+    kept = [at for at, pair in enumerate(zip(ids, documents, strict=True)) if within.passes(*pair)]
+    if not kept:
+        return best
+    scores = similarities(matrix_of(batch.column("embedding"))[kept], search.vector[None], search.metric)[:, 0]
+    order = np.argsort(-scores, kind="stable")[: search.limit].tolist()
+    best = [*best, *(Candidate(ids[kept[at]], float(scores[at])) for at in order)]
+    return sorted(best, key=lambda item: -item.score)[: search.limit]
+
+
+def similarities(matrix: Vectors, queries: Vectors, metric: Metric) -> NDArray[np.float32]:
+    """Scores as `TableReader.nearest` gives them of rows, shape (n, dimension), for queries, shape (m, dimension);
+    shape (n, m).
+    """
+    products: NDArray[np.float32] = matrix @ queries.T
+    if metric is Metric.DOT:
+        return products
+    squares, query_squares = (np.einsum("ij,ij->i", rows, rows) for rows in (matrix, queries))
+    if metric is Metric.COSINE:
+        lengths = np.sqrt(squares)[:, None] * np.sqrt(query_squares)[None]
+        return np.asarray(products / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
+    return np.asarray(1.0 - (squares[:, None] + query_squares[None] - 2.0 * products) / 2.0, np.float32)
+
+
+async def embeddings(table: Any) -> AsyncIterator[Vectors]:
+    """Every vector of a table, as matrices of some thousand rows."""
+    async for batch in await table.query().select(["embedding"]).to_batches(max_batch_length=_ROWS_PER_BATCH):
+        if batch.num_rows:
+            yield matrix_of(batch.column("embedding"))
