@@ -111,7 +111,19 @@ def make_model(
 def forward(
     weights: dict[str, NDArray[np.float32]], config: dict[str, Any], tokens: Sequence[int], pooling: str = "mean"
 ) -> NDArray[np.float64]:
-    """Sentence vector of one text, unit length: BERT as Devlin et al. 2018 describe it, in float64."""
+    """Sentence vector of one text, unit length."""
+    x = states(weights, config, tokens)
+    pooled = x.mean(0) if pooling == "mean" else x[0]
+    return np.asarray(pooled / np.linalg.norm(pooled))
+
+
+def states(
+    weights: dict[str, NDArray[np.float32]], config: dict[str, Any], tokens: Sequence[int]
+) -> NDArray[np.float64]:
+    """Last hidden state of every token, shape (len(tokens), width): BERT as Devlin et al. 2018 describe it, in float64.
+
+    All tokens are of the first segment, as llama.cpp has it.
+    """
     w = {name: values.astype(np.float64) for name, values in weights.items()}
     eps = config["layer_norm_eps"]
     heads = config["num_attention_heads"]
@@ -141,5 +153,4 @@ def forward(
         inner = dense(x, f"{base}intermediate.dense")
         inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
         x = norm(x + dense(inner, f"{base}output.dense"), f"{base}output.LayerNorm")
-    pooled = x.mean(0) if pooling == "mean" else x[0]
-    return np.asarray(pooled / np.linalg.norm(pooled))
+    return np.asarray(x)

@@ -1,4 +1,7 @@
-"""The embedder as the rest of the program sees it: a client of one worker process per model."""
+"""Models as the rest of the program sees them: a client of one worker process per model.
+
+`ModelClient` is the conversation, `EmbeddingClient` and `RankingClient` what is asked for in it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -57,8 +60,8 @@ def messages(texts: Sequence[str]) -> list[list[str]]:
     return parts
 
 
-class EmbeddingClient:
-    """One model's worker process: requests by id, restart after a crash. Implements `domain.Embedder`.
+class ModelClient:
+    """One model's worker process: requests by id, restart after a crash.
 
     When the worker dies, every request in flight is a suspect. Each is tried once more, alone in a fresh
     worker, so only the one that kills twice fails; new requests wait until the suspects are cleared.
@@ -68,14 +71,16 @@ class EmbeddingClient:
         """Use `start` instead."""
         self._info = info
         self._threads = threads
-        self._owner = TaskOwner(f"embedding {info.name}")
+        self._owner = TaskOwner(f"model {info.name}")
         self._process: WorkerProcess | None = None
         self._starting = asyncio.Lock()
         self._starts: deque[float] = deque(maxlen=RESTARTS)
         self._pending: dict[int, _Pending] = {}
         self._next_request = 1
         self._last_sign_of_life = time.monotonic()
-        self._slots = {kind: asyncio.Semaphore(MESSAGES_IN_FLIGHT) for kind in (Kind.EMBED, Kind.COUNT_TOKENS)}
+        self._slots = {
+            kind: asyncio.Semaphore(MESSAGES_IN_FLIGHT) for kind in (Kind.EMBED, Kind.COUNT_TOKENS, Kind.RANK)
+        }
         self._suspects: set[int] = set()
         self._alone = asyncio.Lock()
         self._calm = asyncio.Event()
@@ -83,7 +88,7 @@ class EmbeddingClient:
         self._closed = False
 
     @classmethod
-    async def start(cls, info: ModelInfo, *, threads: int = 1) -> EmbeddingClient:
+    async def start(cls, info: ModelInfo, *, threads: int = 1) -> Self:
         """Start the worker and load the model. Raises ModelFault, WorkerDied."""
         client = cls(info, threads=threads)
         try:
@@ -108,31 +113,6 @@ class EmbeddingClient:
         """True when no request waits for an answer."""
         return not self._pending and not self._suspects
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
-        """Embed texts, shape (len(texts), dimension), float32, rows of unit length.
-
-        Long texts are cut to the model's length. Raises WorkerDied when a text kills the worker twice,
-        ModelFault when the model fails or gives an unusable vector.
-        """
-        if not texts:
-            return np.zeros((0, self._info.dimension), np.float32)
-        kind = Kind.EMBED_INTERACTIVE if interactive else Kind.EMBED
-        bodies = await self._call_all(kind, messages(texts))
-        parts = [self._decoded(protocol.decode_vectors, body) for body in bodies]
-        if any(part.shape[1] != self._info.dimension for part in parts):
-            raise self._nonsense(f"vectors of other than {self._info.dimension} dimensions")
-        vectors = np.concatenate(parts)
-        self._check(vectors, texts)
-        return vectors
-
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, without special tokens. Raises WorkerDied, ModelFault."""
-        bodies = await self._call_all(Kind.COUNT_TOKENS, messages(texts))
-        counts = [count for body in bodies for count in self._decoded(protocol.decode_counts, body)]
-        if len(counts) != len(texts):
-            raise self._nonsense(f"{len(counts)} counts for {len(texts)} texts")
-        return counts
-
     async def unload(self) -> None:
         """End the worker process to free its memory; the next request starts another."""
         async with self._starting:
@@ -145,7 +125,7 @@ class EmbeddingClient:
         self._closed = True
         process, self._process = self._process, None
         if process is not None:
-            self._fail_pending(process, WorkerDied(f"The embedding model {self._info.name} was closed."))
+            self._fail_pending(process, WorkerDied(f"The model {self._info.name} was closed."))
             await process.close()
         await self._owner.close()
 
@@ -175,14 +155,14 @@ class EmbeddingClient:
                     if self._closed:
                         raise
                     self._suspect(request)
-                log.warning("the embedding worker died; its %d texts are tried again", len(texts))
+                log.warning("the worker of a model died; its %d texts are tried again", len(texts))
                 async with self._alone:
                     process = await self._running()
                     try:
                         return await self._exchange(process, kind, request, body)
                     except WorkerDied as error:
                         raise WorkerDied(
-                            f"The embedding process for {self._info.name} ended twice on the same "
+                            f"The process of the model {self._info.name} ended twice on the same "
                             f"{len(texts)} texts, the first beginning {texts[0][:40]!r}. {error}"
                         ) from error
             finally:
@@ -231,18 +211,7 @@ class EmbeddingClient:
             raise self._nonsense(str(error)) from error
 
     def _nonsense(self, what: str) -> ModelFault:
-        return ModelFault(f"The embedding process for {self._info.name} gave an answer that makes no sense: {what}.")
-
-    def _check(self, vectors: Vectors, texts: Sequence[str]) -> None:
-        if len(vectors) != len(texts):
-            raise self._nonsense(f"{len(vectors)} vectors for {len(texts)} texts")
-        usable = np.isfinite(vectors).all(axis=1) & (np.abs(vectors).max(axis=1, initial=0.0) > 0)
-        if not usable.all():
-            text = texts[int(np.argmin(usable))]
-            raise ModelFault(
-                f"The model {self._info.name} gave no usable vector for the text beginning {text[:40]!r}.",
-                way_out=f"Check the model file with: rag-studio model install {self._info.name}",
-            )
+        return ModelFault(f"The process of the model {self._info.name} gave an answer that makes no sense: {what}.")
 
     # ------------------------------------------------------------ the process
 
@@ -250,7 +219,7 @@ class EmbeddingClient:
         """The worker, started if there is none. Raises ModelFault, WorkerDied."""
         async with self._starting:
             if self._closed:
-                raise WorkerDied(f"The embedding model {self._info.name} was closed.")
+                raise WorkerDied(f"The model {self._info.name} was closed.")
             if self._process is None or not self._process.alive:
                 self._note_start()
                 self._process = await self._spawn()
@@ -261,7 +230,7 @@ class EmbeddingClient:
         now = time.monotonic()
         if len(self._starts) == RESTARTS and now - self._starts[0] < RESTART_WINDOW_S:
             raise WorkerDied(
-                f"The embedding process for {self._info.name} keeps ending ({RESTARTS} starts within a minute)."
+                f"The process of the model {self._info.name} keeps ending ({RESTARTS} starts within a minute)."
             )
         self._starts.append(now)
 
@@ -269,7 +238,7 @@ class EmbeddingClient:
         info = self._info
         if info.path is None or not info.path.is_file():
             raise ModelFault(
-                f"The file of the embedding model {info.name} is not there.",
+                f"The file of the model {info.name} is not there.",
                 way_out=f"Install it again: rag-studio model install {info.name}",
             )
         process, ready = await start_worker(info.path, max_tokens=info.max_tokens, threads=self._threads)
@@ -318,5 +287,65 @@ class EmbeddingClient:
             await asyncio.sleep(STALL_S / 8)
             process = self._process
             if self._pending and process is not None and time.monotonic() - self._last_sign_of_life > STALL_S:
-                log.error("the embedding worker of %s hangs and is ended", self._info.name)
+                log.error("the worker of the model %s hangs and is ended", self._info.name)
                 await process.kill()
+
+
+class EmbeddingClient(ModelClient):
+    """Texts to vectors. Implements `domain.Embedder`."""
+
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+        """Embed texts, shape (len(texts), dimension), float32, rows of unit length.
+
+        Long texts are cut to the model's length. Raises WorkerDied when a text kills the worker twice,
+        ModelFault when the model fails or gives an unusable vector.
+        """
+        if not texts:
+            return np.zeros((0, self._info.dimension), np.float32)
+        kind = Kind.EMBED_INTERACTIVE if interactive else Kind.EMBED
+        bodies = await self._call_all(kind, messages(texts))
+        parts = [self._decoded(protocol.decode_vectors, body) for body in bodies]
+        if any(part.shape[1] != self._info.dimension for part in parts):
+            raise self._nonsense(f"vectors of other than {self._info.dimension} dimensions")
+        vectors = np.concatenate(parts)
+        self._check(vectors, texts)
+        return vectors
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, without special tokens. Raises WorkerDied, ModelFault."""
+        bodies = await self._call_all(Kind.COUNT_TOKENS, messages(texts))
+        counts = [count for body in bodies for count in self._decoded(protocol.decode_counts, body)]
+        if len(counts) != len(texts):
+            raise self._nonsense(f"{len(counts)} counts for {len(texts)} texts")
+        return counts
+
+    def _check(self, vectors: Vectors, texts: Sequence[str]) -> None:
+        if len(vectors) != len(texts):
+            raise self._nonsense(f"{len(vectors)} vectors for {len(texts)} texts")
+        usable = np.isfinite(vectors).all(axis=1) & (np.abs(vectors).max(axis=1, initial=0.0) > 0)
+        if not usable.all():
+            text = texts[int(np.argmin(usable))]
+            raise ModelFault(
+                f"The model {self._info.name} gave no usable vector for the text beginning {text[:40]!r}.",
+                way_out=f"Check the model file with: rag-studio model install {self._info.name}",
+            )
+
+
+class RankingClient(ModelClient):
+    """Scores of passages for a query."""
+
+    async def scores(self, query: str, passages: Sequence[str]) -> list[float]:
+        """The cross-encoder's score of each passage, higher is better; long passages are cut to what it can read.
+
+        Raises WorkerDied when a passage kills the worker twice, ModelFault when the model gives no usable score.
+        """
+        if not passages:
+            return []
+        parts = [[query, *part] for part in messages(passages)]
+        bodies = await self._call_all(Kind.RANK, parts)
+        scores = np.concatenate([self._decoded(protocol.decode_vectors, body) for body in bodies])
+        if scores.shape != (len(passages), 1):
+            raise self._nonsense(f"scores of shape {scores.shape} for {len(passages)} passages")
+        if not np.isfinite(scores).all():
+            raise self._nonsense("scores that are not numbers")
+        return [float(score) for score in scores[:, 0]]

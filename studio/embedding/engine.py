@@ -4,6 +4,11 @@ The high-level `Llama` class is not used: it is half as fast with its defaults, 
 their closing [SEP], and accepts models that give a vector per token. The C API is driven directly
 instead: texts are tokenised, cut to the model's length with the closing token kept, sorted by length
 and packed, so that one `llama_encode` call holds as many whole texts as fit `max_tokens`.
+
+A model with rank pooling (a cross-encoder) reads query and passage as one sequence and gives a score:
+[CLS] query [SEP] passage [SEP]. llama.cpp adds the embedding of segment 0 to every token, so a BERT trained with
+segment 1 for the passage scores somewhat differently than where it was trained; those of the RoBERTa kind, which have
+one segment, score the same.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import llama_cpp as llama
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.domain import RANK_POOLING
 from studio.errors import ModelFault
 
 Tokens = NDArray[np.int32]
@@ -29,7 +35,16 @@ MAX_TEXTS_PER_PACK = 64
 TEXT_CHARS_PER_TOKEN = 64
 """Text beyond this many characters a token cannot matter, unless it is almost all white space."""
 
-_POOLING = {llama.LLAMA_POOLING_TYPE_MEAN: "mean", llama.LLAMA_POOLING_TYPE_CLS: "cls"}
+QUERY_SHARE = 0.5
+"""A query longer than this share of a reranker's length is cut, so that something of the passage is read."""
+
+MIN_PAIR_TOKENS = 16
+
+_POOLING = {
+    llama.LLAMA_POOLING_TYPE_MEAN: "mean",
+    llama.LLAMA_POOLING_TYPE_CLS: "cls",
+    llama.LLAMA_POOLING_TYPE_RANK: RANK_POOLING,
+}
 _STRIP_ACCENTS_KEY = b"tokenizer.ggml.normalizer.strip_accents"
 _NONSPACING_MARKS = dict.fromkeys(
     code for code in range(0x300, 0x110000) if unicodedata.category(chr(code)) == "Mn"
@@ -77,7 +92,7 @@ class Engine:
     def __init__(self, path: Path, *, max_tokens: int, threads: int = 1) -> None:
         """Load a GGUF file. `max_tokens` includes special tokens and is lowered to what the model can do.
 
-        Raises ModelFault when llama.cpp refuses the file or the model has no sentence pooling.
+        Raises ModelFault when llama.cpp refuses the file or the model gives neither a vector nor a score of a text.
         A malicious or damaged file can end the process instead.
         """
         self._context: int | None = None
@@ -95,6 +110,7 @@ class Engine:
         self.vocabulary_size = int(llama.llama_vocab_n_tokens(self._vocabulary))
         self._strips_accents = self._is_wordpiece() and self._metadata(_STRIP_ACCENTS_KEY, b"true") == "true"
         self._closing = self._closing_token()
+        self._opening, self._between = self._pair_tokens()
         self._special_tokens = len(self._tokenise(""))
         self._allocate_batch()
 
@@ -136,7 +152,16 @@ class Engine:
                 f"its kind, {self.architecture}, gives no mean or CLS vector of a whole text.",
                 way_out="Choose an encoder model made for embeddings, such as all-MiniLM-L6-v2.",
             )
+        labels = int(llama.llama_model_n_cls_out(self._model))
+        if pooling == RANK_POOLING and max_tokens < MIN_PAIR_TOKENS:
+            raise ModelFault(f"{path.name} takes pairs of at most {max_tokens} tokens, too few for a reranker.")
+        if pooling == RANK_POOLING and labels != 1:
+            raise ModelFault(
+                f"{path.name} is a classifier with {labels} labels, where a reranker gives one score.",
+                way_out="Choose a cross-encoder made for reranking.",
+            )
         self.pooling: str = pooling
+        self._width = 1 if pooling == RANK_POOLING else int(llama.llama_model_n_embd(self._model))
         self.max_tokens = max_tokens
         self._texts_per_pack = int(parameters.n_seq_max)
 
@@ -177,6 +202,20 @@ class Engine:
             return int(llama.llama_vocab_eos(self._vocabulary))
         return None
 
+    def _pair_tokens(self) -> tuple[list[int], list[int]]:
+        """What stands before a query and between it and a passage, as the vocabulary asks for it.
+
+        BERT: [CLS] query [SEP] passage [SEP]; RoBERTa: <s> query </s></s> passage </s>.
+        """
+        opening = [int(llama.llama_vocab_bos(self._vocabulary))] if self._adds_opening() else []
+        between = [] if self._closing is None else [self._closing]
+        if not self._is_wordpiece() and llama.llama_vocab_get_add_sep(self._vocabulary):
+            between.append(int(llama.llama_vocab_sep(self._vocabulary)))
+        return opening, between
+
+    def _adds_opening(self) -> bool:
+        return self._is_wordpiece() or bool(llama.llama_vocab_get_add_bos(self._vocabulary))
+
     def _prepare(self, text: str) -> bytes:
         """The text as the model's tokeniser was trained to see it, in UTF-8.
 
@@ -187,13 +226,13 @@ class Engine:
             text = unicodedata.normalize("NFD", text).translate(_NONSPACING_MARKS)
         return text.encode("utf-8", "replace")
 
-    def _tokenise(self, text: str) -> Tokens:
+    def _tokenise(self, text: str, *, special: bool = True) -> Tokens:
         raw = self._prepare(text)
         size = len(raw) + 8  # rarely are there more tokens than bytes; then the negative count says how many
         while True:
             tokens = np.empty(size, np.int32)
             buffer = tokens.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
-            count = int(llama.llama_tokenize(self._vocabulary, raw, len(raw), buffer, size, True, False))
+            count = int(llama.llama_tokenize(self._vocabulary, raw, len(raw), buffer, size, special, False))
             if count >= 0:
                 return tokens[:count]
             if -count <= size:
@@ -202,23 +241,49 @@ class Engine:
 
     def tokens(self, text: str) -> Tokens:
         """Token ids as they are embedded: with special tokens, cut to `max_tokens`, closing token kept."""
-        head = text[: TEXT_CHARS_PER_TOKEN * self.max_tokens]
-        tokens = self._tokenise(head)
-        if len(tokens) < self.max_tokens and len(head) < len(text):
-            tokens = self._tokenise(text)
+        tokens = self._enough_tokens(text, special=True)
         if len(tokens) > self.max_tokens:
             tokens = tokens[: self.max_tokens].copy()
             if self._closing is not None:
                 tokens[-1] = self._closing
         return tokens
 
+    def _enough_tokens(self, text: str, *, special: bool) -> Tokens:
+        """The tokens of a text, or of so much of it that there are `max_tokens`."""
+        head = text[: TEXT_CHARS_PER_TOKEN * self.max_tokens]
+        tokens = self._tokenise(head, special=special)
+        if len(tokens) < self.max_tokens and len(head) < len(text):
+            tokens = self._tokenise(text, special=special)
+        return tokens
+
+    def pairs(self, query: str, passages: Sequence[str]) -> list[Tokens]:
+        """Token ids of the query with each passage, as a reranker reads them; the passage is cut to fit."""
+        asked = self._enough_tokens(query, special=False)[: int(QUERY_SHARE * self.max_tokens)]
+        closing = np.array([] if self._closing is None else [self._closing], np.int32)
+        start = np.concatenate((self._opening, asked, self._between)).astype(np.int32)
+        room = max(0, self.max_tokens - len(start) - len(closing))
+        return [
+            np.concatenate((start, self._enough_tokens(passage, special=False)[:room], closing)) for passage in passages
+        ]
+
     def count_tokens(self, text: str) -> int:
         """Tokens of the whole text, without the special ones."""
         return max(0, len(self._tokenise(text)) - self._special_tokens)
 
     def begin(self, texts: Sequence[str]) -> Embedding:
-        """Start embedding texts; the work is done by `Embedding.step`."""
-        return Embedding(self, [self.tokens(text) for text in texts])
+        """Start embedding texts; the work is done by `Embedding.step`. Raises ModelFault for a reranker."""
+        if self.pooling == RANK_POOLING:
+            raise ModelFault("it is a reranker and gives no embeddings")
+        return Embedding(self, [self.tokens(text) for text in texts], self._width)
+
+    def begin_ranking(self, query: str, passages: Sequence[str]) -> Embedding:
+        """Start scoring passages: its `vectors` become the scores, shape (len(passages), 1).
+
+        Raises ModelFault for a model that is no reranker.
+        """
+        if self.pooling != RANK_POOLING:
+            raise ModelFault("it is an embedding model and no reranker")
+        return Embedding(self, self.pairs(query, passages), self._width)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts in one go, shape (len(texts), dimension), rows of unit length."""
@@ -240,7 +305,9 @@ class Engine:
         return packs
 
     def encode(self, texts: Sequence[Tokens]) -> NDArray[np.float32]:
-        """Vectors of one pack of tokenised texts, shape (len(texts), dimension), not normalised."""
+        """Vectors of one pack of tokenised texts, shape (len(texts), dimension), not normalised; of a reranker the
+        scores, shape (len(texts), 1).
+        """
         lengths = np.array([len(tokens) for tokens in texts], np.int64)
         total = int(lengths.sum())
         np.concatenate(texts, out=self._token[:total])
@@ -252,7 +319,7 @@ class Engine:
         status = llama.llama_encode(self._context, self._batch)
         if status != 0:
             raise ModelFault(f"The model failed on a text (llama_encode gave {status}; {self._log}).")
-        vectors = np.empty((len(texts), self.dimension), np.float32)
+        vectors = np.empty((len(texts), self._width), np.float32)
         for row in range(len(texts)):
             source = llama.llama_get_embeddings_seq(self._context, row)
             if not source:
@@ -271,13 +338,13 @@ class Engine:
 
 
 class Embedding:
-    """An embed call under way. Between two steps the engine is free for another call."""
+    """An embed call, or one that scores, under way. Between two steps the engine is free for another call."""
 
-    def __init__(self, engine: Engine, texts: list[Tokens]) -> None:
+    def __init__(self, engine: Engine, texts: list[Tokens], width: int) -> None:
         self._engine = engine
         self._texts = texts
         self._packs = deque(engine.packs([len(tokens) for tokens in texts]))
-        self.vectors = np.zeros((len(texts), engine.dimension), np.float32)
+        self.vectors = np.zeros((len(texts), width), np.float32)
 
     def step(self) -> bool:
         """Encode the next pack. False when nothing was left and `vectors` is complete."""
@@ -285,6 +352,8 @@ class Embedding:
             return False
         rows = self._packs.popleft()
         vectors = self._engine.encode([self._texts[row] for row in rows])
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        self.vectors[rows] = vectors / np.maximum(norms, np.float32(1e-12))
+        if self._engine.pooling != RANK_POOLING:
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors /= np.maximum(norms, np.float32(1e-12))
+        self.vectors[rows] = vectors
         return True

@@ -25,6 +25,10 @@ MAX_ARRAY_STRINGS = 4_000_000
 MAX_STRING_BYTES = 16 << 20
 MAX_DIMENSIONS = 4
 DEFAULT_ALIGNMENT = 32
+RANK_POOLING_TYPE = 4
+"""LLAMA_POOLING_TYPE_RANK in llama.h."""
+CLASSIFIER = "cls."
+"""What the names of a classifier's tensors begin with (LLM_TENSOR_CLS in llama.cpp's src/llama-arch.cpp)."""
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING = 8
@@ -35,10 +39,11 @@ Scalar = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """Single metadata values (arrays are left out) and the number of tensors."""
+    """Single metadata values (arrays are left out), the number of tensors, and whether a classifier is among them."""
 
     metadata: Mapping[str, Scalar]
     tensors: int
+    classifier: bool = False
 
     @property
     def architecture(self) -> str:
@@ -48,6 +53,11 @@ class GgufHeader:
         """An integer below `<architecture>.`, or the default when it is missing or not an integer."""
         value = self.metadata.get(f"{self.architecture}.{key}")
         return value if isinstance(value, int) else default
+
+    @property
+    def headless_reranker(self) -> bool:
+        """It claims to rank but has no classifier: llama.cpp would hand out a number that means nothing."""
+        return self.number("pooling_type", -1) == RANK_POOLING_TYPE and not self.classifier
 
     def text(self, key: str) -> str:
         """A string by its full key, or ""."""
@@ -85,13 +95,16 @@ class _Reader:
             value = self._value(self._number("I"))
             if value is not None:
                 metadata[key] = value
-        self._check_tensors(tensors, metadata)
-        return GgufHeader(metadata, tensors)
+        classifier = self._check_tensors(tensors, metadata)
+        return GgufHeader(metadata, tensors, classifier)
 
-    def _check_tensors(self, tensors: int, metadata: Mapping[str, Scalar]) -> None:
+    def _check_tensors(self, tensors: int, metadata: Mapping[str, Scalar]) -> bool:
+        """Whether a classifier is among them. Raises ModelFault when they do not fit the file."""
         end = 0
+        classifier = False
         for _ in range(tensors):
             name = self._string()
+            classifier |= name.startswith(CLASSIFIER)
             dimensions = self._number("I")
             if dimensions > MAX_DIMENSIONS:
                 raise self._damaged(f"the tensor {name} has {dimensions} dimensions")
@@ -107,6 +120,7 @@ class _Reader:
                 f"{self._name} is incomplete: {self._size} of {start + end} bytes are there.",
                 way_out="Fetch the file again.",
             )
+        return classifier
 
     def _value(self, kind: int) -> Scalar | None:
         if kind in _SCALARS:

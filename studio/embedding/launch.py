@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from studio.domain import RANK_POOLING
 from studio.embedding import protocol
 from studio.embedding.protocol import Kind, ProtocolError, ReadyInfo
 from studio.errors import ModelFault, WorkerDied
@@ -22,6 +23,7 @@ LIBRARY_ENVIRONMENT = {
     "GGML_NO_BACKTRACE": "1",  # an abort would start a debugger and hang
 }
 
+_SENTENCE = "A sentence to try the model with."
 _DAMAGED = "The file is damaged or not an embedding model; install another one."
 
 
@@ -65,16 +67,23 @@ async def _greeting(process: WorkerProcess, path: Path) -> ReadyInfo:
 
 
 async def probe(path: Path, *, max_tokens: int) -> ReadyInfo:
-    """Load a GGUF file in a process of its own and embed a sentence, to see that it works. Raises ModelFault."""
+    """Load a GGUF file in a process of its own and try it, to see that it works. Raises ModelFault."""
     process, ready = await start_worker(path, max_tokens=max_tokens)
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
-            await process.send(Kind.EMBED, 1, protocol.encode_texts(["A sentence to try the model with."]))
+            if ready.pooling == RANK_POOLING:
+                await process.send(Kind.RANK, 1, protocol.encode_texts(["What is tried?", _SENTENCE]))
+            else:
+                await process.send(Kind.EMBED, 1, protocol.encode_texts([_SENTENCE]))
             kind, _, body = await process.receive()
         if kind != Kind.VECTORS:
             raise ModelFault(f"{path.name} loads but does not work: {protocol.decode_error(body)[0]}")
         vectors = protocol.decode_vectors(body)
-        if vectors.shape != (1, ready.dimension) or not np.isfinite(vectors).all() or not vectors.any():
+        if ready.pooling == RANK_POOLING:
+            usable = vectors.shape == (1, 1)
+        else:
+            usable = vectors.shape == (1, ready.dimension) and bool(vectors.any())
+        if not usable or not np.isfinite(vectors).all():
             raise ModelFault(f"{path.name} loads but gives unusable vectors.", way_out=_DAMAGED)
         return ready
     except WorkerDied as error:

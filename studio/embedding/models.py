@@ -63,7 +63,7 @@ class _Staged:
 
 
 class ModelCatalog:
-    """The embedding models of this machine, as one data directory sees them."""
+    """The embedders and rerankers of this machine, as one data directory sees them."""
 
     def __init__(self, paths: DataPaths) -> None:
         self._paths = paths
@@ -306,6 +306,11 @@ async def _in_thread(monitor: Monitor, function: Callable[P, T], *args: P.args, 
 
 def _stage_gguf(path: Path, name: str, source: str) -> _Staged:
     header = read_header(path)
+    if header.headless_reranker:
+        raise ModelFault(
+            f"{name} is marked as a reranker but holds no classifier, so it cannot give scores.",
+            way_out="Choose a reranker that was converted to GGUF with its classification head.",
+        )
     positions = header.number("context_length", DEFAULT_MAX_TOKENS)
     licence = header.text("general.license")
     return _Staged(path, name, max(3, min(positions, DEFAULT_MAX_TOKENS)), licence, source)

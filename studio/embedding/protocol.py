@@ -3,7 +3,8 @@
 A conversation is frames of `studio.workers`: kind, request id, body. This module defines the kinds
 and the bodies; integers are little-endian. The worker speaks first, with READY or ERROR under request
 id 0; after that every request is answered by exactly one frame under its id, unless it was withdrawn
-with CANCEL before the answer was sent.
+with CANCEL before the answer was sent. RANK takes texts, the query first and then the passages, and is
+answered with VECTORS of one column: the scores.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Kind(IntEnum):
     EMBED_INTERACTIVE = 2
     COUNT_TOKENS = 3
     CANCEL = 4
+    RANK = 5
 
     READY = 16
     VECTORS = 17

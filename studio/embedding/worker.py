@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +27,16 @@ from studio.errors import ModelFault
 from studio.workers import Channel
 
 if TYPE_CHECKING:
-    from studio.embedding.engine import Engine
+    from studio.embedding.engine import Embedding, Engine
 
 ADDRESS_SPACE_BESIDE_MODEL = 6 << 30
 """Bytes a worker may map beyond its model file; far above need, it stops only absurd metadata."""
 
 Frame = tuple[int, int, bytes]  # kind, request id, body
 
-_URGENCY = (Kind.EMBED_INTERACTIVE, Kind.EMBED)
+_URGENCY = (Kind.EMBED_INTERACTIVE, Kind.EMBED, Kind.RANK)
+_BATCHES = (Kind.EMBED, Kind.RANK)
+"""Done in steps, between which what is more urgent is served and a withdrawal is seen."""
 
 
 class Inbox:
@@ -78,9 +81,9 @@ class Inbox:
     def take_urgent(self) -> Frame | None:
         """The most urgent request that may interrupt a batch, if one waits."""
         with self._changed:
-            for kind in _URGENCY[:-1]:
-                if self._waiting[kind]:
-                    return self._waiting[kind].popleft()
+            for kind, waiting in self._waiting.items():
+                if kind not in _BATCHES and waiting:
+                    return waiting.popleft()
             return None
 
     def begin_batch(self, request: int) -> None:
@@ -167,15 +170,19 @@ class Server:
             elif kind == Kind.EMBED_INTERACTIVE:
                 vectors = self._engine.embed(texts)
                 self._channel.send(Kind.VECTORS, request, *protocol.encode_vectors(vectors))
+            elif kind == Kind.RANK:
+                if not texts:
+                    raise ProtocolError("there is no query to rank by")
+                self._run(request, lambda: self._engine.begin_ranking(texts[0], texts[1:]))
             else:
-                self._embed_batch(request, texts)
+                self._run(request, lambda: self._engine.begin(texts))
         except (ModelFault, ProtocolError, MemoryError, ValueError) as error:
             self._channel.send(Kind.ERROR, request, protocol.encode_error(str(error) or type(error).__name__))
 
-    def _embed_batch(self, request: int, texts: list[str]) -> None:
+    def _run(self, request: int, begin: Callable[[], Embedding]) -> None:
         self._inbox.begin_batch(request)
         try:
-            embedding = self._engine.begin(texts)
+            embedding = begin()
             while embedding.step():
                 if not self._inbox.batch_goes_on():
                     return

@@ -1,4 +1,4 @@
-"""Embedding models: which there are, install, choose, remove."""
+"""Embedders and rerankers: which there are, install, choose, remove."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from studio.domain import KnowledgeBase, ModelInfo
 from studio.embedding.models import ModelCatalog
-from studio.embedding.pool import EmbedderPool
+from studio.embedding.pool import EmbedderPool, wrong_kind
 from studio.errors import Conflict, ModelFault
 from studio.index.stores import Stores
 
@@ -39,6 +39,8 @@ class ModelService:
             raise ModelFault(
                 f"The model {model} is not installed.", way_out=f"Install it with: rag-studio model install {model}"
             )
+        if info.kind == "reranker":
+            raise wrong_kind(info)
         settings = replace(base.settings, model=info.name)
         return await self._stores.thread.run(self._stores.catalog.update_settings, base.id, settings)
 

@@ -26,6 +26,13 @@ class FragileEngine(engine.Engine):
             embedding.vectors[list(texts).index(ZERO)] = 0
         return embedding
 
+    def begin_ranking(self, query: str, passages: Sequence[str]) -> engine.Embedding:
+        if KILLER in passages:
+            os._exit(9)
+        if HANGER in passages:
+            threading.Event().wait()
+        return super().begin_ranking(query, passages)
+
 
 if __name__ == "__main__":
     engine.Engine = FragileEngine  # type: ignore[misc]
