@@ -32,6 +32,16 @@ class Pins:
             ).fetchone()[0]
         return PinnedQuery(int(number), query, tuple(must_find), top)
 
+    def max_drop(self, kb_id: str) -> float | None:
+        """How far mean nDCG@10 of the saved queries may fall at a promotion; None: as far as it likes."""
+        row = self._database.row("SELECT max_ndcg_drop FROM kb WHERE id = ?", (kb_id,))
+        return row["max_ndcg_drop"] if row else None
+
+    def set_max_drop(self, kb_id: str, drop: float | None) -> None:
+        """Set what `max_drop` gives."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE kb SET max_ndcg_drop = ? WHERE id = ?", (drop, kb_id))
+
     def remove(self, kb_id: str, number: int) -> None:
         """Unpin a query. Raises NotFound."""
         with self._database.transaction() as db:

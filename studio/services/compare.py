@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from studio.domain import DocumentRecord, DocumentStatus, SearchMode, SearchRequest, SearchResult
 from studio.errors import InvalidRequest
 from studio.index.stores import Stores
-from studio.services.quality import lines_of
+from studio.services.judged_files import lines_of
 from studio.services.search import SearchService
 from studio.services.sources import key_of
 
@@ -135,7 +135,7 @@ class CompareService:
             changes = []
             for number, text in asked:
                 old, new = [
-                    await self._search.search(SearchRequest((base.id,), text, mode, limit=limit, generation=generation))
+                    await self._search.answer(SearchRequest((base.id,), text, mode, limit=limit, generation=generation))
                     for generation in (a, b)
                 ]
                 degraded = _degraded({a: old.degraded, b: new.degraded})

@@ -1,4 +1,8 @@
-"""The gate: pinned queries that a generation must answer before it becomes active."""
+"""The gate: what a generation must find before it becomes active.
+
+Pinned queries must find certain documents. Where a person has switched that on, the saved queries with judgments must
+also be answered about as well as by the active generation.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,17 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from studio.domain import DocumentRecord, DocumentStatus, PinnedQuery, SearchRequest
-from studio.errors import InvalidRequest, NotFound
+from studio.domain import DocumentRecord, DocumentStatus, KnowledgeBase, PinnedQuery, SearchRequest
+from studio.errors import EnvironmentFault, InvalidRequest, NotFound
 from studio.index.reading import Snapshot
 from studio.index.stores import Stores
+from studio.services.quality import QualityService
 from studio.services.search import MAX_QUERY_CHARS, SearchService
 
 MAX_TOP = 100
+
+MIN_JUDGED = 5
+"""Saved queries with a relevant document below which the quality rule says nothing: one of them would decide."""
 
 DEPTHS = (100, 1000)
 """Passages a side that are looked at: as many as an ordinary search takes; more only where those belong to fewer
@@ -49,13 +57,32 @@ class PinOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityOutcome:
+    """Mean nDCG@10 over the judged saved queries, in the active generation and in the one that was tried.
+
+    `problem` says why they could not be compared, "" if they were; whether that is a failure says `passed`.
+    """
+
+    queries: int
+    max_drop: float
+    active: float
+    candidate: float
+    passed: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GateReport:
-    """The pinned queries against one generation; passed when there are none."""
+    """The pinned queries and the quality rule against one generation; passed when there are none.
+
+    `quality` is None where the rule is off or the generation is the active one.
+    """
 
     kb: str
     generation: int | None
     passed: bool
     queries: tuple[PinOutcome, ...]
+    quality: QualityOutcome | None = None
 
 
 class GateService:
@@ -64,6 +91,7 @@ class GateService:
     def __init__(self, stores: Stores, search: SearchService) -> None:
         self._stores = stores
         self._search = search
+        self._quality = QualityService(stores, search)
 
     async def pins(self, kb: str) -> list[PinnedQuery]:
         """The pinned queries of a knowledge base, oldest first. Raises NotFound."""
@@ -102,22 +130,57 @@ class GateService:
         base = await self._stores.knowledge_base(kb)
         await self._stores.thread.run(self._stores.catalog.pins.remove, base.id, number)
 
+    async def rule(self, kb: str) -> float | None:
+        """How far mean nDCG@10 of the saved queries may fall at a promotion; None: the rule is off. Raises NotFound."""
+        base = await self._stores.knowledge_base(kb)
+        return await self._stores.thread.run(self._stores.catalog.pins.max_drop, base.id)
+
+    async def set_rule(self, kb: str, max_ndcg_drop: float | None) -> None:
+        """Switch the quality rule on, or off with None. Raises InvalidRequest, NotFound."""
+        if max_ndcg_drop is not None and not 0.0 <= max_ndcg_drop <= 1.0:
+            raise InvalidRequest("nDCG lies between 0 and 1, and so does the drop that is allowed.")
+        base = await self._stores.knowledge_base(kb)
+        await self._stores.thread.run(self._stores.catalog.pins.set_max_drop, base.id, max_ndcg_drop)
+
     async def check(self, kb: str, number: int | None = None) -> GateReport:
         """Try the pinned queries on the active generation, or on `number`. Raises NotFound, StorageFault.
 
-        Without pinned queries nothing is read.
+        `number` is also measured by the quality rule, if that is on. Without queries nothing is read.
         """
         base = await self._stores.knowledge_base(kb)
         if number is not None:
             await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
+        quality = await self._measured(base, number) if number is not None else None
+        good = quality is None or quality.passed
         pins = await self.pins(base.id)
         if not pins:
-            return GateReport(base.name, number if number is not None else base.active_generation, True, ())
+            return GateReport(base.name, number if number is not None else base.active_generation, good, (), quality)
         async with self._stores.store(base.id).reading(number) as snapshot:
             named = await _named(snapshot, {name for pin in pins for name in pin.must_find})
             outcomes = tuple([await self._outcome(base.id, snapshot, pin, named) for pin in pins])
-        passed = all(outcome.passed for outcome in outcomes)
-        return GateReport(base.name, snapshot.generation.number, passed, outcomes)
+        passed = good and all(outcome.passed for outcome in outcomes)
+        return GateReport(base.name, snapshot.generation.number, passed, outcomes, quality)
+
+    async def _measured(self, base: KnowledgeBase, number: int) -> QualityOutcome | None:
+        """A generation against the active one. A faulty active one holds nothing back: it is to be replaced."""
+        drop = await self.rule(base.id)
+        if drop is None or base.active_generation is None or number == base.active_generation:
+            return None
+        try:
+            candidate, queries = await self._quality.mean_ndcg(base.id, number, MIN_JUDGED)
+        except EnvironmentFault as fault:
+            return QualityOutcome(0, drop, 0.0, 0.0, False, fault.full_message)
+        if queries < MIN_JUDGED:
+            return QualityOutcome(
+                queries, drop, 0.0, 0.0, True, f"{queries} of at least {MIN_JUDGED} saved queries are judged."
+            )
+        try:
+            active, _ = await self._quality.mean_ndcg(base.id, base.active_generation, MIN_JUDGED)
+        except (EnvironmentFault, NotFound) as fault:
+            problem = f"The active generation cannot be measured. {fault.full_message}"
+            return QualityOutcome(queries, drop, 0.0, candidate, True, problem)
+        # 0.80 − 0.78 is a little more than 0.02 in floating point.
+        return QualityOutcome(queries, drop, active, candidate, active - candidate <= drop + 1e-9)
 
     async def _outcome(
         self, kb_id: str, snapshot: Snapshot, pin: PinnedQuery, named: Mapping[str, AbstractSet[str]]
@@ -155,9 +218,25 @@ class GateService:
 def held_sentence(report: GateReport) -> str:
     """Why a generation that failed its gate is held back, for a person: the first reason and the number of others."""
     reasons = [reason for outcome in report.queries if not outcome.passed for reason in _reasons(outcome)]
+    if report.quality is not None and not report.quality.passed:
+        reasons.append(quality_sentence(report.quality))
     others = len(reasons) - 1
     more = f" {others} other {'demand is' if others == 1 else 'demands are'} not met either." if others else ""
     return f"Held back: {reasons[0]}{more}"
+
+
+def quality_sentence(outcome: QualityOutcome) -> str:
+    """The outcome of the quality rule, for a person."""
+    if outcome.problem:
+        return outcome.problem if outcome.passed else f"The saved queries cannot be judged. {outcome.problem}"
+    change = "falls" if outcome.candidate < outcome.active else "rises"
+    if outcome.candidate == outcome.active:
+        return f"Mean nDCG@10 over {outcome.queries} saved queries stays at {outcome.active:.3f}."
+    measured = (
+        f"Mean nDCG@10 over {outcome.queries} saved queries {change} from {outcome.active:.3f} to "
+        f"{outcome.candidate:.3f}"
+    )
+    return f"{measured}." if outcome.passed else f"{measured}, by more than the {outcome.max_drop:g} allowed."
 
 
 def _reasons(outcome: PinOutcome) -> Iterable[str]:

@@ -9,7 +9,7 @@ from studio.services.gate import GateService, held_sentence
 
 
 class Promotion:
-    """Makes a ready generation active unless its pinned queries fail; one that fails stays ready and says why."""
+    """Makes a ready generation active unless its gate fails; one that fails stays ready and says why."""
 
     def __init__(self, stores: Stores, gate: GateService) -> None:
         self._stores = stores
@@ -37,4 +37,4 @@ class Promotion:
 
 def way_past(number: int) -> str:
     """What a person can do about a generation that is held back."""
-    return f"Change the pinned queries, or promote it all the same: rag-studio promote KB {number} --force."
+    return f"Change what the gate demands, or promote it all the same: rag-studio promote KB {number} --force."

@@ -1,184 +1,362 @@
-"""Evaluation: how well each mode finds what judgments say it should.
+"""Evaluation: how well each way to search finds what judgments say it should.
 
-Collections are in BEIR form: queries as JSON lines (`_id`, `text`), judgments as tab-separated lines
-(query id, document id, grade). A document's id is the `_id` of its row or its file stem, and it ranks by its
-best chunk.
+Queries and judgments are the saved ones, or files in BEIR or TREC form. A document is named by its external id (the
+`_id` of its row), its path, its file name or its file stem, and it ranks by its best chunk.
 """
 
 from __future__ import annotations
 
 import asyncio
-import csv
-import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePath
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from studio.domain import Fusion, SearchMode, SearchRequest
-from studio.errors import InvalidRequest, NotFound, storage_fault
+from studio.domain import DocumentRecord, Fusion, KnowledgeBase, SearchMode, SearchRequest
+from studio.errors import EnvironmentFault, InvalidRequest, NotFound
+from studio.index.reading import Snapshot
 from studio.index.stores import Stores
-from studio.services.search import SearchService
+from studio.services import measures
+from studio.services.evaluation import (
+    DEPTH,
+    AbReport,
+    Difference,
+    Evaluation,
+    Judgments,
+    Measured,
+    QueryMove,
+    RunSummary,
+    Setting,
+    grid,
+    loaded,
+    report_text,
+    summary,
+)
+from studio.services.judged_files import read_qrels, read_queries, write_run
+from studio.services.judging import JudgingService, names_of, short_name
+from studio.services.search import MAX_LIMIT, SearchService
 
-Judgments = dict[str, dict[str, int]]
-"""Query id → document id → grade; above 0 is relevant."""
+Progress = Callable[[int, int], None]
+Values = NDArray[np.float64]
+Rankings = dict[str, tuple[tuple[str, float], ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class ModeQuality:
-    """Means over the judged queries, cut off at k, and latency percentiles in milliseconds."""
+@dataclass(slots=True)
+class _Trial:
+    """What one setting has answered so far. `timings_ms` has no sides where the search knew the candidates already."""
 
-    ndcg: float
-    recall: float
-    mrr: float
-    map: float
-    precision: float
-    latency_ms: Mapping[str, float]
+    setting: Setting
+    snapshot: Snapshot
+    rankings: Rankings = field(default_factory=dict)
+    took_ms: list[float] = field(default_factory=list)
+    timings_ms: list[Mapping[str, float]] = field(default_factory=list)
 
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What `evaluate` found."""
-
-    k: int
-    queries: int
-    modes: Mapping[str, ModeQuality]
+    @property
+    def sides(self) -> tuple[object, ...]:
+        """Settings with the same sides have the same candidates of a query."""
+        item = self.setting
+        return item.mode, item.exact, item.candidates, self.snapshot.generation.number
 
 
 class QualityService:
-    """Runs judged queries against a knowledge base."""
+    """Runs judged queries against a knowledge base. Cancel the task to stop a run; then nothing of it is stored."""
 
     def __init__(self, stores: Stores, search: SearchService) -> None:
         self._stores = stores
         self._search = search
+        self.judging = JudgingService(stores)
+        """The saved queries and their judgments."""
 
     async def evaluate(
         self,
         kb: str,
-        queries: Path,
-        qrels: Path,
+        queries: Path | None = None,
+        qrels: Path | None = None,
         *,
         modes: Sequence[SearchMode] = tuple(SearchMode),
+        settings: Sequence[Setting] = (),
         k: int = 10,
         weight: float | None = None,
         fusion: Fusion = Fusion.MINMAX,
-        progress: Callable[[int, int], None] | None = None,
+        store: bool = False,
+        progress: Progress | None = None,
     ) -> Evaluation:
-        """Search every judged query in every mode. Raises NotFound, InvalidRequest."""
-        if k < 1:
-            raise InvalidRequest("k must be at least 1.")
+        """Search every judged query with every setting, by default one for each mode.
+
+        Without files the saved queries are asked. `store` keeps the report in the catalog. Every setting is compared
+        with the first; p-values are those of each test alone. Raises NotFound, InvalidRequest, and EnvironmentFault
+        when a side of a search cannot answer.
+        """
+        chosen = list(settings) or grid(modes, (weight,), (fusion,))
+        if not 1 <= k <= MAX_LIMIT:
+            raise InvalidRequest(f"k must be between 1 and {MAX_LIMIT}.")
+        if len({setting.name for setting in chosen}) < len(chosen):
+            raise InvalidRequest("Two settings have the same name.", way_out="Give each a name of its own.")
         base = await self._stores.knowledge_base(kb)
+        texts, judgments = await self._judged(base, queries, qrels)
+        trials = await self._tried(base, chosen, texts, judgments, k, progress)
+        evaluation = await asyncio.to_thread(_measured, trials, texts, judgments, k)
+        return await self._stored(base, evaluation) if store else evaluation
+
+    async def compare(
+        self,
+        kb: str,
+        a: Setting,
+        b: Setting,
+        *,
+        queries: Path | None = None,
+        qrels: Path | None = None,
+        k: int = 10,
+        top: int = 10,
+        store: bool = False,
+        progress: Progress | None = None,
+    ) -> AbReport:
+        """Two settings on the same queries: differences with tests, and the `top` queries that gain and lose most.
+
+        Raises like `evaluate`.
+        """
+        evaluation = await self.evaluate(
+            kb, queries, qrels, settings=(a, b), k=k, store=store, progress=progress
+        )  # fmt: skip
+        return await asyncio.to_thread(side_by_side, evaluation, a.name, b.name, top)
+
+    async def mean_ndcg(self, kb: str, generation: int, queries: int) -> tuple[float, int]:
+        """(mean nDCG@10 of the ordinary search over the saved queries in a generation, number of those queries).
+
+        (0.0, n) when only n < `queries` are judged; nothing is searched then. Raises like `evaluate`.
+        """
+        base = await self._stores.knowledge_base(kb)
+        texts, judgments = await self._saved(base)
+        if len(texts) < queries:
+            return 0.0, len(texts)
+        setting = Setting("hybrid", generation=generation)
+        (trial,) = await self._tried(base, [setting], texts, judgments, 10, None)
+        rankings = {query: [name for name, _ in ranking] for query, ranking in trial.rankings.items()}
+        values = await asyncio.to_thread(measures.measure, rankings, judgments, 10)
+        return float(values["ndcg"].mean()), len(texts)
+
+    async def runs(self, kb: str) -> list[RunSummary]:
+        """The stored evaluations, newest first. Raises NotFound."""
+        base = await self._stores.knowledge_base(kb)
+        rows = await self._stores.thread.run(self._stores.catalog.runs.list, base.id)
+        return await asyncio.to_thread(lambda: [summary(loaded(*row)) for row in rows])
+
+    async def run(self, kb: str, run_id: int) -> Evaluation:
+        """A stored evaluation, without rankings. Raises NotFound."""
+        base = await self._stores.knowledge_base(kb)
+        row = await self._stores.thread.run(self._stores.catalog.runs.get, base.id, run_id)
+        return await asyncio.to_thread(loaded, *row)
+
+    async def delete_run(self, kb: str, run_id: int) -> None:
+        """Forget a stored evaluation. Raises NotFound."""
+        base = await self._stores.knowledge_base(kb)
+        await self._stores.thread.run(self._stores.catalog.runs.remove, base.id, run_id)
+
+    async def export_run(self, evaluation: Evaluation, name: str, path: Path) -> Path:
+        """Write what one setting of an evaluation just made has found as a TREC run. Raises NotFound, StorageFault."""
+        measured = evaluation.modes.get(name)
+        if measured is None or not measured.rankings:
+            raise NotFound(f"This evaluation holds no rankings of “{name}”.", way_out="Run it again.")
+        return await asyncio.to_thread(write_run, path, measured.rankings, name)
+
+    # ------------------------------------------------------------ running
+
+    async def _judged(
+        self, base: KnowledgeBase, queries: Path | None, qrels: Path | None
+    ) -> tuple[dict[str, str], Judgments]:
+        """(query id → text, judgments) of the queries that have a relevant document."""
+        if queries is None and qrels is None:
+            texts, judgments = await self._saved(base)
+            if not texts:
+                raise InvalidRequest(
+                    f"No saved query of “{base.name}” has a relevant document.",
+                    way_out="Mark results as relevant, or name files with --queries and --qrels.",
+                )
+            return texts, judgments
+        if queries is None or qrels is None:
+            raise InvalidRequest("Queries and judgments come in two files.", way_out="Give --queries and --qrels.")
         texts = await asyncio.to_thread(read_queries, queries)
         judgments = await asyncio.to_thread(read_qrels, qrels)
-        judged = [query for query in texts if any(grade > 0 for grade in judgments.get(query, {}).values())]
+        judged = {query: text for query, text in texts.items() if _relevant(judgments.get(query, {}))}
         if not judged:
             raise InvalidRequest("No query has a judgment.", way_out="Check that both files use the same query ids.")
-        external = await self._external_ids(base.id)
-        results = {}
-        for at, mode in enumerate(modes):
-            rankings, latencies = {}, []
-            for number, query in enumerate(judged):
-                request = SearchRequest((base.id,), texts[query], mode, limit=max(k, 10), weight=weight, fusion=fusion)
-                begun = time.perf_counter()
-                rankings[query] = await self._documents(request, external)
-                latencies.append((time.perf_counter() - begun) * 1000)
-                if progress is not None and number % 50 == 0:
-                    progress(at * len(judged) + number, len(modes) * len(judged))
-            results[mode.value] = _measure(rankings, judgments, k, latencies)
-        return Evaluation(k, len(judged), results)
+        return judged, judgments
 
-    async def _external_ids(self, kb_id: str) -> dict[str, str]:
-        """Chunk id → external document id, for the active generation."""
-        async with self._stores.store(kb_id).reading() as snapshot:
-            names = {
-                record.document_id: record.external_id or PurePath(record.source_path).stem
-                for record in await snapshot.tables.documents()
-            }
-            return {chunk: names[document] for chunk, document, _ in await snapshot.tables.contents()}
+    async def _saved(self, base: KnowledgeBase) -> tuple[dict[str, str], Judgments]:
+        saved = [query for query in await self.judging.queries(base.id) if query.relevant]
+        return {query.name: query.query for query in saved}, {query.name: dict(query.judgments) for query in saved}
 
-    async def _documents(self, request: SearchRequest, external: Mapping[str, str]) -> list[str]:
+    async def _tried(
+        self,
+        base: KnowledgeBase,
+        settings: Sequence[Setting],
+        texts: Mapping[str, str],
+        judgments: Judgments,
+        k: int,
+        progress: Progress | None,
+    ) -> list[_Trial]:
+        """Ask every query with every setting, query by query: a machine that slows down slows them all alike."""
+        async with AsyncExitStack() as stack:
+            trials = [await self._pinned(stack, base, setting) for setting in settings]
+            done, total = 0, len(texts) * len(trials)
+            for query, text in texts.items():
+                for trial in trials:
+                    if progress is not None:
+                        progress(done, total)
+                    await self._ask(base, trial, query, text, judgments[query], max(k, DEPTH), k)
+                    done += 1
+            if progress is not None:
+                progress(total, total)
+        return trials
+
+    async def _pinned(self, stack: AsyncExitStack, base: KnowledgeBase, setting: Setting) -> _Trial:
+        """A generation that is promoted or collected meanwhile must not change what is measured."""
+        snapshot = await stack.enter_async_context(self._stores.store(base.id).reading(setting.generation))
+        return _Trial(setting, snapshot)
+
+    async def _ask(
+        self,
+        base: KnowledgeBase,
+        trial: _Trial,
+        query: str,
+        text: str,
+        judged: Mapping[str, int],
+        depth: int,
+        k: int,
+    ) -> None:
+        request = replace(trial.setting.request(base.id, text, k), generation=trial.snapshot.generation.number)
+        try:
+            found = await self._found(trial, request, depth)
+        except EnvironmentFault as fault:
+            raise EnvironmentFault(f"The evaluation stopped at “{query}”. {fault}", way_out=fault.way_out) from fault
+        tables = trial.snapshot.tables
+        documents = await tables.document_ids_of([chunk_id for chunk_id, _ in found])
+        records = await tables.documents(sorted(set(documents.values())))
+        trial.rankings[query] = _by_document(found, documents, records, judged, depth)
+
+    async def _found(self, trial: _Trial, request: SearchRequest, depth: int) -> list[tuple[str, float]]:
+        """(chunk id, score), best first. Raises EnvironmentFault when it is not what the setting asks for."""
+        begun = time.perf_counter()
+        if request.reranker:
+            response = await self._search.answer(replace(request, limit=depth))
+            if response.degraded or response.notes:
+                raise EnvironmentFault(response.degraded or " ".join(response.notes))
+            trial.took_ms.append(response.took_ms)
+            trial.timings_ms.append(response.timings_ms)
+            return [(result.chunk_id, result.score) for result in response.results]
         async with self._search.ranking(request) as ranking:
+            trial.took_ms.append((time.perf_counter() - begun) * 1000)
+            trial.timings_ms.append(dict(ranking.timings_ms))
             if ranking.degraded:
-                raise NotFound(ranking.degraded)
-            return list(dict.fromkeys(external[ranking.split(item)[1]] for item in ranking.fused))
+                raise EnvironmentFault(ranking.degraded)
+            return [(ranking.split(item)[1], item.score) for item in ranking.fused]
+
+    async def _stored(self, base: KnowledgeBase, evaluation: Evaluation) -> Evaluation:
+        report = await asyncio.to_thread(report_text, evaluation)
+        number, created = await self._stores.thread.run(self._stores.catalog.runs.add, base.id, report)
+        return replace(evaluation, id=number, created_ms=created)
 
 
-def read_queries(path: Path) -> dict[str, str]:
-    """Query id → text. Raises NotFound, InvalidRequest naming the line."""
-    queries: dict[str, str] = {}
-    for number, line in enumerate(lines_of(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            queries[str(row["_id"])] = str(row["text"])
-        except (ValueError, KeyError, TypeError):
-            raise InvalidRequest(
-                f"{path}, line {number}, is not a query.", way_out='Each line: {"_id": "…", "text": "…"}.'
-            ) from None
-    return queries
+def _relevant(grades: Mapping[str, int]) -> bool:
+    return any(grade > 0 for grade in grades.values())
 
 
-def read_qrels(path: Path) -> Judgments:
-    """Judgments from three tab-separated columns (BEIR) or four columns (TREC). Raises NotFound, InvalidRequest."""
-    judgments: Judgments = {}
-    for number, row in enumerate(csv.reader(lines_of(path), delimiter="\t"), start=1):
-        cells = row if len(row) >= 3 else " ".join(row).split()
-        if len(cells) == 4:
-            cells = [cells[0], cells[2], cells[3]]
-        if not cells or (number == 1 and cells[-1] == "score"):
-            continue
-        try:
-            query, document, grade = cells
-            judgments.setdefault(query, {})[document] = int(grade)
-        except ValueError:
-            raise InvalidRequest(
-                f"{path}, line {number}, is not a judgment.", way_out="Each line: query id, document id, grade."
-            ) from None
-    return judgments
+def _by_document(
+    found: Sequence[tuple[str, float]],
+    documents: Mapping[str, str],
+    records: Sequence[DocumentRecord],
+    judged: Mapping[str, int],
+    depth: int,
+) -> tuple[tuple[str, float], ...]:
+    """(document name, score of its best chunk), best first. A judged document has the name that judges it."""
+    names: dict[str, str] = {}
+    for record in records:
+        name = next((name for name in names_of(record) if name in judged), None)
+        if name is not None:
+            names[record.document_id] = name
+        names.setdefault(record.document_id, short_name(record))
+    ranked: dict[str, float] = {}
+    for chunk_id, score in found:
+        document = documents.get(chunk_id)
+        if document in names:
+            ranked.setdefault(names[document], score)
+    return tuple(ranked.items())[:depth]
 
 
-def lines_of(path: Path) -> list[str]:
-    """The lines of a text file. Raises NotFound, StorageFault, and InvalidRequest when it is not UTF-8."""
-    try:
-        return path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"{path} is not a text file in UTF-8.", way_out="Save it as UTF-8.") from None
-    except FileNotFoundError:
-        raise NotFound(f"There is no file {path}.") from None
-    except OSError as error:
-        raise storage_fault(error, "reading the collection", path) from error
+def _measured(trials: Sequence[_Trial], texts: Mapping[str, str], judgments: Judgments, k: int) -> Evaluation:
+    values = []
+    for trial in trials:
+        rankings = {query: [name for name, _ in trial.rankings[query]] for query in texts}
+        values.append(measures.measure(rankings, judgments, k))
+    latencies = _latencies(trials)
+    modes = {
+        trial.setting.name: _summed_up(trial, columns, latency_ms)
+        for trial, columns, latency_ms in zip(trials, values, latencies, strict=True)
+    }
+    differences = []
+    if len(texts) > 1:
+        for trial, columns in zip(trials[1:], values[1:], strict=True):
+            differences.append(_difference(trials[0].setting.name, trial.setting.name, "ndcg", values[0], columns))
+    return Evaluation(k, len(texts), modes, tuple(differences), tuple(texts), tuple(texts.values()))
 
 
-def _measure(
-    rankings: Mapping[str, Sequence[str]], judgments: Judgments, k: int, latencies_ms: Sequence[float]
-) -> ModeQuality:
-    rows = [query_measures(ranking, judgments[query], k) for query, ranking in rankings.items()]
-    ndcg, recall, mrr, average_precision, precision = (float(np.mean(column)) for column in zip(*rows, strict=True))
-    p50, p95, p99 = (float(value) for value in np.percentile(latencies_ms, (50, 95, 99)))
-    return ModeQuality(ndcg, recall, mrr, average_precision, precision, {"p50": p50, "p95": p95, "p99": p99})
+def _latencies(trials: Sequence[_Trial]) -> list[Values]:
+    """Milliseconds of each query by trial, as if no setting had found the work of another one done.
 
-
-def query_measures(
-    ranking: Sequence[str], grades: Mapping[str, int], k: int
-) -> tuple[float, float, float, float, float]:
-    """(nDCG, recall, reciprocal rank, average precision, precision) of one ranking at k.
-
-    nDCG with linear gain and log2 discount, as trec_eval computes it (Järvelin, Kekäläinen, TOIS 2002).
+    The search keeps embeddings, and the candidates of its last queries: what they cost where they were made is added
+    where they were found.
     """
-    relevant = {document for document, grade in grades.items() if grade > 0}
-    gain = hits = precisions = 0.0
-    first = 0.0
-    for rank, document in enumerate(ranking[:k], start=1):
-        if document not in relevant:
-            continue
-        gain += grades[document] / math.log2(rank + 1)
-        hits += 1
-        precisions += hits / rank
-        first = first or 1.0 / rank
-    best = sorted((grades[document] for document in relevant), reverse=True)[:k]
-    ideal = sum(grade / math.log2(rank + 1) for rank, grade in enumerate(best, start=1))
-    return gain / ideal, hits / len(relevant), first, precisions / min(len(relevant), k), hits / k
+    return [np.array([_latency(trial, at, trials) for at in range(len(trial.took_ms))], np.float64) for trial in trials]
+
+
+def _latency(trial: _Trial, at: int, trials: Sequence[_Trial]) -> float:
+    embeds = trial.setting.mode is not SearchMode.KEYWORD
+    model = trial.snapshot.generation.model
+    alike = [other.timings_ms[at] for other in trials if other.snapshot.generation.model == model]
+    embedding = max(timings.get("embed", 0.0) for timings in alike) if embeds else 0.0
+    timings, took = trial.timings_ms[at], trial.took_ms[at]
+    if "keyword" in timings or "vector" in timings:
+        return took + embedding - timings.get("embed", 0.0)
+    twins = (other.timings_ms[at] for other in trials if other.sides == trial.sides)
+    made = next((other for other in twins if "keyword" in other or "vector" in other), {})
+    return took + max(made.get("keyword", 0.0), embedding + made.get("vector", 0.0))
+
+
+def _summed_up(trial: _Trial, values: Mapping[str, Values], latency_ms: Values) -> Measured:
+    columns = [values[name] for name in measures.MEASURES]
+    ranges = measures.intervals(columns) if len(latency_ms) > 1 else []
+    p50, p95, p99 = (float(value) for value in np.percentile(latency_ms, (50, 95, 99)))
+    return Measured(
+        trial.setting,
+        **{name: float(column.mean()) for name, column in zip(measures.MEASURES, columns, strict=True)},
+        latency_ms={"p50": p50, "p95": p95, "p99": p99},
+        intervals=dict(zip(measures.MEASURES, ranges, strict=False)),
+        per_query={name: tuple(column.tolist()) for name, column in values.items()},
+        rankings=trial.rankings,
+    )
+
+
+def _difference(a: str, b: str, name: str, before: Mapping[str, Values], after: Mapping[str, Values]) -> Difference:
+    found = measures.paired(before[name], after[name])
+    return Difference(a, b, name, found.difference, found.interval, found.p_value)
+
+
+def side_by_side(evaluation: Evaluation, a: str, b: str, top: int) -> AbReport:
+    """Two settings of an evaluation against each other, with the `top` queries that gain and lose most."""
+    columns = [
+        {name: np.array(values) for name, values in evaluation.modes[setting].per_query.items()} for setting in (a, b)
+    ]
+    differences = [_difference(a, b, name, *columns) for name in measures.MEASURES if evaluation.queries > 1]
+    before, after = (column["ndcg"].tolist() for column in columns)
+    moves = [
+        QueryMove(query, text, old, new, new - old)
+        for query, text, old, new in zip(evaluation.query_ids, evaluation.texts, before, after, strict=True)
+    ]
+    gained = sorted((move for move in moves if move.difference > 0), key=lambda move: -move.difference)
+    lost = sorted((move for move in moves if move.difference < 0), key=lambda move: move.difference)
+    unchanged = len(moves) - len(gained) - len(lost)
+    return AbReport(evaluation, a, b, tuple(differences), tuple(gained[:top]), tuple(lost[:top]), unchanged)

@@ -141,7 +141,7 @@ async def test_without_the_model_nothing_is_judged(
     services: Services, kb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await services.gate.add(kb, "blue whales", ["whales.md"])
-    monkeypatch.setattr(services.search, "_embedders", NoModel())
+    monkeypatch.setattr(services.search._embeddings, "_embedders", NoModel())
     report = await services.gate.check(kb)
     assert report.queries[0].found == {"whales.md": 1}
     assert not report.passed
