@@ -17,9 +17,11 @@ from studio.index.stores import Stores
 from studio.memory import MemoryCoordinator
 from studio.paths import DataPaths, resources_dir
 from studio.services.bundles import BundleService
+from studio.services.citing import CitingService
 from studio.services.compare import CompareService
 from studio.services.doctor import DoctorService
 from studio.services.gate import GateService
+from studio.services.health import HealthService
 from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
 from studio.services.maintenance import MaintenanceService
@@ -28,8 +30,12 @@ from studio.services.preflight import PreflightService
 from studio.services.promotion import Promotion
 from studio.services.quality import QualityService
 from studio.services.queue import JobQueue
+from studio.services.rerank import Rerankers
 from studio.services.sample import SampleService
 from studio.services.search import SearchService
+from studio.services.search_log import SearchLog
+from studio.services.tags import TagService
+from studio.services.tuning import TuningService
 from studio.services.watch import WatchService
 
 
@@ -40,6 +46,7 @@ class Services:
     paths: DataPaths
     config: Config
     library: LibraryService
+    tags: TagService
     ingest: IngestService
     queue: JobQueue
     watch: WatchService
@@ -47,12 +54,15 @@ class Services:
     search: SearchService
     maintenance: MaintenanceService
     doctor: DoctorService
+    health: HealthService
+    citing: CitingService
     compare: CompareService
     gate: GateService
     models: ModelService
     bundles: BundleService
     quality: QualityService
     sample: SampleService
+    tuning: TuningService
     memory: MemoryCoordinator
 
     @property
@@ -90,7 +100,10 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
             },
         )
         library = LibraryService(stores, config)
-        search = SearchService(stores, embedders)
+        searches = SearchLog(stores, config)
+        stack.push_async_callback(searches.close)
+        rerankers = Rerankers(models, embedders)
+        search = SearchService(stores, embedders, rerankers, searches)
         gate = GateService(stores, search)
         promotion = Promotion(stores, gate)
         maintenance = MaintenanceService(stores, config, promotion)
@@ -103,6 +116,7 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
             paths=paths,
             config=config,
             library=library,
+            tags=TagService(stores, library),
             ingest=ingest,
             queue=queue,
             watch=watch,
@@ -110,11 +124,14 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
             search=search,
             maintenance=maintenance,
             doctor=DoctorService(stores, models, ingest),
+            health=HealthService(stores, embedders, searches, watch.folders),
+            citing=CitingService(stores),
             compare=CompareService(stores, search),
             gate=gate,
             models=ModelService(stores, models, embedders),
             bundles=BundleService(stores, models),
             quality=QualityService(stores, search),
             sample=SampleService(library, ingest, resources_dir() / "samples"),
+            tuning=TuningService(stores, ingest),
             memory=memory,
         )

@@ -6,7 +6,7 @@ All of it on one page on purpose: it is the glossary, and nothing here does anyt
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,6 +73,10 @@ class KbSettings:
     contextual: bool = False
     """Whether title and heading path stand before a chunk's text where it is embedded and looked up by words."""
     index: AnnIndex = AnnIndex.AUTO
+
+    def same_content(self, other: KbSettings) -> bool:
+        """Whether both make the same passages and vectors, which may differ in how they are indexed."""
+        return replace(self, index=other.index) == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,25 @@ class PinnedQuery:
     query: str
     must_find: tuple[str, ...]
     top: int
+
+
+@dataclass(frozen=True, slots=True)
+class SavedQuery:
+    """A query that is kept to measure the search with. `judgments` maps document names to grades, above 0: relevant.
+
+    A document is named by its external id or its path, so that a judgment outlives the generation it was made on.
+    """
+
+    id: int
+    name: str
+    query: str
+    judgments: Mapping[str, int]
+    created_ms: int
+
+    @property
+    def relevant(self) -> int:
+        """How many documents are judged relevant."""
+        return sum(grade > 0 for grade in self.judgments.values())
 
 
 # ---------------------------------------------------------------- documents and chunks
@@ -283,6 +306,8 @@ class DocumentRecord:
     reason: str
     created: str = ""
     """Date the document gives itself, as it is written there (ISO 8601 where the format allows)."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What else the document says about itself (front matter, columns of its row, office properties), by name."""
 
 
 CONTEXT = "context"
@@ -673,9 +698,13 @@ ProgressSink = Callable[[IngestProgress], None]
 # ---------------------------------------------------------------- models and checks
 
 
+RANK_POOLING = "rank"
+"""`ModelInfo.pooling` of a reranker."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A GGUF embedding model on disk, or one that can be installed (`installed` False, `path` None)."""
+    """A GGUF model on disk, or one that can be installed (`installed` False, `path` None)."""
 
     name: str
     sha256: str
@@ -686,6 +715,11 @@ class ModelInfo:
     licence: str
     installed: bool
     path: Path | None
+
+    @property
+    def kind(self) -> str:
+        """What it is for: "embedder", or "reranker" for one that scores a query and a passage together."""
+        return "reranker" if self.pooling == RANK_POOLING else "embedder"
 
     @property
     def identity(self) -> ModelIdentity:
@@ -734,6 +768,20 @@ class EmbedderProvider(Protocol):
 
     async def close(self) -> None:
         """End every worker."""
+
+
+class Reranker(Protocol):
+    """Judges passages by reading each together with the query; slower than comparing vectors, and finer."""
+
+    @property
+    def name(self) -> str:
+        """As it is chosen by."""
+
+    async def scores(self, query: str, passages: Sequence[str]) -> list[float]:
+        """How well each passage answers the query, higher is better; only their order means something.
+
+        Raises ModelFault (also when it takes too long), WorkerDied.
+        """
 
 
 class DocumentParser(Protocol):

@@ -12,6 +12,7 @@ from studio.errors import InvalidRequest
 Options = argparse.Namespace
 
 MODES = ("hybrid", "vector", "keyword")
+INDEXES = ("auto", "flat", "ivf_flat", "ivf_sq", "ivf_pq", "ivf_rq", "hnsw_flat", "hnsw_sq", "hnsw_pq")
 FUSIONS = ("minmax", "rrf", "adaptive")
 
 
@@ -51,8 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_jobs(commands)
     _add_watch(commands)
     _add_questions(commands)
+    _add_quality(commands)
     _add_generations(commands)
     _add_gate(commands)
+    _add_tuning(commands)
     _add_bundles(commands)
     _add_program(commands)
     return parser
@@ -93,6 +96,9 @@ def _add_chunking(command: argparse.ArgumentParser) -> None:
         help="put title and headings before what is embedded and looked up, never before what is shown",
     )
     command.add_argument("--language", metavar="CODE", help="language of the keyword side, for example en")
+    command.add_argument(
+        "--index", choices=INDEXES, help="vector index, by default chosen by size; changing it embeds nothing again"
+    )
 
 
 def _add_contents(commands: _Commands) -> None:
@@ -118,6 +124,11 @@ def _add_contents(commands: _Commands) -> None:
         help="opens protected files; may be given several times, and is kept nowhere",
     )  # fmt: skip
     commands.add("documents", "list documents").add_argument("kb")
+    tag = commands.add("tag", "list tags with the number of documents, or give tags to documents and take them away")
+    tag.add_argument("kb")
+    tag.add_argument("documents", nargs="*", metavar="DOCUMENT", help="path, folder, id, or glob of paths or names")
+    tag.add_argument("--add", action="append", default=[], metavar="TAG", help="can be repeated")
+    tag.add_argument("--remove", action="append", default=[], metavar="TAG", help="can be repeated")
     remove = commands.add("remove", "remove documents")
     remove.add_argument("kb")
     remove.add_argument("documents", nargs="+", metavar="DOCUMENT")
@@ -163,7 +174,7 @@ def _add_watch(commands: _Commands) -> None:
 def _add_questions(commands: _Commands) -> None:
     search = commands.add("search", "search one or more knowledge bases")
     search.add_argument("kb", help="name, or several separated by commas")
-    search.add_argument("query")
+    search.add_argument("query", help='words, "a phrase", -word, title: type: path: tag: after: before:, OR')
     search.add_argument("--mode", choices=MODES, default="hybrid")
     search.add_argument("--limit", type=int, default=10, metavar="N")
     search.add_argument("--offset", type=int, default=0, metavar="N")
@@ -174,14 +185,61 @@ def _add_questions(commands: _Commands) -> None:
     search.add_argument("--fusion", choices=FUSIONS, default="minmax")
     search.add_argument("--explain", action="store_true", help="print every score (JSON has them always)")
     search.add_argument("--generation", type=int, metavar="G")
+    search.add_argument("--similar-to", default="", metavar="CHUNK", help="passages like this one; QUERY may be empty")
+    search.add_argument("--min-similarity", type=float, metavar="S", help="only passages at least so similar, -1..1")
+    search.add_argument("--group", action="store_true", help="the best passage of each document only")
+    search.add_argument("--fold", action="store_true", help="leave out near-duplicates")
+    search.add_argument("--diversity", type=float, default=0.0, metavar="0..1", help="prefer passages that differ")
+    search.add_argument("--reranker", default="", metavar="NAME", help="let a reranker order the first results anew")
+    search.add_argument("--exact", action="store_true", help="compare with every vector, without the index")
+    search.add_argument("--depth", type=int, default=100, metavar="N", help="candidates of each side")
+
+
+def _add_quality(commands: _Commands) -> None:
+    cite = commands.add("cite", "cite a passage, or tell what became of a cited one")
+    cite.add_argument("kb", nargs="?")
+    cite.add_argument("chunk", nargs="?", metavar="CHUNK_ID", help="see: rag-studio --json search KB QUERY")
+    cite.add_argument("--style", choices=("plain", "markdown", "bibtex"), default="plain")
+    cite.add_argument("--verify", metavar="TEXT", help="citations as they were copied; “-” reads them from stdin")
     evaluate = commands.add("evaluate", "measure retrieval quality with judged queries")
     evaluate.add_argument("kb")
-    evaluate.add_argument("--queries", type=Path, required=True, metavar="F.jsonl")
-    evaluate.add_argument("--qrels", type=Path, required=True, metavar="F.tsv")
-    evaluate.add_argument("--modes", default=",".join(MODES))
-    evaluate.add_argument("--k", type=int, default=10)
-    evaluate.add_argument("--weight", type=float, metavar="0..1")
-    evaluate.add_argument("--fusion", choices=FUSIONS, default="minmax")
+    evaluate.add_argument("--queries", type=Path, metavar="FILE", help="BEIR or TREC; by default the saved queries")
+    evaluate.add_argument("--qrels", type=Path, metavar="FILE", help="judgments of the queries in that file")
+    evaluate.add_argument("--modes", default=",".join(MODES), metavar="M,…")
+    evaluate.add_argument("--k", type=int, default=10, metavar="N", help="measures look at the first N documents")
+    evaluate.add_argument("--weights", "--weight", metavar="W,…", help="shares of the vector side, 0 to 1")
+    evaluate.add_argument("--fusions", "--fusion", default="minmax", metavar="F,…", help=", ".join(FUSIONS))
+    evaluate.add_argument("--indexes", default="ann", metavar="I,…", help="ann (the vector index) or exact")
+    evaluate.add_argument("--generations", metavar="G,…", help="by default the active one")
+    evaluate.add_argument("--rerankers", default="", metavar="R,…", help="by default none")
+    evaluate.add_argument(
+        "--compare", nargs=2, metavar=("A", "B"), help="two settings with a paired test, for example hybrid/0.25/rrf"
+    )
+    evaluate.add_argument("--output", type=Path, metavar="FILE", help="write the rankings as a TREC run")
+    evaluate.add_argument("--per-query", action="store_true", help="with --json, the values of every query too")
+    judge = commands.add("judge", "say how relevant a document is to a query")
+    judge.add_argument("kb")
+    judge.add_argument("query", help="its text, or the name of a saved query")
+    judge.add_argument("document", help="its id, path or file name")
+    judge.add_argument("--grade", type=int, default=1, metavar="N", help="0: not relevant; more is better")
+    judge.add_argument("--remove", action="store_true", help="take the judgment back")
+    queries = commands.add_group("queries", "saved queries and their judgments")
+    queries.add("list", "list the saved queries").add_argument("kb")
+    load = queries.add("import", "add queries and judgments from files in BEIR or TREC form")
+    load.add_argument("kb")
+    load.add_argument("file", type=Path, help="JSON lines, TREC topics, or lines of id, tab and text")
+    load.add_argument("qrels", type=Path, nargs="?", help="judgments in three or four columns")
+    export = queries.add("export", "write all saved queries and judgments into a folder")
+    export.add_argument("kb")
+    export.add_argument("folder", type=Path)
+    export.add_argument("--format", choices=("beir", "trec"), default="beir")
+    rename = queries.add("rename", "give a saved query another name")
+    rename.add_argument("kb")
+    rename.add_argument("query", help="its name or text")
+    rename.add_argument("name")
+    delete = queries.add("delete", "forget a saved query and its judgments")
+    delete.add_argument("kb")
+    delete.add_argument("query", help="its name or text")
 
 
 def _add_generations(commands: _Commands) -> None:
@@ -225,6 +283,27 @@ def _add_gate(commands: _Commands) -> None:
     check = gate.add("check", "try the pinned queries; exit code 1 when one fails")
     check.add_argument("kb")
     check.add_argument("generation", type=int, nargs="?", help="by default the active one")
+    rule = gate.add("set", "show or set how far quality may fall at a promotion")
+    rule.add_argument("kb")
+    choice = rule.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--max-ndcg-drop", type=float, nargs="?", const=0.02, metavar="X",
+        help="mean nDCG@10 of the saved queries may fall by no more (0.02 without a number)",
+    )  # fmt: skip
+    choice.add_argument("--off", action="store_true", help="demand nothing of the saved queries")
+
+
+def _add_tuning(commands: _Commands) -> None:
+    tune = commands.add("tune", "find the cheapest vector index that finds enough, and use it")
+    tune.add_argument("kb")
+    tune.add_argument("--recall", type=float, default=0.95, metavar="0..1", help="recall@10 that it has to reach")
+    tune.add_argument(
+        "--indexes", metavar="A,B", help="types to try, or all; by default flat and those that build within seconds"
+    )
+    tune.add_argument("--samples", type=int, default=100, metavar="N", help="queries made of the passages' own vectors")
+    tune.add_argument(
+        "--apply", action=argparse.BooleanOptionalAction, default=True, help="use what was found, or only say it"
+    )
 
 
 def _add_bundles(commands: _Commands) -> None:
@@ -252,6 +331,9 @@ def _add_program(commands: _Commands) -> None:
     model.add("remove", "remove a model").add_argument("name")
     doctor = commands.add("doctor", "check what must always hold")
     doctor.add_argument("--repair", action="store_true", help="mend what can be mended, then check again")
+    doctor.add_argument(
+        "--health", nargs="?", const="", metavar="KB", help="instead say how quick, complete and fresh searching is"
+    )
     config = commands.add_group("config", "read and write the program's settings")
     config.add("get", "show one setting or all").add_argument("key", nargs="?")
     setting = config.add("set", "change a setting")

@@ -7,7 +7,21 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from studio.bootstrap import Services, open_services
-from studio.cli import bundles, compare, gate, generations, ingest, jobs, library, searching, watch
+from studio.cli import (
+    bundles,
+    citing,
+    compare,
+    gate,
+    generations,
+    ingest,
+    jobs,
+    library,
+    quality,
+    searching,
+    tags,
+    tuning,
+    watch,
+)
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, Screenshots
 from studio.cli.output import say
@@ -53,6 +67,7 @@ _COMMANDS: dict[str, Command] = {
     "jobs": jobs.jobs,
     "watch": watch.watch,
     "documents": library.documents,
+    "tag": tags.tag,
     "remove": ingest.remove,
     "search": searching.search,
     "generations": generations.generations,
@@ -61,10 +76,14 @@ _COMMANDS: dict[str, Command] = {
     "diff": compare.diff,
     "gc": generations.gc,
     "gate": gate.gate,
+    "tune": tuning.tune,
     "export": bundles.export,
     "verify": bundles.verify,
     "import": bundles.load,
-    "evaluate": searching.evaluate,
+    "cite": citing.cite,
+    "evaluate": quality.evaluate,
+    "judge": quality.judge,
+    "queries": quality.queries,
     "model": library.model,
     "doctor": generations.doctor,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,8 +12,9 @@ from studio.bootstrap import Services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE
 from studio.cli.output import ProgressLine, plain, say, size, table
-from studio.domain import DocumentRecord, KbSettings, KnowledgeBase, Metric, PageCounts
+from studio.domain import AnnIndex, DocumentRecord, KbSettings, KnowledgeBase, Metric, ModelInfo, PageCounts
 from studio.errors import Conflict, InvalidRequest
+from studio.index.tags import declared_tags
 
 TITLE_CHARS = 60
 
@@ -81,18 +83,33 @@ async def _set(services: Services, options: Options) -> None:
     before = await services.library.get(options.name)
     kb = await services.library.change_settings(before.id, replace(before.settings, **given))
     said = f"“{kb.name}” has these settings already."
-    if kb.settings != before.settings:
+    if not kb.settings.same_content(before.settings):
         rebuilt = kb.active_generation is not None
         said = f"Changed. The next ingest of “{kb.name}” rebuilds it." if rebuilt else f"Changed “{kb.name}”."
+    elif "index" in given:
+        said = await _index(services, kb)
     say(options, kb_value(kb), said)
+
+
+async def _index(services: Services, kb: KnowledgeBase) -> str:
+    """Build the vector index that was asked for, which takes no embedding; says what became of it."""
+    progress = ProgressLine()
+    report = await services.ingest.build_index(kb.id, progress.ingest)
+    progress.close()
+    if report is None or report.generation is None:
+        return f"“{kb.name}” is set to the index {kb.settings.index}."
+    if report.held:
+        return f"Changed. Generation {report.generation} was built with another index and is not active. {report.held}"
+    return f"Changed. Generation {report.generation} of “{kb.name}” was built with the index {kb.settings.index}."
 
 
 def _given(options: Options) -> dict[str, Any]:
     """The settings that the command line names."""
     names = [item.name for item in fields(KbSettings)]
-    given = {name: getattr(options, name, None) for name in names}
-    if given["metric"]:
-        given["metric"] = Metric(given["metric"])
+    given: dict[str, Any] = {name: getattr(options, name, None) for name in names}
+    for name, kind in (("metric", Metric), ("index", AnnIndex)):
+        if given[name]:
+            given[name] = kind(given[name])
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -132,7 +149,8 @@ async def documents(services: Services, options: Options) -> int:
         for record in records
     ]  # fmt: skip
     text = table(rows, ("STATUS", "CHUNKS", "PAGES", "TITLE", "PATH")) if rows else "No documents yet."
-    say(options, [_document(record) for record in records], text)
+    given = await services.tags.given(options.kb)
+    say(options, [_document(record, given.get(record.source_path, ())) for record in records], text)
     return DONE
 
 
@@ -143,7 +161,7 @@ def _pages(pages: PageCounts) -> str:
     return f"{pages.total}{f' ({more})' if more else ''}" if pages.total else ""
 
 
-def _document(record: DocumentRecord) -> dict[str, Any]:
+def _document(record: DocumentRecord, given: Sequence[str]) -> dict[str, Any]:
     return {
         "id": record.document_id,
         "path": record.source_path,
@@ -153,6 +171,8 @@ def _document(record: DocumentRecord) -> dict[str, Any]:
         "author": record.author,
         "licence": record.licence,
         "created": record.created,
+        "tags": list(dict.fromkeys((*given, *declared_tags(record.kind, record.metadata)))),
+        "metadata": dict(record.metadata),
         "pages": plain(record.pages),
         "chunks": record.chunks,
         "status": record.status.value,
@@ -161,18 +181,26 @@ def _document(record: DocumentRecord) -> dict[str, Any]:
     }
 
 
+def _model_value(info: ModelInfo) -> dict[str, Any]:
+    return {**plain(info), "kind": info.kind}
+
+
 async def model(services: Services, options: Options) -> int:
-    """List, install, choose or remove embedding models."""
+    """List, install, choose or remove embedding models and rerankers."""
     models = services.models
     if options.action == "list":
         infos = await models.list()
-        rows = [[info.name, info.dimension, size(info.size_bytes), info.licence, info.installed] for info in infos]
-        say(options, infos, table(rows, ("NAME", "DIMENSION", "SIZE", "LICENCE", "INSTALLED")))
+        rows = [
+            [info.name, info.kind, info.dimension, size(info.size_bytes), info.licence, info.installed]
+            for info in infos
+        ]
+        values = [_model_value(info) for info in infos]
+        say(options, values, table(rows, ("NAME", "KIND", "DIMENSION", "SIZE", "LICENCE", "INSTALLED")))
     elif options.action == "install":
         progress = ProgressLine()
         info = await models.install(options.source, progress.transfer)
         progress.close()
-        say(options, info, f"Installed {info.name} ({size(info.size_bytes)}).")
+        say(options, _model_value(info), f"Installed the {info.kind} {info.name} ({size(info.size_bytes)}).")
     elif options.action == "use":
         kb = await models.use(options.kb, options.name)
         say(options, kb_value(kb), f"“{kb.name}” uses {options.name} from its next build on.")

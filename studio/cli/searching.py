@@ -1,4 +1,4 @@
-"""Commands that ask: a search, and a measurement of many."""
+"""The command that asks: a search."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 from studio.bootstrap import Services
 from studio.cli.arguments import Options, key_value
 from studio.cli.main import DONE
-from studio.cli.output import ProgressLine, plain, say, table
+from studio.cli.output import plain, say
 from studio.domain import Explanation, Fusion, SearchMode, SearchRequest, SearchResponse
-from studio.errors import InvalidRequest
 
 
 async def search(services: Services, options: Options) -> int:
@@ -24,6 +23,14 @@ async def search(services: Services, options: Options) -> int:
         weight=options.weight,
         filters=tuple(key_value(text) for text in options.filter),
         generation=options.generation,
+        candidates=options.depth,
+        minimum_similarity=options.min_similarity,
+        similar_to=options.similar_to,
+        group=options.group,
+        fold=options.fold,
+        diversity=options.diversity,
+        reranker=options.reranker,
+        exact=options.exact,
     )
     response = await services.search.search(request)
     say(options, response_value(response), results_text(response, explain=options.explain))
@@ -40,7 +47,8 @@ def response_value(response: SearchResponse) -> dict[str, Any]:
 
 def results_text(response: SearchResponse, *, explain: bool = False) -> str:
     """A response as a person reads it."""
-    lines = [response.degraded, ""] if response.degraded else []
+    lines = [*filter(None, (response.degraded, *response.notes))]
+    lines += [""] if lines else []
     for number, result in enumerate(response.results, start=1):
         citation = result.citation
         place = f", page {citation.page_number}" if citation.page_number else ""
@@ -50,6 +58,10 @@ def results_text(response: SearchResponse, *, explain: bool = False) -> str:
             f"   {result.snippet}",
             f"   {citation.source_path}",
         ]
+        if result.more_in_document:
+            lines.append(f"   {result.more_in_document} more in this document")
+        if result.duplicates:
+            lines.append(f"   {len(result.duplicates)} near-identical")
         if explain:
             lines.append(f"   {_explained(result.explanation)}")
     if not response.results:
@@ -66,31 +78,8 @@ def _explained(told: Explanation) -> str:
     parts = [f"{name} #{rank} {score:.2f} → {norm:.2f}" for name, rank, score, norm in sides if rank is not None]
     if told.fusion != "none":
         parts.append(f"{told.fusion}, weight {told.weight:.2f}")
+    if told.rerank_score is not None:
+        parts.append(f"reranked {told.rerank_score:.2f}, before #{told.fused_rank}")
     if told.matched_terms:
         parts.append(f"matched: {', '.join(told.matched_terms)}")
     return " · ".join(parts)
-
-
-async def evaluate(services: Services, options: Options) -> int:
-    """Measure retrieval quality with judged queries."""
-    try:
-        modes = [SearchMode(name.strip()) for name in options.modes.split(",") if name.strip()]
-    except ValueError:
-        raise InvalidRequest(
-            f"“{options.modes}” names an unknown mode.", way_out="Modes: hybrid, vector, keyword."
-        ) from None
-    progress = ProgressLine()
-    result = await services.quality.evaluate(
-        options.kb, options.queries, options.qrels, modes=modes, k=options.k, weight=options.weight,
-        fusion=Fusion(options.fusion), progress=progress.count,
-    )  # fmt: skip
-    progress.close()
-    rows = [
-        [name, *(f"{value:.4f}" for value in (mode.ndcg, mode.recall, mode.mrr, mode.map, mode.precision)),
-         f"{mode.latency_ms['p50']:.1f}", f"{mode.latency_ms['p95']:.1f}"]
-        for name, mode in result.modes.items()
-    ]  # fmt: skip
-    k = result.k
-    headings = ("MODE", f"NDCG@{k}", f"RECALL@{k}", f"MRR@{k}", f"MAP@{k}", f"P@{k}", "P50 MS", "P95 MS")
-    say(options, result, f"{result.queries} queries\n{table(rows, headings)}")
-    return DONE

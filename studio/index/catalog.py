@@ -28,7 +28,10 @@ from studio.errors import Conflict, InvalidRequest, NotFound
 from studio.failpoints import reach
 from studio.index.database import Database, now_ms
 from studio.index.jobs import Jobs
+from studio.index.judgments import EvaluationRuns, SavedQueries
 from studio.index.pins import Pins
+from studio.index.query_log import QueryLog
+from studio.index.tags import DocumentTags
 from studio.index.watched import WatchedFolders
 
 MAX_NAME_LENGTH = 120
@@ -45,6 +48,9 @@ _COLLECTABLE = (
 """A generation that waits for its promotion goes only once a newer one is active."""
 
 
+_FLAT = AnnState()
+
+
 class Overtaken(Conflict):
     """Another generation became active than the one this was built on."""
 
@@ -56,7 +62,11 @@ class Catalog(Database):
         super().__init__(path)
         self.jobs = Jobs(self)
         self.pins = Pins(self)
+        self.queries = QueryLog(self)
+        self.saved = SavedQueries(self)
+        self.runs = EvaluationRuns(self)
         self.watched = WatchedFolders(self)
+        self.tags = DocumentTags(self)
 
     # ------------------------------------------------------------ knowledge bases
 
@@ -178,16 +188,16 @@ class Catalog(Database):
 
     def mark_ready(
         self, kb_id: str, number: int, *, chunks_version: int, documents_version: int, documents: int, chunks: int,
-        size_bytes: int, own_bytes: int,
+        size_bytes: int, own_bytes: int, ann: AnnState = _FLAT,
     ) -> Generation:  # fmt: skip
         """The generation is complete and durable; it can be promoted."""
         with self.transaction() as db:
             db.execute(
                 "UPDATE generation SET state = ?, chunks_version = ?, documents_version = ?, documents = ?, chunks = ?,"
-                " size_bytes = ?, own_bytes = ?, ready_ms = ? WHERE kb_id = ? AND number = ? AND state = ?",
+                " size_bytes = ?, own_bytes = ?, ann = ?, ready_ms = ? WHERE kb_id = ? AND number = ? AND state = ?",
                 (
                     GenerationState.READY, chunks_version, documents_version, documents, chunks, size_bytes, own_bytes,
-                    now_ms(), kb_id, number, GenerationState.BUILDING,
+                    json.dumps(asdict(ann)), now_ms(), kb_id, number, GenerationState.BUILDING,
                 ),
             )  # fmt: skip
         return self.generation(kb_id, number)
@@ -200,13 +210,15 @@ class Catalog(Database):
                 (state, error, kb_id, number, GenerationState.ACTIVE),
             )
 
-    def annotate(self, kb_id: str, number: int, *, note: str | None = None, held: str | None = None) -> Generation:
-        """Replace a generation's note, or the reason why it is held back. Raises NotFound."""
+    def annotate(
+        self, kb_id: str, number: int, *, note: str | None = None, held: str | None = None, ann: AnnState | None = None
+    ) -> Generation:
+        """Replace a generation's note, why it is held back, or how its vectors are searched. Raises NotFound."""
         with self.transaction() as db:
             db.execute(
-                "UPDATE generation SET note = coalesce(?, note), held = coalesce(?, held)"
+                "UPDATE generation SET note = coalesce(?, note), held = coalesce(?, held), ann = coalesce(?, ann)"
                 " WHERE kb_id = ? AND number = ?",
-                (note, held, kb_id, number),
+                (note, held, json.dumps(asdict(ann)) if ann is not None else None, kb_id, number),
             )
         return self.generation(kb_id, number)
 

@@ -100,6 +100,7 @@ CREATE TABLE watched_folder (
 
 _V4 = """
 ALTER TABLE generation ADD COLUMN ann TEXT NOT NULL DEFAULT '';
+ALTER TABLE kb ADD COLUMN max_ndcg_drop REAL;
 CREATE TABLE document_tag (
     kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
     source_path TEXT NOT NULL,
@@ -133,7 +134,8 @@ CREATE TABLE query_log (
     at_ms INTEGER NOT NULL,
     took_ms REAL NOT NULL,
     query TEXT NOT NULL,
-    outcome TEXT NOT NULL
+    outcome TEXT NOT NULL,
+    timings TEXT NOT NULL
 ) STRICT;
 CREATE INDEX query_log_by_kb ON query_log (kb_id, id);
 """

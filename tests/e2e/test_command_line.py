@@ -274,7 +274,11 @@ def test_evaluate_prints_every_measure(program: Program) -> None:
     result = program.ok("evaluate", "Samples", "--queries", judged / "queries.jsonl", "--qrels", judged / "qrels.tsv")
     assert result["k"] == 10
     assert set(result["modes"]) == {"hybrid", "vector", "keyword"}
-    assert set(result["modes"]["hybrid"]) == {"ndcg", "recall", "mrr", "map", "precision", "latency_ms"}
+    measures = {"ndcg", "recall", "mrr", "map", "precision"}
+    assert set(result["modes"]["hybrid"]) == {*measures, "latency_ms", "intervals", "setting"}
+    low, high = result["modes"]["hybrid"]["intervals"]["ndcg"]
+    assert low <= result["modes"]["hybrid"]["ndcg"] <= high
+    assert {(item["a"], item["b"]) for item in result["differences"]} == {("hybrid", "vector"), ("hybrid", "keyword")}
     assert result["modes"]["hybrid"]["ndcg"] > 0.9
 
 

@@ -17,7 +17,7 @@ from studio.errors import NotFound
 from studio.index.checkpoints import Checkpoint
 from studio.index.gc import GcReport, sweep
 from studio.index.journal import VectorJournal
-from studio.index.vectors import TableWriter
+from studio.index.table_writer import TableWriter
 from studio.services import pipeline, writer
 from studio.services.control import JobControl
 

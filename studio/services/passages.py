@@ -1,0 +1,129 @@
+"""The rows behind candidates: passages, their documents, their embeddings; the last few kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from studio.domain import Chunk, DocumentRecord, Vectors
+from studio.errors import StorageFault
+from studio.index.vectors import TableReader
+from studio.services.ranking import Ranking
+
+KEPT_PASSAGES = 2_000
+"""Passages kept: some 4 MB. Moving the weight or turning a page shows mostly those that were shown before."""
+
+KEPT_VECTORS = 2_000
+"""Embeddings kept: 3 MB of 384 numbers each."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Fetched:
+    """Passages and the rows of their documents, by the scoped ids of a ranking; `fault` when some cannot be read."""
+
+    chunks: dict[str, Chunk] = field(default_factory=dict)
+    documents: dict[str, list[DocumentRecord]] = field(default_factory=dict)
+    fault: StorageFault | None = None
+
+
+class Passages:
+    """Reads what results are made of. A generation never changes, so what was read of it stays true."""
+
+    def __init__(self) -> None:
+        self._chunks: _Kept[Chunk] = _Kept(KEPT_PASSAGES)
+        self._documents: _Kept[list[DocumentRecord]] = _Kept(KEPT_PASSAGES)
+        self._vectors: _Kept[Vectors] = _Kept(KEPT_VECTORS)
+
+    async def fetch(self, ranking: Ranking, ids: Iterable[str]) -> Fetched:
+        """The rows of scoped chunk ids. Raises StorageFault when none of a knowledge base's can be read."""
+        result = Fetched()
+        for number, wanted in _by_scope(ids).items():
+            scope = ranking.scopes[number]
+            place = (scope.kb.id, scope.snapshot.generation.number)
+            chunks, missing = self._chunks.find(place, wanted)
+            if missing:
+                found, fault = await _readable(scope.snapshot.tables, missing)
+                if fault is not None:
+                    if not found and not chunks:
+                        raise fault
+                    ranking.doubt(fault)
+                    result.fault = fault
+                self._chunks.keep(place, found)
+                chunks.update(found)
+            records, missing = self._documents.find(place, sorted({chunk.document_id for chunk in chunks.values()}))
+            if missing:
+                read: dict[str, list[DocumentRecord]] = {}
+                for record in await scope.snapshot.tables.documents(missing):
+                    read.setdefault(record.document_id, []).append(record)
+                self._documents.keep(place, read)
+                records.update(read)
+            result.chunks.update((f"{number}:{key}", chunk) for key, chunk in chunks.items())
+            result.documents.update((f"{number}:{key}", rows) for key, rows in records.items())
+        return result
+
+    async def vectors(self, ranking: Ranking, ids: Iterable[str]) -> dict[str, Vectors]:
+        """Embeddings of scoped chunk ids, each of shape (dimension,); those of another dimension are left out."""
+        result: dict[str, Vectors] = {}
+        for number, wanted in _by_scope(ids).items():
+            scope = ranking.scopes[number]
+            place = (scope.kb.id, scope.snapshot.generation.number)
+            vectors, missing = self._vectors.find(place, wanted)
+            if missing:
+                found = await scope.snapshot.tables.vectors_of(missing)
+                self._vectors.keep(place, found)
+                vectors.update(found)
+            result.update((f"{number}:{key}", vector) for key, vector in vectors.items())
+        width = next((len(vector) for vector in result.values()), 0)
+        return {key: vector for key, vector in result.items() if len(vector) == width}
+
+
+class _Kept(Generic[T]):
+    """The values used last, by place and id."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[tuple[Hashable, str], T] = OrderedDict()
+
+    def find(self, place: Hashable, ids: Sequence[str]) -> tuple[dict[str, T], list[str]]:
+        """(what is there by id, ids that are not)."""
+        found: dict[str, T] = {}
+        missing: list[str] = []
+        for name in ids:
+            value = self._values.get((place, name))
+            if value is None:
+                missing.append(name)
+            else:
+                self._values.move_to_end((place, name))
+                found[name] = value
+        return found, missing
+
+    def keep(self, place: Hashable, values: Mapping[str, T]) -> None:
+        for name, value in values.items():
+            self._values[place, name] = value
+        while len(self._values) > self._size:
+            self._values.popitem(last=False)
+
+
+def _by_scope(ids: Iterable[str]) -> dict[int, list[str]]:
+    wanted: dict[int, list[str]] = {}
+    for scoped in ids:
+        number, _, chunk_id = scoped.partition(":")
+        wanted.setdefault(int(number), []).append(chunk_id)
+    return wanted
+
+
+async def _readable(tables: TableReader, chunk_ids: Sequence[str]) -> tuple[dict[str, Chunk], StorageFault | None]:
+    """Chunks by id; when files are gone those that are in other files, and the fault."""
+    try:
+        return await tables.chunks(chunk_ids), None
+    except StorageFault as fault:
+        found: dict[str, Chunk] = {}
+        for chunk_id in chunk_ids:
+            with suppress(StorageFault):
+                found.update(await tables.chunks([chunk_id]))
+        return found, fault

@@ -1,0 +1,360 @@
+"""From a request to one ranking: pin and restrict, ask both sides at once, fuse, arrange."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from studio.domain import Candidate, SearchMode, SearchRequest, Vectors
+from studio.errors import EnvironmentFault, NotFound, StorageFault
+from studio.index.fusion import EVEN_WEIGHT, Fused, fuse, single
+from studio.index.predicates import Within
+from studio.index.query import Condition, Query, parse
+from studio.index.stores import Stores
+from studio.services.filters import DocumentFilters
+from studio.services.query_embeddings import QueryEmbeddings
+from studio.services.scopes import Scope, conditions_in, open_scopes
+from studio.services.weighting import weight_for
+
+log = logging.getLogger(__name__)
+
+KEPT_ANSWERS = 64
+"""Candidates of the last queries: some 30 KB each. A moved weight, another page and a toggled view find them here."""
+
+MATCHING = 20_000
+"""Passages that fulfil a query's phrases and exclusions are named to the vector side up to here; beyond, its candidates
+are checked one by one."""
+
+_SIDES = (SearchMode.KEYWORD, SearchMode.VECTOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What both sides found, best first; None for a side that was not asked or could not answer.
+
+    Chunk ids carry the number of their scope in front. `weight` is the vector side's share that suits the query.
+    """
+
+    keyword: list[Candidate] | None
+    vector: list[Candidate] | None
+    degraded: str | None
+    weight: float
+
+
+@dataclass(slots=True)
+class Ranking:
+    """Fused candidates over all scopes; chunk ids carry the scope's number in front."""
+
+    scopes: list[Scope]
+    query: Query
+    fused: list[Fused]
+    degraded: str | None = None
+    weight: float = 0.5
+    notes: list[str] = field(default_factory=list)
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def doubt(self, fault: EnvironmentFault) -> None:
+        """What could not be read is opened anew the next time."""
+        if isinstance(fault, StorageFault):
+            for scope in self.scopes:
+                scope.snapshot.doubted = True
+
+    def split(self, fused: Fused) -> tuple[Scope, str]:
+        """The scope and the bare chunk id of a candidate."""
+        number, _, chunk_id = fused.chunk_id.partition(":")
+        return self.scopes[int(number)], chunk_id
+
+
+class Ranker:
+    """Makes rankings. Keeps the candidates of the last queries, by generation, so that a promotion forgets them."""
+
+    def __init__(self, stores: Stores, embeddings: QueryEmbeddings, filters: DocumentFilters) -> None:
+        self._stores = stores
+        self._embeddings = embeddings
+        self._filters = filters
+        self._kept: OrderedDict[tuple[object, ...], Answers] = OrderedDict()
+
+    @asynccontextmanager
+    async def ranking(self, request: SearchRequest) -> AsyncIterator[Ranking]:
+        """The fused candidates of a request, their generations pinned while the block runs."""
+        begun = time.perf_counter()
+        query = parse(request.query)
+        async with AsyncExitStack() as stack:
+            scopes = await open_scopes(stack, self._stores, self._filters, request, query)
+            ranking = Ranking(scopes, query, [])
+            ranking.timings_ms["open"] = ms_since(begun)
+            answers = await self._answers(ranking, request)
+            begun = time.perf_counter()
+            ranking.degraded = answers.degraded
+            ranking.weight = request.weight if request.weight is not None else answers.weight
+            if answers.vector is None:
+                ranking.weight = 0.0
+                ranking.fused = single(answers.keyword or [], vector=False)
+            elif answers.keyword is None:
+                ranking.weight = 1.0
+                ranking.fused = single(answers.vector, vector=True)
+            else:
+                ranking.fused = fuse(answers.vector, answers.keyword, weight=ranking.weight, method=request.fusion)
+            ranking.timings_ms["fuse"] = ms_since(begun)
+            yield ranking
+
+    async def _answers(self, ranking: Ranking, request: SearchRequest) -> Answers:
+        limit = max(request.candidates, request.offset + request.limit)
+        key = (
+            tuple((scope.kb.id, scope.snapshot.generation.number) for scope in ranking.scopes),
+            request.query, request.mode, limit, request.filters, request.minimum_similarity, request.similar_to,
+            request.exact,
+        )  # fmt: skip
+        if (found := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return found
+        found = await self._ask(ranking, request, limit)
+        # A person's tags change without a new generation, and what failed once may answer the next time.
+        if found.degraded is None and not _names_tags(ranking.query, request):
+            self._kept[key] = found
+            if len(self._kept) > KEPT_ANSWERS:
+                self._kept.popitem(last=False)
+        return found
+
+    # ------------------------------------------------------------ the two sides
+
+    async def _ask(self, ranking: Ranking, request: SearchRequest, limit: int) -> Answers:
+        """Ask the sides of the mode; one that fails is stood in for by the other, and `degraded` says why.
+
+        Raises StorageFault when neither can answer.
+        """
+        has_text = bool(ranking.query.text.strip())
+        asked = [mode for mode in _SIDES if request.mode in (mode, SearchMode.HYBRID)]
+        if not has_text and not request.similar_to:
+            asked = [SearchMode.KEYWORD]  # only conditions: a list of what fulfils them
+        elif not has_text:
+            asked = [SearchMode.VECTOR]
+        sides, weight = await asyncio.gather(
+            asyncio.gather(*(self._side(mode, ranking, request, limit) for mode in asked)),
+            self._weight(ranking, asked),
+        )
+        answers = dict(zip(asked, sides, strict=True))
+        for mode in _SIDES:
+            if mode not in answers and has_text and isinstance(answers.get(request.mode), EnvironmentFault):
+                answers[mode] = await self._side(mode, ranking, request, limit)
+        keyword, vector = answers.get(SearchMode.KEYWORD), answers.get(SearchMode.VECTOR)
+        if isinstance(keyword, EnvironmentFault):
+            if vector is None or isinstance(vector, EnvironmentFault):
+                raise StorageFault(f"{keyword} {vector or ''}".strip(), way_out="Run: rag-studio doctor --repair.")
+            return Answers(None, vector, f"Vector results only: {keyword.full_message}", 1.0)
+        if isinstance(vector, EnvironmentFault):
+            if keyword is None:
+                raise vector
+            return Answers(keyword, None, f"Keyword results only: {vector.full_message}", 0.0)
+        if keyword is not None and vector is not None:
+            keyword = await self._near_enough(ranking, request, keyword, vector)
+        return Answers(keyword, vector, None, weight)
+
+    async def _side(
+        self, mode: SearchMode, ranking: Ranking, request: SearchRequest, limit: int
+    ) -> list[Candidate] | EnvironmentFault:
+        side = self._keyword_side if mode is SearchMode.KEYWORD else self._vector_side
+        try:
+            return await side(ranking, request, limit)
+        except EnvironmentFault as fault:
+            log.warning("no %s results: %s", mode, fault)
+            ranking.doubt(fault)
+            return fault
+
+    async def _keyword_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Candidate]:
+        begun = time.perf_counter()
+        boosts = await asyncio.to_thread(_comparable, ranking)
+        found: list[Candidate] = []
+        for number, scope in enumerate(ranking.scopes):
+            hits = await asyncio.to_thread(
+                scope.snapshot.lexical.search, ranking.query, limit=limit, document_ids=scope.documents,
+                holds=scope.holds, boosts=boosts[number],
+            )  # fmt: skip
+            found.extend(
+                Candidate(f"{number}:{hit.chunk_id}", hit.score) for hit in hits if hit.chunk_id != request.similar_to
+            )
+        ranking.timings_ms["keyword"] = ms_since(begun)
+        return sorted(found, key=lambda item: -item.score)[:limit]
+
+    async def _vector_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Candidate]:
+        likes = await self._likes(ranking, request)
+        by_model: dict[str, list[Candidate]] = {}
+        timings = ranking.timings_ms
+        for number, scope in enumerate(ranking.scopes):
+            generation = scope.snapshot.generation
+            if generation.chunks == 0:
+                continue
+            begun = time.perf_counter()
+            if likes is not None and likes.model == (generation.model.sha256 if generation.model else ""):
+                vector = likes.vector
+            else:
+                text = ranking.query.text if likes is None else likes.text
+                vector = await self._embeddings.embed(generation.settings.model, generation.model, text)
+            embedded = time.perf_counter()
+            hits = await self._nearest(ranking, scope, vector, request, limit)
+            model = generation.model.sha256 if generation.model else ""
+            by_model.setdefault(model, []).extend(Candidate(f"{number}:{hit.chunk_id}", hit.score) for hit in hits)
+            timings["embed"] = timings.get("embed", 0.0) + (embedded - begun) * 1000
+            timings["vector"] = timings.get("vector", 0.0) + ms_since(embedded)
+        if len(by_model) > 1:
+            ranking.notes.append(
+                "These knowledge bases use different models: each one's vector scores are put on 0..1."
+            )
+            by_model = {model: _spread(found) for model, found in by_model.items()}
+        return sorted((item for found in by_model.values() for item in found), key=lambda item: -item.score)[:limit]
+
+    async def _nearest(
+        self, ranking: Ranking, scope: Scope, vector: Vectors, request: SearchRequest, limit: int
+    ) -> list[Candidate]:
+        generation, tables = scope.snapshot.generation, scope.snapshot.tables
+        within, demanding = await self._within(ranking, scope, request)
+        depth = limit
+        while True:
+            hits = await tables.nearest(
+                vector, metric=generation.settings.metric, limit=depth, within=within, ann=generation.ann,
+                minimum=request.minimum_similarity, exact=request.exact,
+            )  # fmt: skip
+            if not demanding:
+                return hits
+            documents = await tables.document_ids_of([hit.chunk_id for hit in hits])
+            fulfil = await asyncio.to_thread(
+                scope.snapshot.lexical.matching, ranking.query, limit=generation.chunks,
+                document_ids=frozenset(documents.values()), holds=scope.holds,
+            )  # fmt: skip
+            passing = [hit for hit in hits if hit.chunk_id in (fulfil or ())]
+            if len(passing) >= limit or len(hits) < depth:
+                return passing[:limit]
+            depth *= 4
+
+    async def _within(self, ranking: Ranking, scope: Scope, request: SearchRequest) -> tuple[Within | None, bool]:
+        """(what the vector side may return, whether words still have to be looked at).
+
+        The vector side does not know words: phrases and exclusions are answered by the keyword index first.
+        """
+        lexical, chunks = scope.snapshot.lexical, max(1, scope.snapshot.generation.chunks)
+        without = frozenset({request.similar_to} - {""})
+        barred = tuple(item for item in ranking.query.excluded if not isinstance(item, Condition))
+        if demands_words(ranking.query):
+            passing = await asyncio.to_thread(
+                lexical.matching, ranking.query, limit=MATCHING, document_ids=scope.documents, holds=scope.holds
+            )
+            if passing is None:
+                return Within(scope.documents, None, without, scope.share), True
+            return Within(scope.documents, frozenset(passing), without, len(passing) / chunks), False
+        if barred:
+            opposite = Query("", "", "", required=(barred,))
+            hit = await asyncio.to_thread(lexical.matching, opposite, limit=MATCHING)
+            if hit is None:
+                return Within(scope.documents, None, without, scope.share), True
+            without |= hit
+        if scope.documents is None and not without:
+            return None, False
+        return Within(scope.documents, None, without, scope.share), False
+
+    async def _near_enough(
+        self, ranking: Ranking, request: SearchRequest, keyword: list[Candidate], vector: list[Candidate]
+    ) -> list[Candidate]:
+        """The keyword candidates that are as similar as the request wants."""
+        if request.minimum_similarity is None:
+            return keyword
+        known = {item.chunk_id for item in vector}
+        left: dict[int, list[str]] = {}
+        for item in keyword:
+            if item.chunk_id not in known:
+                number, _, chunk_id = item.chunk_id.partition(":")
+                left.setdefault(int(number), []).append(chunk_id)
+        for at, ids in left.items():
+            scope = ranking.scopes[at]
+            generation = scope.snapshot.generation
+            vector_of = await self._embeddings.embed(generation.settings.model, generation.model, ranking.query.text)
+            hits = await scope.snapshot.tables.nearest(
+                vector_of, metric=generation.settings.metric, limit=len(ids), minimum=request.minimum_similarity,
+                within=Within(chunk_ids=frozenset(ids), share=0.0), exact=True,
+            )  # fmt: skip
+            known.update(f"{at}:{hit.chunk_id}" for hit in hits)
+        return [item for item in keyword if item.chunk_id in known]
+
+    async def _likes(self, ranking: Ranking, request: SearchRequest) -> _Likes | None:
+        """The passage whose likes are wanted. Raises NotFound when no scope has it."""
+        if not request.similar_to:
+            return None
+        for scope in ranking.scopes:
+            vectors = await scope.snapshot.tables.vectors_of([request.similar_to])
+            if request.similar_to in vectors:
+                chunk = (await scope.snapshot.tables.chunks([request.similar_to]))[request.similar_to]
+                model = scope.snapshot.generation.model
+                return _Likes(vectors[request.similar_to], model.sha256 if model else "", chunk.indexed_text)
+        raise NotFound("The passage whose likes are wanted is not there any more.", way_out="Search for it again.")
+
+    async def _weight(self, ranking: Ranking, asked: Sequence[SearchMode]) -> float:
+        """The vector side's share that suits the query; that of the first knowledge base's model."""
+        if len(asked) < len(_SIDES) or not ranking.scopes:
+            return EVEN_WEIGHT
+        generation = ranking.scopes[0].snapshot.generation
+        try:
+            embedder = await self._embeddings.embedder(generation.settings.model, generation.model)
+            return await weight_for(embedder, ranking.query.text)
+        except EnvironmentFault:  # the vector side meets it too, and says so
+            return EVEN_WEIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class _Likes:
+    vector: Vectors
+    model: str
+    text: str
+
+
+def demands_words(query: Query) -> bool:
+    """Whether a passage must hold certain words, which the vector side does not know."""
+    return any(len(conditions_in(group)) < len(group) for group in query.required)
+
+
+def _names_tags(query: Query, request: SearchRequest) -> bool:
+    named = {key for key, _ in request.filters}
+    for operands in (*query.required, query.excluded):
+        named.update(condition.key for condition in conditions_in(operands))
+    return "tag" in named
+
+
+def _comparable(ranking: Ranking) -> list[Mapping[str, float] | None]:
+    """Per scope the factor of each term that makes BM25 scores of several indexes comparable.
+
+    A term weighs by its inverse document frequency, which differs between indexes: it is weighed as if all were one.
+    """
+    if len(ranking.scopes) < 2:
+        return [None] * len(ranking.scopes)
+    told = [scope.snapshot.lexical.frequencies(ranking.query) for scope in ranking.scopes]
+    chunks = sum(count for count, _ in told)
+    frequencies: dict[str, int] = {}
+    for _, terms in told:
+        for term, count in terms.items():
+            frequencies[term] = frequencies.get(term, 0) + count
+    return [
+        {term: _idf(chunks, frequencies[term]) / _idf(count, terms[term]) for term in terms if terms[term]}
+        for count, terms in told
+    ]
+
+
+def _idf(chunks: int, frequency: int) -> float:
+    """Inverse document frequency as Tantivy's BM25 has it."""
+    return math.log(1.0 + (chunks - frequency + 0.5) / (frequency + 0.5))
+
+
+def _spread(found: Sequence[Candidate]) -> list[Candidate]:
+    """Scores brought to 0..1."""
+    if not found:
+        return []
+    high, low = max(item.score for item in found), min(item.score for item in found)
+    return [Candidate(item.chunk_id, (item.score - low) / (high - low) if high > low else 1.0) for item in found]
+
+
+def ms_since(begun: float) -> float:
+    """Milliseconds since a reading of `time.perf_counter`."""
+    return (time.perf_counter() - begun) * 1000
