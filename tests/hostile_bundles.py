@@ -99,7 +99,7 @@ _GOOD_BLOCK = _block([[0, "one two three", [[0, 13, 1, "A", False]]]])
 
 CONTENT: dict[str, Change] = {
     "newer format": _manifest(version=3),
-    "newer rows": _manifest(rows_version=3),
+    "newer rows": _manifest(rows_version=4),
     "other format": _manifest(format="something-else"),
     "version is text": _manifest(version="1"),
     "version is true": _manifest(version=True),
@@ -174,6 +174,8 @@ CONTENT: dict[str, Change] = {
     "document time": _document(mtime_ns=2**63),
     "document pages": _document(pages=[1, 2, 3]),
     "document pages of an old version with a date": _document(created="2020-01-01"),
+    "document metadata a list": _document(metadata=["a"]),
+    "document metadata a number": _document(metadata={"a": 1}),
     "document chunks": _document(chunks=1),
     "vector not a number": _vector(float("nan")),
     "vector infinite": _vector(float("inf")),

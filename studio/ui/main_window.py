@@ -15,6 +15,7 @@ from studio.ui.dialogs import show_shortcuts
 from studio.ui.generations_pane import GenerationsPane
 from studio.ui.ingest_pane import IngestPane, accept_files, dropped_paths
 from studio.ui.preview import PreviewPane
+from studio.ui.quality_pane import QualityPane
 from studio.ui.search_pane import SearchPane
 from studio.ui.settings_dialog import SettingsDialog
 from studio.ui.sidebar import Sidebar
@@ -27,8 +28,8 @@ from studio.ui.widgets import Banner, column, row, set_flag
 from studio.viewmodels.transfers import is_bundle
 from studio.viewmodels.workspace import Workspace
 
-SEARCH, INGEST, GENERATIONS = range(3)
-_WELCOME = 3
+SEARCH, INGEST, GENERATIONS, QUALITY = range(4)
+_WELCOME = 4
 
 
 class MainWindow(QMainWindow):
@@ -53,10 +54,11 @@ class MainWindow(QMainWindow):
         self.search = SearchPane(workspace.search, workspace.library, workspace.preview, theme)
         self.ingest = IngestPane(workspace, theme)
         self.generations = GenerationsPane(workspace, theme)
+        self.quality = QualityPane(workspace, theme)
         self.welcome = WelcomePane(theme)
         self.status = StatusBar(workspace.status, theme)
         self._stack = QStackedWidget()
-        for pane in (self.search, self.ingest, self.generations, self.welcome):
+        for pane in (self.search, self.ingest, self.generations, self.quality, self.welcome):
             self._stack.addWidget(pane)
         self._splitter = QSplitter()
         self._splitter.addWidget(self._stack)
@@ -95,9 +97,13 @@ class MainWindow(QMainWindow):
         self.generations.export_wanted.connect(self.export)
         self.search.open_wanted.connect(self.preview.open_external)
         self.search.copy_wanted.connect(self.preview.copy_citation)
+        self.search.copy_as_wanted.connect(self.preview.copy_citation_as)
         self.search.copy_context_wanted.connect(self.preview.copy_context)
         self.preview.copied.connect(self.toast.inform)
         self.preview.failed.connect(self.toast.warn)
+        self.search.verify_wanted.connect(workspace.citing.verify)
+        workspace.citing.confirmed.connect(self.toast.inform)
+        workspace.citing.doubted.connect(self.toast.warn)
         self.search.pin_wanted.connect(workspace.gate.pin)
         self.ingest.copied.connect(self.toast.inform)
         self.ingest.generations_wanted.connect(self.show_generations)
@@ -106,6 +112,10 @@ class MainWindow(QMainWindow):
         workspace.library.writability_changed.connect(self._show_writability)
         for done in (workspace.generations.done, workspace.cleanup.done, workspace.gate.done):
             done.connect(self.toast.inform)
+        workspace.quality.done.connect(self.toast.inform)
+        workspace.quality.judged.connect(lambda said, undo: self.toast.inform(said, self.tr("Undo"), undo))
+        self.quality.query_wanted.connect(self.search_for)
+        self.quality.search_wanted.connect(self._focus_search)
         workspace.transfers.exported.connect(self._say_exported)
         workspace.transfers.imported.connect(self._say_imported)
         self.status.generations_wanted.connect(lambda: self.show_pane(GENERATIONS))
@@ -118,6 +128,7 @@ class MainWindow(QMainWindow):
             (("Ctrl+1",), lambda: self.show_pane(SEARCH)),
             (("Ctrl+2",), lambda: self.show_pane(INGEST)),
             (("Ctrl+3",), lambda: self.show_pane(GENERATIONS)),
+            (("Ctrl+4",), lambda: self.show_pane(QUALITY)),
             (("Esc",), self._escape),
             (("Ctrl+C",), self._copy),
             (("Ctrl+Shift+C",), self.preview.copy_context),
@@ -143,7 +154,7 @@ class MainWindow(QMainWindow):
 
     @property
     def pane(self) -> int:
-        """The pane that is shown: SEARCH, INGEST or GENERATIONS."""
+        """The pane that is shown: SEARCH, INGEST, GENERATIONS or QUALITY."""
         return self._pane
 
     def show_pane(self, pane: int) -> None:
@@ -151,7 +162,7 @@ class MainWindow(QMainWindow):
         self._pane = pane
         self.sidebar.set_pane(pane)
         self._show_right_page()
-        focus = (self.search.box.edit, self.ingest.queue, self.generations.list)[pane]
+        focus = (self.search.box.edit, self.ingest.queue, self.generations.list, self.quality.focus())[pane]
         focus.setFocus()
 
     def _show_right_page(self) -> None:
@@ -234,6 +245,12 @@ class MainWindow(QMainWindow):
         self._theme.apply(choice)
         self._workspace.settings.set("theme", choice)
 
+    def search_for(self, query: str) -> None:
+        """Search a query in the search pane."""
+        self._workspace.search.find_similar(None)
+        self._focus_search()
+        self.search.box.edit.setText(query)
+
     def _focus_search(self) -> None:
         self.show_pane(SEARCH)
         self.search.focus_query()
@@ -242,7 +259,7 @@ class MainWindow(QMainWindow):
         if self.toast.isVisible():
             self.toast.hide()
         elif self._pane == SEARCH:
-            self.search.clear()
+            self.search.escape()
         elif self._pane != INGEST or not self.ingest.leave():
             self.show_pane(SEARCH)
 

@@ -8,6 +8,7 @@ from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QFont, QGuiApplication, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QBoxLayout, QPlainTextEdit, QStackedWidget, QTextEdit, QToolButton, QWidget
 
+from studio.services.citations import CitationStyle
 from studio.ui.pdf_view import PdfView
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, ElidedLabel, WindowKeys, button, column, label, panel, row, tool_button
@@ -244,6 +245,12 @@ class PreviewPane(QWidget):
         """Put the citation on the clipboard."""
         if self._model.result is not None:
             QGuiApplication.clipboard().setText(citation(self._model.result))
+            self.copied.emit(self.tr("Citation copied"))
+
+    def copy_citation_as(self, style: CitationStyle) -> None:
+        """Put the citation on the clipboard in another style."""
+        if self._model.result is not None:
+            QGuiApplication.clipboard().setText(citation(self._model.result, style))
             self.copied.emit(self.tr("Citation copied"))
 
     def copy_context(self) -> None:

@@ -78,6 +78,7 @@ class SettingsDialog(QDialog):
         lines = []
         for info in self._model.models:
             default = " (default)" if info.name == self._model.default_model else ""
-            state = f"{info.dimension} dimensions, {size(info.size_bytes)}" if info.installed else "not installed"
+            what = "reranker" if info.kind == "reranker" else f"{info.dimension} dimensions"
+            state = f"{what}, {size(info.size_bytes)}" if info.installed else "not installed"
             lines.append(f"{info.name}{default}: {state}")
         self._models.setText("\n".join(lines) or f"{self._model.default_model} (default)")

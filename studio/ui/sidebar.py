@@ -16,7 +16,7 @@ from studio.viewmodels.base import ITEM_ROLE
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.text import count, size
 
-PANES = (("search", "Search"), ("file-up", "Ingest"), ("layers", "Generations"))
+PANES = (("search", "Search"), ("file-up", "Ingest"), ("layers", "Generations"), ("dots-range", "Quality"))
 
 
 class Sidebar(QWidget):

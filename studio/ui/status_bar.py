@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QProgressBar, QSizePolicy, QWidget
 
+from studio.ui.health_dialog import HealthDialog
 from studio.ui.theme import Theme
 from studio.ui.widgets import button, label, row, set_flag, tool_button
 from studio.viewmodels.status import StatusViewModel
@@ -35,6 +36,8 @@ class StatusBar(QFrame):
         self._generation = button("", "genchip")
         self._generation.setToolTip(self.tr("Show the generations"))
         self._generation.clicked.connect(self.generations_wanted)
+        self._health = button("", "warnchip")
+        self._health.clicked.connect(self._show_report)
         self._activity = label("")
         self._progress = gauge(self.tr("Ingest progress"), 60)
         self._transfer = label("")
@@ -49,6 +52,7 @@ class StatusBar(QFrame):
         self.setLayout(
             row(
                 self._generation,
+                self._health,
                 row(self._activity, self._progress, spacing=8),
                 row(self._transfer, self._transfer_progress, self._cancel, spacing=8),
                 None,
@@ -60,10 +64,12 @@ class StatusBar(QFrame):
         )
         model.changed.connect(self._show)
         model.memory_changed.connect(self._show_memory)
+        model.health_changed.connect(self._show_health)
         theme.changed.connect(self._retint)
         self._retint()
         self._show()
         self._show_memory()
+        self._show_health()
 
     def _retint(self) -> None:
         self._cancel.setIcon(self._theme.icon("x", size=14))
@@ -84,6 +90,17 @@ class StatusBar(QFrame):
             widget.setVisible(bool(model.transfer))
         self._saved.setText(model.saved)
         self._saved.setToolTip(model.read_only)
+
+    def _show_health(self) -> None:
+        model = self._model
+        self._health.setVisible(bool(model.health))
+        self._health.setText(model.health)
+        self._health.setToolTip(model.health_tip)
+        self._health.setAccessibleName(model.health or self.tr("Search health"))
+        self._health.setAccessibleDescription(model.health_tip)
+
+    def _show_report(self) -> None:
+        HealthDialog(self._model, self.window()).open()
 
     def _show_memory(self) -> None:
         model = self._model

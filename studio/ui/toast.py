@@ -12,6 +12,10 @@ from studio.ui.theme import Theme
 from studio.ui.widgets import button, column, label, row, tool_button
 
 _INFO_MS = 2500
+_SHORT = 60
+"""Characters that fit two lines of the narrow message."""
+_READING_MS = 50
+"""A person reads some twenty characters in a second."""
 _ERROR_MS = 12_000
 
 
@@ -102,7 +106,7 @@ class Toast(QFrame):
         self._place()
         self.raise_()
         long = is_error or self._call is not None
-        self._timer.start(_ERROR_MS if long else _INFO_MS)
+        self._timer.start(_ERROR_MS if long else max(_INFO_MS, len(text) * _READING_MS))
         QAccessible.updateAccessibility(QAccessibleEvent(self, QAccessible.Event.Alert))
 
     def _retint(self) -> None:
@@ -111,9 +115,10 @@ class Toast(QFrame):
 
     def _place(self) -> None:
         parent = self.parentWidget()
-        width = min(560 if self._is_error or self._call is not None else 320, parent.width() - 40)
+        wide = self._is_error or self._call is not None or len(self._text.text()) > _SHORT
+        width = min(560 if wide else 320, parent.width() - 40)
         self.setFixedWidth(width)
-        height = self.layout().heightForWidth(width)
+        height = self.layout().totalHeightForWidth(width)
         self.resize(width, height)
         self.move((parent.width() - width) // 2, parent.height() - height - 50)
 

@@ -94,6 +94,9 @@ QPushButton#genchip { background: @goodsoft; color: @good; border: 1px solid tra
     padding: 1px 9px; font-size: 12px; font-weight: 500; }
 QPushButton#genchip[calm="true"] { background: @panel; color: @muted; }
 QPushButton#genchip:focus { border: 1px solid @accent; }
+QPushButton#warnchip { background: @warnsoft; color: @warn; border: 1px solid transparent; border-radius: 9px;
+    padding: 1px 9px; font-size: 12px; font-weight: 500; }
+QPushButton#warnchip:focus { border: 1px solid @accent; }
 #statusbar QLabel { font-size: 12px; color: @muted; }
 #listframe { background: @card; border: 1px solid @border2; border-radius: 8px; }
 #drop { border: 1.5px dashed @border2; border-radius: 12px; background: @side; }
@@ -106,8 +109,19 @@ QPushButton#genchip:focus { border: 1px solid @accent; }
 #banner QPushButton#link { color: @warn; font-weight: 600; }
 #banner QPushButton#link:hover { background: @card; }
 #banner[kind="strip"] { border: 0; border-bottom: 1px solid @border; border-radius: 0; }
+#banner[kind="calm"] { background: @panel; }
+#banner[kind="calm"] QLabel { color: @text2; }
 #banner[kind="bad"] { background: @badsoft; }
 #banner[kind="bad"] QLabel { color: @bad; }
+#popover { background: @card; border: 1px solid @border2; border-radius: 10px; }
+#popover:focus { border: 1px solid @accent; }
+#popover QLabel#fact { color: @text; font-size: 13px; font-weight: 500; }
+QLabel#term { background: @mark; color: @text; border-radius: 5px; padding: 1px 6px; font-size: 12px; }
+QSlider::groove:horizontal { height: 4px; background: @border2; border-radius: 2px; }
+QSlider::sub-page:horizontal { background: @accent; border-radius: 2px; }
+QSlider::handle:horizontal { width: 14px; height: 14px; margin: -6px 0; border-radius: 8px; background: @card;
+    border: 1px solid @accent; }
+QSlider::handle:horizontal:hover, QSlider::handle:horizontal:focus { background: @accent; }
 #toast { background: @card; border: 1px solid @border2; border-radius: 10px; }
 #toast QLabel { font-size: 13px; color: @text; }
 #toast QLabel#muted { font-size: 12px; color: @muted; }

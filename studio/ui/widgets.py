@@ -33,6 +33,7 @@ ModelIndex = QModelIndex | QPersistentModelIndex
 Item = QWidget | QLayout | int | None
 Margins = tuple[int, int, int, int]
 _Box = TypeVar("_Box", bound=QBoxLayout)
+_WINDOW_KEYS = (Qt.Key.Key_K, Qt.Key.Key_L, Qt.Key.Key_D, Qt.Key.Key_E)
 
 
 def row(*items: Item, margins: Margins = (0, 0, 0, 0), spacing: int = 8) -> QHBoxLayout:
@@ -165,13 +166,14 @@ class ElidedLabel(QLabel):
         painter = QPainter(self)
         painter.setPen(self.palette().color(self.foregroundRole()))
         text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
-        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter, text)
+        painter.drawText(self.rect(), self.alignment(), text)
 
 
 class WindowKeys(QObject):
     """Leaves keys of the window to the window that a text field would take for itself.
 
-    A field claims Copy also when nothing is selected, and Ctrl+K (delete to the end of the line on X11).
+    A field claims Copy also when nothing is selected, and on X11 Ctrl+K (delete to the end of the line), Ctrl+D
+    (delete) and Ctrl+E (end of the line).
     """
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -182,7 +184,7 @@ class WindowKeys(QObject):
                 selected = isinstance(watched, QPlainTextEdit) and watched.textCursor().hasSelection()
             copies_nothing = event.matches(QKeySequence.StandardKey.Copy) and not selected
             control = event.modifiers() == Qt.KeyboardModifier.ControlModifier
-            if copies_nothing or (control and event.key() in (Qt.Key.Key_K, Qt.Key.Key_L)):
+            if copies_nothing or (control and event.key() in _WINDOW_KEYS):
                 event.ignore()
                 return True
         return False
@@ -225,45 +227,6 @@ class ItemList(QListView):
             self.activated.emit(self.currentIndex())
             return
         super().keyPressEvent(event)
-
-
-class SearchBox(QFrame):
-    """The query field. Up, Down, Enter and Escape act on the results while typing goes on."""
-
-    moved = Signal(int)
-    opened = Signal()
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self.setObjectName("searchbox")
-        self.setFixedHeight(46)
-        self._theme = theme
-        self._icon = QLabel()
-        self.edit = QLineEdit()
-        self.edit.setAccessibleName(self.tr("Search query"))
-        self.edit.setFrame(False)
-        self.edit.installEventFilter(self)
-        self.edit.installEventFilter(WindowKeys(self))
-        self.setLayout(row(self._icon, self.edit, label("Ctrl K", "kbd"), margins=(14, 0, 12, 0), spacing=10))
-        self.setFocusProxy(self.edit)
-        theme.changed.connect(self._retint)
-        self._retint()
-
-    def _retint(self) -> None:
-        self._icon.setPixmap(self._theme.pixmap("search", "muted", 18, self.devicePixelRatioF()))
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
-            set_flag(self, "focused", event.type() == QEvent.Type.FocusIn)
-        elif isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
-            steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_PageUp: -4, Qt.Key.Key_PageDown: 4}
-            if event.key() in steps:
-                self.moved.emit(steps[Qt.Key(event.key())])
-                return True
-            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-                self.opened.emit()
-                return True
-        return super().eventFilter(watched, event)
 
 
 class Banner(QFrame):

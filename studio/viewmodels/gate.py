@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from studio.documents.kinds import TABULAR_KINDS
 from studio.domain import DocumentRecord, DocumentStatus, KnowledgeBase, PinnedQuery, SearchResult
 from studio.errors import StudioError
-from studio.services.gate import PinOutcome
+from studio.services.gate import PinOutcome, quality_sentence
 from studio.viewmodels.base import ItemListModel, ViewModel
 from studio.viewmodels.ports import Gate, Library
 from studio.viewmodels.text import document_title
@@ -133,6 +133,8 @@ class GateViewModel(ViewModel):
         self._outcomes = {outcome.id: outcome for outcome in report.queries}
         passed = sum(outcome.passed for outcome in report.queries)
         self.summary = f"Generation {report.generation}: {passed} of {len(report.queries)} passed"
+        if report.quality is not None:
+            self.summary += f". {quality_sentence(report.quality)}"
         self.checking = False
         await self._read(kb_id)
 

@@ -19,6 +19,7 @@ from studio.domain import (
     Preflight,
     ProgressSink,
     Retention,
+    SavedQuery,
     SearchMode,
     SearchRequest,
     SearchResponse,
@@ -26,9 +27,14 @@ from studio.domain import (
 )
 from studio.index.gc import GcReport
 from studio.services.bundles import BundleInfo, ByteProgress, Imported
+from studio.services.citing import Verification
 from studio.services.compare import Comparison
+from studio.services.evaluation import Evaluation, RunSummary, Setting
 from studio.services.gate import GateReport
+from studio.services.health_report import HealthReport
+from studio.services.judging import Loaded
 from studio.services.queue import JobEvent
+from studio.services.tags import TagCount
 from studio.services.watch import FolderStatus
 
 
@@ -125,6 +131,18 @@ class Search(Protocol):
     async def warm_up(self) -> None: ...
 
 
+class Tags(Protocol):
+    """Tags of documents."""
+
+    async def counts(self, name_or_id: str) -> Sequence[TagCount]: ...
+
+
+class Citing(Protocol):
+    """What became of cited passages."""
+
+    async def verify(self, text: str) -> Verification: ...
+
+
 class Maintenance(Protocol):
     """Generations after they were built."""
 
@@ -167,6 +185,52 @@ class Gate(Protocol):
     async def check(self, kb: str, number: int | None = None) -> GateReport: ...
 
 
+class Judging(Protocol):
+    """Saved queries and what was judged of them."""
+
+    async def queries(self, kb: str) -> list[SavedQuery]: ...
+
+    async def save(self, kb: str, query: str, name: str = "") -> SavedQuery: ...
+
+    async def rename(self, kb: str, query_id: int, name: str) -> SavedQuery: ...
+
+    async def delete(self, kb: str, query_id: int) -> None: ...
+
+    async def judge(self, kb: str, query: str, document: str, grade: int = 1) -> SavedQuery: ...
+
+    async def unjudge(self, kb: str, query: str, document: str) -> SavedQuery: ...
+
+    async def grades(
+        self, kb: str, query: str, document_ids: Sequence[str], generation: int | None = None
+    ) -> dict[str, int]: ...
+
+    async def load(self, kb: str, queries: Path, qrels: Path | None = None) -> Loaded: ...
+
+    async def export(self, kb: str, folder: Path, form: str = ...) -> list[Path]: ...
+
+
+class Quality(Protocol):
+    """How well settings answer the saved queries."""
+
+    @property
+    def judging(self) -> Judging: ...
+
+    async def evaluate(
+        self,
+        kb: str,
+        *,
+        settings: Sequence[Setting] = (),
+        store: bool = ...,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Evaluation: ...
+
+    async def runs(self, kb: str) -> list[RunSummary]: ...
+
+    async def run(self, kb: str, run_id: int) -> Evaluation: ...
+
+    async def delete_run(self, kb: str, run_id: int) -> None: ...
+
+
 class Bundles(Protocol):
     """Generations as files."""
 
@@ -187,6 +251,12 @@ class Models(Protocol):
     """Embedding models."""
 
     async def list(self) -> list[ModelInfo]: ...
+
+
+class Health(Protocol):
+    """How searching stands."""
+
+    async def report(self, kb: str | None = None, *, measure: bool = True) -> HealthReport: ...
 
 
 class MemoryReading(Protocol):
@@ -254,6 +324,12 @@ class StudioServices(Protocol):
     def search(self) -> Search: ...
 
     @property
+    def tags(self) -> Tags: ...
+
+    @property
+    def citing(self) -> Citing: ...
+
+    @property
     def maintenance(self) -> Maintenance: ...
 
     @property
@@ -263,10 +339,16 @@ class StudioServices(Protocol):
     def gate(self) -> Gate: ...
 
     @property
+    def quality(self) -> Quality: ...
+
+    @property
     def bundles(self) -> Bundles: ...
 
     @property
     def models(self) -> Models: ...
+
+    @property
+    def health(self) -> Health: ...
 
     @property
     def memory(self) -> Memory: ...

@@ -96,9 +96,10 @@ class PreviewViewModel(ViewModel):
             self.match_changed.emit("")
             self.changed.emit()
             return
-        if self.result == result and self.content is not None:
-            return
+        shown = self.content is not None and self.result is not None and _passage(self.result) == _passage(result)
         self.result = result
+        if shown:
+            return  # other scores only, when the results were put in another order
         self.launch("load", self._load(result))
 
     def pdf_failed(self, why: str) -> None:
@@ -173,6 +174,10 @@ class PreviewViewModel(ViewModel):
     async def _locate(self, token: object, page_text: str, passage: str) -> None:
         found = await self._threads.run(locate, page_text, passage)
         self.located.emit(token, found)
+
+
+def _passage(result: SearchResult) -> tuple[object, ...]:
+    return result.kb_id, result.generation, result.chunk_id, result.citation
 
 
 _GONE = "The file is no longer there; this is the text as indexed."

@@ -1,68 +1,36 @@
-"""Search as you type: the query, its mode and filters, and the results."""
+"""Search as you type: the query, what steers it, and the results."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from studio.domain import DocumentRecord, DocumentStatus, SearchMode, SearchRequest, SearchResult
+from studio.domain import SearchMode, SearchRequest, SearchResponse, SearchResult
 from studio.errors import StudioError
-from studio.viewmodels.base import Index, ItemListModel, ViewModel
+from studio.viewmodels.base import ViewModel
+from studio.viewmodels.filters import Arrangement, FilterChoices, Filters, choices_of
 from studio.viewmodels.library import LibraryViewModel
-from studio.viewmodels.ports import Library, Search
-from studio.viewmodels.text import count, document_title, where
+from studio.viewmodels.ports import Library, Search, Tags
+from studio.viewmodels.results import ResultModel, page_summary
+from studio.viewmodels.text import document_title
 
 _DEBOUNCE_MS = 120
 _PAGE_SIZE = 30
+_MAX_PAGE = 1000
+_DIVERSITY = 0.5
+"""Even trade of score for difference, where the authors of maximal marginal relevance (Carbonell, Goldstein 1998)
+begin; near-duplicates are folded anyway."""
 
 
 @dataclass(frozen=True, slots=True)
-class FilterChoices:
-    """What the filters offer for the present scope."""
+class Similar:
+    """The passage whose likes are wanted, and what it is called."""
 
-    kinds: tuple[str, ...] = ()
-    folders: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """The filters in force; "" filters nothing."""
-
-    kind: str = ""
-    folder: str = ""
-
-    @property
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        """As a search request takes them."""
-        return tuple((key, value) for key, value in (("type", self.kind), ("folder", self.folder)) if value)
-
-
-class ResultModel(ItemListModel[SearchResult]):
-    """The results; asks for the next page when a view comes to the end of it."""
-
-    more_wanted = Signal()
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self.has_more = False
-
-    def describe(self, row: int, item: SearchResult) -> str:
-        place = where(item)
-        return f"Result {row + 1}: {document_title(item)}{', ' + place if place else ''}. {item.snippet[:160]}"
-
-    def tip(self, item: SearchResult) -> str:
-        return item.citation.source_path
-
-    def canFetchMore(self, parent: Index) -> bool:
-        return self.has_more and not parent.isValid()
-
-    def fetchMore(self, parent: Index) -> None:
-        self.has_more = False  # until the page is here; a view asks several times a second
-        self.more_wanted.emit()
+    chunk_id: str
+    label: str
 
 
 class SearchViewModel(ViewModel):
@@ -71,35 +39,48 @@ class SearchViewModel(ViewModel):
     changed = Signal()
     """Summary, message, banner or state changed."""
     results_changed = Signal()
-    """Another list of results is in place; `current_row` says which one to show."""
+    """Another list of results is in place; `current_row` says which one to show, `kept_place` whether the view stays
+    where it is."""
     choices_changed = Signal()
     """The filters offer something else."""
+    judged = Signal(str, object, int)
+    """(query, result, grade): a person said whether a result answers a query; 0 does not."""
 
     def __init__(
-        self, search: Search, library: Library, sources: LibraryViewModel, parent: QObject | None = None
+        self, search: Search, library: Library, tags: Tags, sources: LibraryViewModel, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
         self.results = ResultModel(self)
         self.results.more_wanted.connect(self._fetch_more)
         self._search = search
         self._library = library
+        self._tags = tags
         self._sources = sources
         self._query = ""
         self._mode = SearchMode.HYBRID
         self._filters = Filters()
+        self._arrangement = Arrangement()
+        self._weight: float | None = None
+        self._similar: Similar | None = None
         self._answered: SearchRequest | None = None
+        self._grades: dict[str, dict[str, int]] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DEBOUNCE_MS)
         self._timer.timeout.connect(self.run_now)
         self.choices = FilterChoices()
         self.current_row = -1
+        self.kept_place = False
         self.busy = False
         self.summary = ""
         self.message = ""
         self.degraded = ""
+        self.notes = ""
+        self.used_weight = 0.5
         sources.selection_changed.connect(self._scope_changed)
         sources.changed.connect(self.refresh)
+
+    # ------------------------------------------------------------ what is asked
 
     @property
     def query(self) -> str:
@@ -113,12 +94,29 @@ class SearchViewModel(ViewModel):
     def filters(self) -> Filters:
         return self._filters
 
+    @property
+    def arrangement(self) -> Arrangement:
+        return self._arrangement
+
+    @property
+    def weight(self) -> float | None:
+        """The share of meaning in 0..1; None while the service chooses it (`used_weight` says which it took)."""
+        return self._weight
+
+    @property
+    def similar(self) -> Similar | None:
+        """The passage whose likes are shown instead of answers to the query."""
+        return self._similar
+
     def set_query(self, query: str) -> None:
         """Search for this as soon as typing pauses."""
-        if query.strip() == self._query.strip():
+        if query.strip() == self._query.strip() and self._similar is None:
             self._query = query
             return
         self._query = query
+        if self._similar is not None:
+            self._similar = None
+            self.changed.emit()
         if query.strip():
             self._timer.start()
         else:
@@ -137,63 +135,113 @@ class SearchViewModel(ViewModel):
             self.changed.emit()
             self.run_now()
 
+    def set_arrangement(self, arrangement: Arrangement) -> None:
+        """Put the results in order otherwise."""
+        if arrangement != self._arrangement:
+            self._arrangement = arrangement
+            self.run_now()
+
+    def set_weight(self, weight: float | None) -> None:
+        """Weigh meaning against words, at once; None leaves it to the service.
+
+        While an answer is on its way nothing more is asked: when it comes, the newest weight is asked for, so that a
+        slider that moves fast leaves no queue behind.
+        """
+        if weight == self._weight:
+            return
+        self._weight = weight
+        self.changed.emit()
+        if not self.busy and not self._timer.isActive() and self._answered is not None:
+            self.run_now(keep_place=True)
+
+    def find_similar(self, result: SearchResult | None) -> None:
+        """Show what is like a passage while the query waits; None goes back to the query."""
+        if result is None:
+            self._similar = None
+        else:
+            page = result.citation.page_number
+            place = f", p. {page}" if page is not None else ""
+            self._similar = Similar(result.chunk_id, f"{document_title(result)}{place}")
+        self.run_now()
+
     def refresh(self) -> None:
         """Ask again, after a promotion or a change in the library; the selected passage stays selected."""
         self.launch("choices", self._read_choices())
-        if self._query.strip() and not self._timer.isActive():
+        if self._asks and not self._timer.isActive():
             self.run_now(keep_place=True)
         else:
             self.changed.emit()
 
+    @property
+    def _asks(self) -> bool:
+        return bool(self._query.strip()) or self._similar is not None
+
     def run_now(self, *, keep_place: bool = False) -> None:
         """Search without waiting for a pause."""
         self._timer.stop()
-        if not self._query.strip():
-            self.cancel("search")
-            self._answered = None
-            self._show([], has_more=False, keep_place=False)
-            self.summary = self.message = self.degraded = ""
-            self.busy = False
-            self.changed.emit()
+        if not self._asks:
+            self._clear("")
             return
         scope = self._sources.scope
         if not scope or (self._sources.selected is not None and self._sources.selected.active_generation is None):
-            self.cancel("search")
-            self._show([], has_more=False, keep_place=False)
-            self.summary = self.degraded = ""
-            self.busy = False
-            self.message = "Nothing is indexed here yet. Drop a folder on the window."
-            self.changed.emit()
+            self._clear("Nothing is indexed here yet. Drop a folder on the window.")
             return
-        request = SearchRequest(
-            knowledge_bases=scope,
-            query=self._query.strip(),
-            mode=self._mode,
-            limit=_PAGE_SIZE,
-            filters=self._filters.pairs,
-        )
         self.busy = True
         self.changed.emit()
-        self.launch("search", self._run(request, keep_place))
+        self.launch("search", self._run(self._request(scope, keep_place), keep_place))
+
+    def _request(self, scope: tuple[str, ...], keep_place: bool) -> SearchRequest:
+        shown = len(self.results.items) if keep_place else 0
+        return SearchRequest(
+            knowledge_bases=scope,
+            query="" if self._similar is not None else self._query.strip(),
+            mode=self._mode,
+            limit=min(max(_PAGE_SIZE, shown), _MAX_PAGE),
+            weight=self._weight,
+            filters=self._filters.pairs,
+            minimum_similarity=self._filters.minimum_similarity,
+            similar_to=self._similar.chunk_id if self._similar is not None else "",
+            group=self._arrangement.group and not self._filters.document,
+            fold=self._arrangement.fold,
+            diversity=_DIVERSITY if self._arrangement.diverse else 0.0,
+        )
+
+    # ------------------------------------------------------------ what is answered
 
     async def _run(self, request: SearchRequest, keep_place: bool) -> None:
-        try:
-            response = await self._search.search(request)
-        except StudioError as error:
-            self.busy = False
-            self._show([], has_more=False, keep_place=False)
-            self.summary = ""
-            self.degraded = ""
-            self.message = error.full_message
-            self.changed.emit()
-            return
-        self.busy = False
+        while True:
+            try:
+                response = await self._search.search(request)
+            except StudioError as error:
+                self._clear(error.full_message)
+                return
+            self.busy = request.weight != self._weight
+            self._show_response(request, response, keep_place)
+            if not self.busy:
+                return
+            request, keep_place = replace(request, weight=self._weight), True
+
+    def _show_response(self, request: SearchRequest, response: SearchResponse, keep_place: bool) -> None:
+        more = len(response.results) == request.limit and response.total_candidates > request.limit
         self._answered = request
         self.degraded = response.degraded or ""
-        self.summary = f"{count(response.total_candidates, 'passage')} · {response.took_ms:.0f} ms"
+        self.notes = " ".join(response.notes)
+        self.used_weight = response.weight
+        self.summary = page_summary(
+            response.results, response.total_candidates, response.took_ms, grouped=request.group, more=more
+        )
         self.message = "" if response.results else _nothing_found(request)
-        more = len(response.results) == request.limit and response.total_candidates > request.limit
+        self.results.show_grades(self._grades.get(request.query, {}))
         self._show(list(response.results), has_more=more, keep_place=keep_place)
+        self.changed.emit()
+
+    def _clear(self, message: str) -> None:
+        """Show no results, and why."""
+        self.busy = False
+        self._answered = None
+        self._show([], has_more=False, keep_place=False)
+        self.summary = self.degraded = self.notes = ""
+        self.message = message
         self.changed.emit()
 
     def _show(self, results: list[SearchResult], *, has_more: bool, keep_place: bool) -> None:
@@ -202,9 +250,13 @@ class SearchViewModel(ViewModel):
         if unchanged:
             return
         self.results.has_more = has_more
-        self.results.reset(results)
+        if keep_place:
+            self.results.rearrange(results)
+        else:
+            self.results.reset(results)
         rows = [row for row, result in enumerate(results) if result.chunk_id == kept]
         self.current_row = rows[0] if rows else (0 if results else -1)
+        self.kept_place = keep_place
         self.results_changed.emit()
 
     @property
@@ -215,44 +267,65 @@ class SearchViewModel(ViewModel):
 
     def _fetch_more(self) -> None:
         if self._answered is not None:
-            self.launch("more", self._more(replace(self._answered, offset=len(self.results.items))))
+            shown = len(self.results.items)
+            self.launch("more", self._more(replace(self._answered, offset=shown, limit=_PAGE_SIZE), self._answered))
 
-    async def _more(self, request: SearchRequest) -> None:
+    async def _more(self, request: SearchRequest, first: SearchRequest) -> None:
         response = await self._search.search(request)
-        first = self._answered
-        if first is None or replace(request, offset=0) != first or len(self.results.items) != request.offset:
+        if self._answered is not first or len(self.results.items) != request.offset:
             return  # the list was replaced while this page was on its way
         self.results.append(list(response.results))
         self.results.has_more = len(response.results) == request.limit
 
+    # ------------------------------------------------------------ judgments
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether there is a result of a query to say something about."""
+        return self.current is not None and self._answered is not None and bool(self._answered.query)
+
+    def judge(self, grade: int) -> None:
+        """Say of the selected result whether it answers the query: 1 it does, 0 it does not."""
+        result, answered = self.current, self._answered
+        if result is not None and answered is not None and answered.query:
+            self.show_grades(answered.query, {**self._grades.get(answered.query, {}), result.document_id: grade})
+            self.judged.emit(answered.query, result, grade)
+
+    def show_grades(self, query: str, grades: Mapping[str, int]) -> None:
+        """Mark the results of a query with what their documents were judged; a document is named by its id, external id
+        or path.
+        """
+        self._grades[query] = dict(grades)
+        if self._answered is not None and self._answered.query == query:
+            self.results.show_grades(grades)
+
+    # ------------------------------------------------------------ scope
+
     def _scope_changed(self) -> None:
         self._filters = Filters()
+        self._similar = None
         self.refresh()
 
     async def _read_choices(self) -> None:
-        """Kinds and folders of the documents in scope. Of one knowledge base; all sources offer none."""
+        """What the documents in scope can be filtered by. Of one knowledge base; all sources offer none."""
         kb = self._sources.selected
         choices = FilterChoices()
         if kb is not None and kb.active_generation is not None:
             try:
                 documents = await self._library.documents(kb.id)
+                tags = await self._tags.counts(kb.id)
             except StudioError:
-                documents = []  # the generation went away; the next change of the library asks again
-            choices = await asyncio.to_thread(_choices, documents)
+                documents, tags = [], []  # the generation went away; the next change of the library asks again
+            choices = await asyncio.to_thread(choices_of, documents, tags)
         if choices != self.choices:
             self.choices = choices
             self.choices_changed.emit()
 
 
-def _choices(documents: Sequence[DocumentRecord]) -> FilterChoices:
-    indexed = [record for record in documents if record.status is DocumentStatus.INDEXED]
-    # os.path, not pathlib: a path object for each of ten thousand documents costs ten times as much.
-    folders = {os.path.dirname(record.source_path) for record in indexed}  # noqa: PTH120
-    return FilterChoices(tuple(sorted({record.kind for record in indexed if record.kind})), tuple(sorted(folders)[:40]))
-
-
 def _nothing_found(request: SearchRequest) -> str:
-    if request.filters:
+    if request.similar_to:
+        return "No other passage is like this one."
+    if request.filters or request.minimum_similarity is not None:
         return f"No passage matches “{request.query}” with these filters."
     if request.mode is SearchMode.KEYWORD:
         return f"No passage contains the words of “{request.query}”. Hybrid search also finds by meaning."

@@ -1,22 +1,26 @@
-"""The status bar: the active generation, what runs, what is saved, how much memory is in use."""
+"""The status bar: the active generation, what runs, what is saved, how searching stands, how much memory is in use."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 from PySide6.QtCore import QObject, Signal
 
 from studio.concurrency import Executor
+from studio.services.health_report import HealthReport, text_of
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.generations import GenerationsViewModel
 from studio.viewmodels.ingest import IngestViewModel
 from studio.viewmodels.library import LibraryViewModel
-from studio.viewmodels.ports import Memory
+from studio.viewmodels.ports import Health, Memory
 from studio.viewmodels.text import count, memory, size
 from studio.viewmodels.transfers import TransfersViewModel
 
 _MEMORY_INTERVAL_S = 2.0
+HEALTH_INTERVAL_S = 30.0
+"""Between two looks at the health of searching; each reads the log of the searches."""
 
 
 class StatusViewModel(ViewModel):
@@ -26,10 +30,13 @@ class StatusViewModel(ViewModel):
     """A text changed."""
     memory_changed = Signal()
     """A new reading of the memory is there."""
+    health_changed = Signal()
+    """A new report on the health of searching is there."""
 
     def __init__(
         self,
         memory: Memory,
+        health: Health,
         sources: LibraryViewModel,
         generations: GenerationsViewModel,
         ingest: IngestViewModel,
@@ -38,6 +45,7 @@ class StatusViewModel(ViewModel):
     ) -> None:
         super().__init__(parent)
         self._memory = memory
+        self._health = health
         self._sources = sources
         self._generations = generations
         self._ingest = ingest
@@ -46,6 +54,9 @@ class StatusViewModel(ViewModel):
         self.memory_text = ""
         self.memory_fraction = 0.0
         self.memory_parts: Mapping[str, int] = {}
+        self._report: HealthReport | None = None
+        self._looked = -HEALTH_INTERVAL_S
+        self._look: asyncio.Task[None] | None = None
         for signal in (
             sources.changed,
             sources.selection_changed,
@@ -119,6 +130,40 @@ class StatusViewModel(ViewModel):
         """What holds the memory, line by line."""
         lines = [f"{name}: {size(held)}" for name, held in sorted(self.memory_parts.items(), key=lambda part: -part[1])]
         return "\n".join(["Memory in use, of the budget", *lines])
+
+    @property
+    def health(self) -> str:
+        """What the chip says, "" while nothing needs attention."""
+        return "Search needs attention" if self.health_tip else ""
+
+    @property
+    def health_tip(self) -> str:
+        """What needs attention, a sentence a line."""
+        found = self._report.findings if self._report is not None else []
+        return "\n".join(finding.message for finding in found)
+
+    @property
+    def health_text(self) -> str:
+        """The whole report in words."""
+        return text_of(self._report) if self._report is not None else ""
+
+    def look_at_health(self) -> None:
+        """See how searching stands, soon: not more often than every half minute, and never in the way of a search."""
+        if self._look is None or self._look.done():
+            self._look = self.launch("health", self._look_at_health())
+
+    def measure_health(self) -> None:
+        """Make the full report, with the recall measured now."""
+        self.launch("measure", self._read_health(measure=True))
+
+    async def _look_at_health(self) -> None:
+        await asyncio.sleep(max(0.0, self._looked + HEALTH_INTERVAL_S - time.monotonic()))
+        await self._read_health(measure=False)
+
+    async def _read_health(self, *, measure: bool) -> None:
+        self._looked = time.monotonic()
+        self._report = await self._health.report(measure=measure)
+        self.health_changed.emit()
 
     def start(self) -> None:
         """Keep reading the memory."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from studio.documents.citations import CitationStyle, format_citation
 from studio.domain import SearchResult
+from studio.services import citations
+from studio.services.citations import CitationStyle
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -88,15 +89,15 @@ def where(result: SearchResult) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def citation(result: SearchResult) -> str:
-    """One line a person can paste into a text: title, place, file, licence, version."""
-    return format_citation(result.citation)
+def citation(result: SearchResult, style: CitationStyle = CitationStyle.PLAIN) -> str:
+    """What a person can paste into a text, and have verified later."""
+    return citations.citation(result, style)
 
 
 def context_markdown(result: SearchResult) -> str:
     """The passage as a Markdown quotation followed by its citation, for pasting into a prompt or a note."""
     quoted = "\n".join(f"> {line}".rstrip() for line in result.content.strip().splitlines())
-    return f"{quoted}\n>\n> — {format_citation(result.citation, CitationStyle.MARKDOWN)}\n"
+    return f"{quoted}\n>\n> — {citations.citation(result, CitationStyle.MARKDOWN)}\n"
 
 
 def utf16_range(text: str, start: int, end: int) -> tuple[int, int]:

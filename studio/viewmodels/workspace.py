@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, Signal
 from studio.domain import ModelInfo
 from studio.errors import StudioError
 from studio.viewmodels.base import ViewModel
+from studio.viewmodels.citing import CitingViewModel
 from studio.viewmodels.cleanup import CleanupViewModel
 from studio.viewmodels.compare import CompareViewModel
 from studio.viewmodels.failures import FailuresViewModel
@@ -20,6 +21,7 @@ from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import StudioServices
 from studio.viewmodels.preflight import PreflightViewModel
 from studio.viewmodels.preview import PreviewViewModel
+from studio.viewmodels.quality import QualityViewModel
 from studio.viewmodels.search import SearchViewModel
 from studio.viewmodels.status import StatusViewModel
 from studio.viewmodels.transfers import TransfersViewModel
@@ -77,7 +79,8 @@ class Workspace(QObject):
         super().__init__(parent)
         self._services = services
         self.library = LibraryViewModel(services.library, self)
-        self.search = SearchViewModel(services.search, services.library, self.library, self)
+        self.search = SearchViewModel(services.search, services.library, services.tags, self.library, self)
+        self.citing = CitingViewModel(services.citing, self)
         self.preview = PreviewViewModel(services.search, self)
         self.jobs = JobsViewModel(services.queue, self.library, self)
         self.ingest = IngestViewModel(self.jobs, services.library, services.sample, self.library, self)
@@ -88,9 +91,10 @@ class Workspace(QObject):
         self.compare = CompareViewModel(services.compare, self)
         self.cleanup = CleanupViewModel(services.library, services.maintenance, self.library, self)
         self.gate = GateViewModel(services.gate, services.library, self)
+        self.quality = QualityViewModel(services.quality, self.library, self)
         self.transfers = TransfersViewModel(services.bundles, self.library, self)
         self.status = StatusViewModel(
-            services.memory, self.library, self.generations, self.ingest, self.transfers, self
+            services.memory, services.health, self.library, self.generations, self.ingest, self.transfers, self
         )
         self.settings = SettingsViewModel(services, self)
         # Closed in this order: readers of others first, the list of knowledge bases last.
@@ -98,9 +102,11 @@ class Workspace(QObject):
             self.status,
             self.preview,
             self.search,
+            self.citing,
             self.compare,
             self.cleanup,
             self.gate,
+            self.quality,
             self.transfers,
             self.generations,
             self.watched,
@@ -113,10 +119,14 @@ class Workspace(QObject):
         )
         for model in self._models:
             model.failed.connect(self.failed)
+        self.search.results_changed.connect(self.status.look_at_health)
         self.ingest.finished.connect(self.search.refresh)
         self.ingest.finished.connect(self.failures.refresh)
         self.generations.promoted.connect(self.search.refresh)
         self.generations.promoted.connect(self.ingest.forget_held)
+        self.search.judged.connect(self.quality.judge)
+        self.search.results_changed.connect(self._look_up_grades)
+        self.quality.grades_known.connect(self.search.show_grades)
         self.cleanup.collected.connect(self.generations.refresh)
         self.transfers.imported.connect(self.search.refresh)
 
@@ -125,6 +135,9 @@ class Workspace(QObject):
         self.library.start()
         self.status.start()
         self.jobs.start()
+
+    def _look_up_grades(self) -> None:
+        self.quality.look_up(self.search.query, self.search.results.items)
 
     def warm_up(self) -> None:
         """Load what the first search needs, so that it does not have to wait."""

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fake_generations import FakeBundles, FakeCompare, FakeGate
+from fake_quality import FakeQuality
 from fake_queue import FakePreflight, FakeQueue
 from fake_watch import FakeWatch
 
@@ -34,6 +35,10 @@ from studio.domain import (
 from studio.errors import Conflict, NotFound, StorageFault
 from studio.index.gc import GcReport
 from studio.memory import MemorySnapshot
+from studio.services.citations import locator
+from studio.services.citing import Place, Verification, VerificationStatus
+from studio.services.health_report import HealthReport, Level
+from studio.services.tags import TagCount
 
 
 def result(number: int = 1, **changes: Any) -> SearchResult:
@@ -137,6 +142,8 @@ class FakeSearch:
         self.answers: Callable[[SearchRequest], list[SearchResult]] = lambda request: [result(1), result(2)]
         self.total: int | None = None
         self.degraded: str | None = None
+        self.weight = 0.62
+        self.notes: tuple[str, ...] = ()
         self.error: Exception | None = None
         self.text: StoredText | Exception = StoredText("Passage number 1 about nested loops.", (Span(0, 36),))
 
@@ -152,7 +159,10 @@ class FakeSearch:
                 raise
         found = self.answers(request)
         total = len(found) if self.total is None else self.total
-        return SearchResponse(request.query, request.mode, self.degraded, {"kb1": 1}, 31.4, {}, total, tuple(found))
+        weight = self.weight if request.weight is None else request.weight
+        return SearchResponse(
+            request.query, request.mode, self.degraded, {"kb1": 1}, 31.4, {}, total, tuple(found), weight, self.notes
+        )
 
     async def document_text(self, kb: str, generation: int, document_id: str) -> StoredText:
         if isinstance(self.text, Exception):
@@ -161,6 +171,31 @@ class FakeSearch:
 
     async def warm_up(self) -> None:
         return None
+
+
+class FakeTags:
+    """Tags of the documents, the same in every knowledge base."""
+
+    def __init__(self) -> None:
+        self.items: list[TagCount] = []
+
+    async def counts(self, name_or_id: str) -> Sequence[TagCount]:
+        return self.items
+
+
+class FakeCiting:
+    """Finds every cited passage where it was, unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.status = VerificationStatus.SAME
+        self.detail = "The passage stands where it was cited."
+
+    async def verify(self, text: str) -> Verification:
+        self.asked.append(text)
+        there = self.status in (VerificationStatus.SAME, VerificationStatus.MOVED)
+        place = Place("/nowhere/file1.md", None, "1 Introduction", 0, 39) if there else None
+        return Verification(self.status, self.detail, place, locator(result()))
 
 
 class FakeMaintenance:
@@ -232,6 +267,18 @@ class FakeModels:
         return [ModelInfo("all-MiniLM-L6-v2", "0" * 64, 384, 256, "mean", 45_000_000, "Apache-2.0", True, None)]
 
 
+class FakeHealth:
+    """A report to order; `measured` are the calls that asked for the recall to be measured, in order."""
+
+    def __init__(self) -> None:
+        self.answer = HealthReport(Level.GOOD, None)
+        self.measured: list[bool] = []
+
+    async def report(self, kb: str | None = None, *, measure: bool = True) -> HealthReport:
+        self.measured.append(measure)
+        return self.answer
+
+
 class FakeServices:
     """Everything a workspace asks for."""
 
@@ -243,11 +290,15 @@ class FakeServices:
         self.preflight = FakePreflight()
         self.watch = FakeWatch()
         self.search = FakeSearch()
+        self.tags = FakeTags()
+        self.citing = FakeCiting()
         self.maintenance = FakeMaintenance()
         self.compare = FakeCompare()
         self.gate = FakeGate()
+        self.quality = FakeQuality()
         self.bundles = FakeBundles(self.library)
         self.models = FakeModels()
+        self.health = FakeHealth()
         self.memory = SimpleNamespace(snapshot=lambda: MemorySnapshot(1_240_000_000, 4_000_000_000, {"application": 1}))
         self.sample = SimpleNamespace(ensure=self._ensure_sample)
 

@@ -19,8 +19,8 @@ from studio.domain import (
 )
 from studio.errors import Conflict, InvalidRequest, NotFound
 from studio.ui.screenshots import until
+from studio.viewmodels.filters import Filters
 from studio.viewmodels.preview import PdfContent, TextContent, text_sections
-from studio.viewmodels.search import Filters
 from studio.viewmodels.text import context_markdown, memory, moment, remaining, short_count, utf16_range
 
 # ---------------------------------------------------------------- search

@@ -1,0 +1,86 @@
+"""The window with results in it, and the gestures of somebody who searches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from fakes import FakeServices, result
+from gestures import LEFT, click
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QMenu
+
+from studio.domain import SearchRequest, SearchResult
+from studio.ui.main_window import MainWindow
+from studio.ui.result_card import Zone
+from studio.ui.screenshots import until
+from studio.ui.search_box import RemovableChip
+from studio.ui.theme import Theme
+from studio.viewmodels.workspace import Workspace
+
+CONTROL = Qt.KeyboardModifier.ControlModifier
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+@asynccontextmanager
+async def searching(services: FakeServices, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace]]:
+    """The window with the results of “loops”."""
+    workspace = Workspace(services)
+    window = MainWindow(workspace, theme)
+    window.show()
+    workspace.start()
+    try:
+        await until(lambda: workspace.library.is_loaded, workspace.library.loaded)
+        window.activateWindow()
+        QTest.keyClicks(window.search.box.edit, "loops")
+        await answered(workspace)
+        yield window, workspace
+    finally:
+        window.hide()
+        await workspace.close()
+        await services.queue.close()
+        window.deleteLater()
+        await asyncio.sleep(0)
+
+
+async def answered(workspace: Workspace) -> None:
+    search = workspace.search
+    await until(lambda: bool(search.summary) and not search.busy, search.changed)
+
+
+def many(request: SearchRequest) -> list[SearchResult]:
+    """Twenty passages; words put 1 first, meaning puts 20 first."""
+    numbers = range(20, 0, -1) if (request.weight or 0.0) > 0.5 else range(1, 21)
+    return [result(number, score=1 - place / 100) for place, number in enumerate(numbers)]
+
+
+def press_zone(window: MainWindow, row: int, zone: Zone) -> None:
+    rect = window.search.results.zone_rect(row, zone)
+    assert not rect.isEmpty()
+    QTest.mouseClick(window.search.results.viewport(), LEFT, pos=rect.center())
+
+
+def open_submenu(button_name: str, window: MainWindow, title: str) -> QMenu:
+    """A submenu of one of the two menus beside the modes."""
+    click(window.search, button_name)
+    menu = QApplication.activePopupWidget()
+    assert isinstance(menu, QMenu)
+    action = next(action for action in menu.actions() if action.text() == title)
+    menu.setActiveAction(action)
+    QTest.keyClick(menu, Qt.Key.Key_Right)
+    submenu = QApplication.activePopupWidget()
+    assert isinstance(submenu, QMenu)
+    assert submenu is action.menu()
+    return submenu
+
+
+def names(actions: Sequence[QAction]) -> list[str]:
+    return [action.text() for action in actions if not action.isSeparator()]
+
+
+def chips(window: MainWindow) -> list[str]:
+    found = window.search.chips.findChildren(RemovableChip)
+    return [chip.text() for chip in found if chip.isVisible()]
