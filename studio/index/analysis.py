@@ -80,13 +80,19 @@ class _Unit:
     """A word, an identifier or a run of characters without spaces.
 
     `words` take `positions` positions. `parts` stand inside of words, at positions of their own. `name` is the whole of
-    several words, "" for none.
+    several words, "" for none. `texts` are all of them.
     """
 
     words: tuple[_Term, ...]
     positions: int
+    texts: frozenset[str]
     parts: tuple[_Term, ...] = ()
     name: str = ""
+
+    @classmethod
+    def of(cls, words: Sequence[_Term], positions: int, parts: Sequence[_Term] = (), name: str = "") -> _Unit:
+        texts = frozenset(term.text for term in (*words, *parts)) | ({name} if name else frozenset())
+        return cls(tuple(words), positions, texts, tuple(parts), name)
 
 
 class Analyzer:
@@ -179,6 +185,8 @@ class Analyzer:
         for match in self._pattern.finditer(text):
             raw, offset = match.group(), match.start()
             unit = self._unit_of(raw)
+            if unit.texts.isdisjoint(wanted):
+                continue
             hits = [(term.start, term.end) for term in (*unit.words, *unit.parts) if term.text in wanted]
             if unit.name and unit.name in wanted:
                 hits = [(0, len(raw))]
@@ -219,7 +227,7 @@ class Analyzer:
         name = ""
         if len(segments) > 1 or len(core) < len(raw) or raw[0] == ".":
             name = self._folded(_SEPARATORS.sub("_", raw))
-        return _Unit(tuple(words), positions, tuple(parts), name if len(name.encode()) <= _LONGEST_TERM else "")
+        return _Unit.of(words, positions, parts, name if len(name.encode()) <= _LONGEST_TERM else "")
 
     def _words(self, word: str) -> list[Terms]:
         """The terms of a word; several places where its compatibility form is several words (“½”)."""
@@ -252,11 +260,11 @@ def _pairs(raw: str) -> _Unit:
     composed = unicodedata.normalize("NFKC", raw)
     exact = len(composed) == len(raw)
     count = max(1, len(composed) - 1)
-    return _Unit(
-        tuple(
+    return _Unit.of(
+        [
             _Term(composed[at : at + 2], at, at if exact else 0, min(at + 2, len(raw)) if exact else len(raw))
             for at in range(count)
-        ),
+        ],
         count,
     )
 
@@ -385,12 +393,12 @@ class FirstAnalyzer(Analyzer):
     def _analyse(self, raw: str) -> _Unit:
         if self._run.match(raw):
             return _first_pairs(raw)
-        return _Unit(tuple(_Term(term, 0, 0, len(raw)) for term in self._chain.analyze(raw)), 1)
+        return _Unit.of([_Term(term, 0, 0, len(raw)) for term in self._chain.analyze(raw)], 1)
 
 
 def _first_pairs(run: str) -> _Unit:
     count = max(1, len(run) - 1)
-    return _Unit(tuple(_Term(run[at : at + 2], at, at, min(at + 2, len(run))) for at in range(count)), count)
+    return _Unit.of([_Term(run[at : at + 2], at, at, min(at + 2, len(run))) for at in range(count)], count)
 
 
 def analyzer_for(language: str, version: int) -> Analyzer:

@@ -101,16 +101,19 @@ class _Chooser:
     def _best(self, length: int, known: frozenset[str], without: Range | None = None) -> Range | None:
         """The run of at most `length` that adds most to the terms in `known`: the shortest, then the first of them."""
         best, best_rank = None, (0.0, 0)
-        for first in range(len(self._pieces)):
-            size = 0
+        for first, opening in enumerate(self._pieces):
+            if not opening.keys:
+                continue
+            size, keys = 0, frozenset[str]()
             for last in range(first, len(self._pieces)):
-                size += self._pieces[last].size + (last > first)
+                piece = self._pieces[last]
+                size += piece.size + (last > first)
                 if size > length or (without is not None and without[0] <= last <= without[1]):
                     break
-                keys = self._keys((first, last)) - known
-                if not keys or not self._pieces[last].keys or not self._pieces[first].keys:
+                keys |= piece.keys
+                if not piece.keys or not (added := keys - known):
                     continue
-                rank = (self._worth(keys) + self._closeness(first, last), -size)
+                rank = (self._worth(added) + self._closeness(first, last), -size)
                 if rank > best_rank:
                     best, best_rank = (first, last), rank
         return best
