@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from studio.ui.dialogs import ask_name, confirm
 from studio.ui.quality_rows import SavedQueryDelegate
 from studio.ui.theme import Theme
-from studio.ui.widgets import ItemList, button, column, forbid, label, panel, popup_menu, row
+from studio.ui.widgets import ElidedLabel, ItemList, button, column, forbid, panel, popup_menu, row
 from studio.viewmodels.base import ITEM_ROLE
 from studio.viewmodels.measured import QueryRow
 from studio.viewmodels.quality import QualityViewModel
@@ -42,8 +42,11 @@ class SavedQueriesPage(QWidget):
         self.load.clicked.connect(self.ask_load)
         self.export.clicked.connect(self._choose_form)
         frame = panel("listframe", column(self.list, margins=(0, 4, 2, 4)))
-        hint = label(self.tr("Double-click a query to search it and judge what it finds."))
-        layout = column(frame, row(self.add, self.rename, self.delete, None, hint, None, self.load, self.export))
+        hint = ElidedLabel("")
+        hint.setText(self.tr("Double-click a query to search it and judge what it finds."))
+        buttons = row(self.add, self.rename, self.delete, hint, self.load, self.export)
+        buttons.setStretch(3, 1)
+        layout = column(frame, buttons)
         layout.setStretch(0, 1)
         self.setLayout(layout)
         model.changed.connect(self._show)

@@ -30,9 +30,17 @@ class ViewModel(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._tasks = TaskOwner(type(self).__name__, self.report)
+        self._closed = False
 
     def launch(self, key: str, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Latest wins: what still runs under `key` is cancelled, its result never applied."""
+        """Latest wins: what still runs under `key` is cancelled, its result never applied.
+
+        After `close` the task is cancelled before it begins: while the window closes, view-models that are still open
+        tell those that are not.
+        """
+        if self._closed:
+            coroutine.close()
+            coroutine = _cancelled()
         return self._tasks.launch(key, coroutine)
 
     def cancel(self, key: str) -> None:
@@ -51,7 +59,12 @@ class ViewModel(QObject):
 
     async def close(self) -> None:
         """Cancel what runs and wait for it to end."""
+        self._closed = True
         await self._tasks.close()
+
+
+async def _cancelled() -> Any:
+    raise asyncio.CancelledError
 
 
 class ItemListModel(QAbstractListModel, Generic[T]):

@@ -58,6 +58,21 @@ async def test_the_latest_query_wins_over_a_slow_one() -> None:
 
 
 @on_qt_loop
+async def test_what_is_closed_begins_nothing_any_more() -> None:
+    services = with_kb()
+    async with opened(services) as (workspace, complaints):
+        workspace.search.set_query("nested loops")
+        await searched(workspace)
+        asked = len(services.search.asked)
+        await workspace.search.close()
+        workspace.library.changed.emit()  # another view-model that closes later
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(services.search.asked) == asked
+        assert not complaints
+
+
+@on_qt_loop
 async def test_an_error_of_the_search_is_said_in_place() -> None:
     services = with_kb()
     services.search.error = InvalidRequest("The query is too long.", way_out="Shorten it.")
