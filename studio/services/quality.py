@@ -200,6 +200,7 @@ class QualityService:
         progress: Progress | None,
     ) -> list[_Trial]:
         """Ask every query with every setting, query by query: a machine that slows down slows them all alike."""
+        self._search.forget()  # what is known already would look quick
         async with AsyncExitStack() as stack:
             trials = [await self._pinned(stack, base, setting) for setting in settings]
             done, total = 0, len(texts) * len(trials)

@@ -39,3 +39,7 @@ class QueryEmbeddings:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return found
+
+    def forget(self) -> None:
+        """Embed every query anew."""
+        self._kept.clear()

@@ -104,6 +104,10 @@ class Ranker:
             ranking.timings_ms["fuse"] = ms_since(begun)
             yield ranking
 
+    def forget(self) -> None:
+        """Ask both sides anew."""
+        self._kept.clear()
+
     async def _answers(self, ranking: Ranking, request: SearchRequest) -> Answers:
         limit = max(request.candidates, request.offset + request.limit)
         key = (

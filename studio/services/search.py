@@ -109,6 +109,11 @@ class SearchService:
             kb = await self._stores.knowledge_base(name)
             self._searches.record(kb.id, request.query, took_ms, outcome, timings_ms)
 
+    def forget(self) -> None:
+        """Answer every query anew: for measuring."""
+        self._embeddings.forget()
+        self._ranker.forget()
+
     async def document_text(self, kb: str, generation: int, document_id: str) -> StoredText:
         """The extracted text of a document, for previews. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
