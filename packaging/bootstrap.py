@@ -169,7 +169,7 @@ def install_packages(runner: Runner, extras: Sequence[str]) -> None:
 
 def pin(name: str, constraints: str) -> str:
     """The exact version that constraints give a package under any spelling of its name; "" if none."""
-    spelling = re.escape(name).replace(r"\-", "[-_.]+")
+    spelling = "[-_.]+".join(re.split("[-_.]+", name))
     found = re.search(rf"^{spelling}==([^\s;]+)", constraints, re.MULTILINE | re.IGNORECASE)
     return found.group(1) if found else ""
 
