@@ -802,7 +802,8 @@ class DocumentParser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A chunk one side of the search found. Higher score is better."""
+    """A chunk one side of the search found. Higher score is better. `document_id` is "" where that side knows none."""
 
     chunk_id: str
     score: float
+    document_id: str = ""

@@ -122,9 +122,11 @@ class LexicalReader:
                 needed = not weights or self._speaks_freely(query)
                 scored = _boolean([*demanded, *([scored] if needed else [])], [] if needed else [scored], barred)
             hits = self._passing(scored, limit, allowed, banned)
+            addresses = [address for _, address in hits]
+            documents = self._columns("document", addresses) if self._version > 1 else [None] * len(hits)
             return [
-                Candidate(chunk_id, float(score))
-                for (score, _), chunk_id in zip(hits, self._ids([address for _, address in hits]), strict=True)
+                Candidate(chunk_id, float(score), document or "")
+                for (score, _), chunk_id, document in zip(hits, self._ids(addresses), documents, strict=True)
             ]
 
     def matching(

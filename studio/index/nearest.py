@@ -133,15 +133,11 @@ async def _compared_with_all(search: _Search, limit: int, within: Within | None 
 
 
 async def _candidates(query: Any, metric: Metric, within: Within | None) -> list[Candidate]:
-    columns = ["chunk_id", "_distance"] if within is None else ["chunk_id", "document_id", "_distance"]
-    rows = await query.select(columns).to_arrow()
+    rows = await query.select(["chunk_id", "document_id", "_distance"]).to_arrow()
     ids, distances = rows["chunk_id"].to_pylist(), rows["_distance"].to_numpy()
     scores = (1.0 - distances / 2.0 if metric is Metric.L2 else 1.0 - distances).tolist()
-    if within is None:
-        return [Candidate(chunk, score) for chunk, score in zip(ids, scores, strict=True)]
-    documents = rows["document_id"].to_pylist()
-    found = zip(ids, documents, scores, strict=True)
-    return [Candidate(chunk, score) for chunk, document, score in found if within.passes(chunk, document)]
+    found = map(Candidate, ids, scores, rows["document_id"].to_pylist())
+    return [item for item in found if within is None or within.passes(item.chunk_id, item.document_id)]
 
 
 # ---------------------------------------------------------------- one by one
@@ -167,7 +163,7 @@ def _merged(best: list[Candidate], batch: Any, search: _Search, within: Within) 
         return best
     scores = similarities(matrix_of(batch.column("embedding"))[kept], search.vector[None], search.metric)[:, 0]
     order = np.argsort(-scores, kind="stable")[: search.limit].tolist()
-    best = [*best, *(Candidate(ids[kept[at]], float(scores[at])) for at in order)]
+    best = [*best, *(Candidate(ids[kept[at]], float(scores[at]), documents[kept[at]]) for at in order)]
     return sorted(best, key=lambda item: -item.score)[: search.limit]
 
 

@@ -54,8 +54,11 @@ async def arrange(
                     scores = {item.chunk_id: item.score for item in order}
                 ids = diversified(ids, [scores[chunk] for chunk in ids], vectors, request.diversity)
         if request.group:
-            found = await passages.fetch(ranking, ids)
-            documents = {key: f"{key.partition(':')[0]}:{chunk.document_id}" for key, chunk in found.chunks.items()}
+            documents = dict(ranking.documents)
+            if unknown := [chunk for chunk in ids if chunk not in documents]:
+                found = await passages.fetch(ranking, unknown)
+                documents.update((key, chunk.document_id) for key, chunk in found.chunks.items())
+            documents = {key: f"{key.partition(':')[0]}:{document}" for key, document in documents.items()}
             ids, more = grouped(ids, documents)
     except EnvironmentFault as fault:
         log.warning("results are shown as fused: %s", fault)

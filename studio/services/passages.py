@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -12,6 +14,7 @@ from studio.domain import Chunk, DocumentRecord, Vectors
 from studio.errors import StorageFault
 from studio.index.vectors import TableReader
 from studio.services.ranking import Ranking
+from studio.services.scopes import Scope
 
 KEPT_PASSAGES = 2_000
 """Passages kept: some 4 MB. Moving the weight or turning a page shows mostly those that were shown before."""
@@ -45,26 +48,43 @@ class Passages:
         for number, wanted in _by_scope(ids).items():
             scope = ranking.scopes[number]
             place = (scope.kb.id, scope.snapshot.generation.number)
-            chunks, missing = self._chunks.find(place, wanted)
-            if missing:
-                found, fault = await _readable(scope.snapshot.tables, missing)
-                if fault is not None:
-                    if not found and not chunks:
-                        raise fault
-                    ranking.doubt(fault)
-                    result.fault = fault
-                self._chunks.keep(place, found)
-                chunks.update(found)
-            records, missing = self._documents.find(place, sorted({chunk.document_id for chunk in chunks.values()}))
-            if missing:
-                read: dict[str, list[DocumentRecord]] = {}
-                for record in await scope.snapshot.tables.documents(missing):
-                    read.setdefault(record.document_id, []).append(record)
-                self._documents.keep(place, read)
-                records.update(read)
+            documents = {ranking.documents.get(f"{number}:{name}", "") for name in wanted} - {""}
+            # What the sides said of documents lets both be read at once.
+            chunks, records = await asyncio.gather(
+                self._read_chunks(ranking, scope, place, wanted, result), self._read_documents(scope, place, documents)
+            )
+            left = {chunk.document_id for chunk in chunks.values()} - documents
+            records.update(await self._read_documents(scope, place, left))
             result.chunks.update((f"{number}:{key}", chunk) for key, chunk in chunks.items())
             result.documents.update((f"{number}:{key}", rows) for key, rows in records.items())
         return result
+
+    async def _read_chunks(
+        self, ranking: Ranking, scope: Scope, place: Hashable, wanted: Sequence[str], result: Fetched
+    ) -> dict[str, Chunk]:
+        chunks, missing = self._chunks.find(place, wanted)
+        if missing:
+            found, fault = await _readable(scope.snapshot.tables, missing)
+            if fault is not None:
+                if not found and not chunks:
+                    raise fault
+                ranking.doubt(fault)
+                result.fault = fault
+            self._chunks.keep(place, found)
+            chunks.update(found)
+        return chunks
+
+    async def _read_documents(
+        self, scope: Scope, place: Hashable, wanted: AbstractSet[str]
+    ) -> dict[str, list[DocumentRecord]]:
+        records, missing = self._documents.find(place, sorted(wanted))
+        if missing:
+            read: dict[str, list[DocumentRecord]] = {}
+            for record in await scope.snapshot.tables.documents(missing):
+                read.setdefault(record.document_id, []).append(record)
+            self._documents.keep(place, read)
+            records.update(read)
+        return records
 
     async def vectors(self, ranking: Ranking, ids: Iterable[str]) -> dict[str, Vectors]:
         """Embeddings of scoped chunk ids, each of shape (dimension,); those of another dimension are left out."""

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from studio.domain import Candidate, SearchMode, SearchRequest, Vectors
 from studio.errors import EnvironmentFault, NotFound, StorageFault
@@ -46,14 +46,24 @@ class Answers:
     degraded: str | None
     weight: float
 
+    @property
+    def documents(self) -> dict[str, str]:
+        """The document of each chunk, by scoped chunk id, as far as the sides know it."""
+        found = (*(self.keyword or ()), *(self.vector or ()))
+        return {item.chunk_id: item.document_id for item in found if item.document_id}
+
 
 @dataclass(slots=True)
 class Ranking:
-    """Fused candidates over all scopes; chunk ids carry the scope's number in front."""
+    """Fused candidates over all scopes; chunk ids carry the scope's number in front.
+
+    `documents` is the document of each chunk, by scoped chunk id, as far as the sides know it.
+    """
 
     scopes: list[Scope]
     query: Query
     fused: list[Fused]
+    documents: Mapping[str, str] = field(default_factory=dict)
     degraded: str | None = None
     weight: float = 0.5
     notes: list[str] = field(default_factory=list)
@@ -92,6 +102,7 @@ class Ranker:
             answers = await self._answers(ranking, request)
             begun = time.perf_counter()
             ranking.degraded = answers.degraded
+            ranking.documents = answers.documents
             ranking.weight = request.weight if request.weight is not None else answers.weight
             if answers.vector is None:
                 ranking.weight = 0.0
@@ -181,7 +192,9 @@ class Ranker:
                 holds=scope.holds, boosts=boosts[number],
             )  # fmt: skip
             found.extend(
-                Candidate(f"{number}:{hit.chunk_id}", hit.score) for hit in hits if hit.chunk_id != request.similar_to
+                Candidate(f"{number}:{hit.chunk_id}", hit.score, hit.document_id)
+                for hit in hits
+                if hit.chunk_id != request.similar_to
             )
         ranking.timings_ms["keyword"] = ms_since(begun)
         return sorted(found, key=lambda item: -item.score)[:limit]
@@ -356,7 +369,7 @@ def _spread(found: Sequence[Candidate]) -> list[Candidate]:
     if not found:
         return []
     high, low = max(item.score for item in found), min(item.score for item in found)
-    return [Candidate(item.chunk_id, (item.score - low) / (high - low) if high > low else 1.0) for item in found]
+    return [replace(item, score=(item.score - low) / (high - low) if high > low else 1.0) for item in found]
 
 
 def ms_since(begun: float) -> float:
