@@ -182,10 +182,11 @@ class Analyzer:
         """Code-point ranges of the words of `text`, or parts of them, that stand for one of `terms`, in order."""
         wanted = frozenset(terms)
         ranges: list[tuple[int, int]] = []
-        for match in self._pattern.finditer(text):
+        units = {raw: self._unit_of(raw) for raw in set(self._pattern.findall(text))}
+        meant = {raw: unit for raw, unit in units.items() if not unit.texts.isdisjoint(wanted)}
+        for match in self._pattern.finditer(text) if meant else ():
             raw, offset = match.group(), match.start()
-            unit = self._unit_of(raw)
-            if unit.texts.isdisjoint(wanted):
+            if (unit := meant.get(raw)) is None:
                 continue
             hits = [(term.start, term.end) for term in (*unit.words, *unit.parts) if term.text in wanted]
             if unit.name and unit.name in wanted:

@@ -21,6 +21,7 @@ GAP = " … "
 Range = tuple[int, int]
 
 _BREAK = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？｡।॥۔؟]+[」』”’）】]*\s*|\n+")
+_TO_FOLD = re.compile(r"[^\S ]|^ |  ")
 _CLAUSE_CHARS = 80
 """A sentence too long to be shown whole is dealt with in pieces of at most this length, cut between words."""
 _JOINED_CHARS = 32
@@ -292,9 +293,12 @@ def _written(content: str, stretches: Sequence[Range], marks: Sequence[Range]) -
 
 def _folded(content: str, start: int, end: int, base: int) -> tuple[str, list[int]]:
     """The stretch with white space folded, and where each of its places went, its end included, plus `base`."""
+    stretch = content[start:end]
+    if _TO_FOLD.search(stretch) is None:
+        return stretch.rstrip(" "), list(range(base, base + len(stretch) + 1))
     out: list[str] = []
     position = []
-    for char in content[start:end]:
+    for char in stretch:
         position.append(base + len(out))
         if not char.isspace():
             out.append(char)
