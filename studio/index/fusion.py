@@ -52,22 +52,39 @@ class Side:
     normalised: float
 
 
-def fuse(vector: Sequence[Candidate], keyword: Sequence[Candidate], *, weight: float, method: Fusion) -> list[Fused]:
+def fuse(
+    vector: Sequence[Candidate],
+    keyword: Sequence[Candidate],
+    *,
+    weight: float,
+    method: Fusion,
+    depth: int | None = None,
+) -> list[Fused]:
     """Fuse two lists, each best first. `weight` in 0..1 is the vector side's share.
 
-    A chunk only one side found gets 0 from the other. Ties are broken by chunk id, so that the same
-    query gives the same order every time.
+    A chunk only one side found gets 0 from the other. Ties are broken by the better rank, then by chunk id, so that the
+    same query gives the same order every time. Scores are normalised over the first `depth` of each list (None: all),
+    and what lies deeper gets 0: a later page, for which more was asked, leaves the earlier ones as they are.
     """
-    sides_vector = _sides(vector, method)
-    sides_keyword = _sides(keyword, method)
+    sides_vector = _sides(vector, method, depth)
+    sides_keyword = _sides(keyword, method, depth)
     if method is Fusion.ADAPTIVE:
         weight = adaptive_weight(weight, sides_vector, sides_keyword)
     scores = {
         chunk_id: weight * _normalised(sides_vector, chunk_id) + (1 - weight) * _normalised(sides_keyword, chunk_id)
         for chunk_id in {**sides_vector, **sides_keyword}
     }
+
+    def place(item: tuple[str, float]) -> tuple[float, int, str]:
+        chunk_id, score = item
+        return (
+            -score,
+            min(sides[chunk_id].rank for sides in (sides_vector, sides_keyword) if chunk_id in sides),
+            chunk_id,
+        )
+
     fused = []
-    for rank, (chunk_id, score) in enumerate(sorted(scores.items(), key=lambda item: (-item[1], item[0])), start=1):
+    for rank, (chunk_id, score) in enumerate(sorted(scores.items(), key=place), start=1):
         v, k = sides_vector.get(chunk_id), sides_keyword.get(chunk_id)
         fused.append(Fused(chunk_id, score, _explained(method.value, weight, v, k, rank, score)))
     return fused
@@ -138,17 +155,17 @@ def single(candidates: Sequence[Candidate], *, vector: bool) -> list[Fused]:
     ]
 
 
-def _sides(candidates: Sequence[Candidate], method: Fusion) -> dict[str, Side]:
+def _sides(candidates: Sequence[Candidate], method: Fusion, depth: int | None = None) -> dict[str, Side]:
     if not candidates:
         return {}
     ordered = sorted(candidates, key=lambda item: (-item.score, item.chunk_id))
-    high, low = ordered[0].score, ordered[-1].score
+    high, low = ordered[0].score, ordered[:depth][-1].score
     spread = high - low
     sides: dict[str, Side] = {}
     for rank, item in enumerate(ordered, start=1):
         if method is Fusion.RRF:
             normalised = 1.0 / (RRF_K + rank)
         else:
-            normalised = (item.score - low) / spread if spread > 0 else 1.0
+            normalised = max(0.0, (item.score - low) / spread) if spread > 0 else float(item.score >= low)
         sides.setdefault(item.chunk_id, Side(rank, item.score, normalised))
     return sides

@@ -94,7 +94,7 @@ class Ranker:
     async def ranking(self, request: SearchRequest) -> AsyncIterator[Ranking]:
         """The fused candidates of a request, their generations pinned while the block runs."""
         begun = time.perf_counter()
-        query = parse(request.query)
+        query = _meant(request)
         async with AsyncExitStack() as stack:
             scopes = await open_scopes(stack, self._stores, self._filters, request, query)
             ranking = Ranking(scopes, query, [])
@@ -111,7 +111,10 @@ class Ranker:
                 ranking.weight = 1.0
                 ranking.fused = single(answers.vector, vector=True)
             else:
-                ranking.fused = fuse(answers.vector, answers.keyword, weight=ranking.weight, method=request.fusion)
+                ranking.fused = fuse(
+                    answers.vector, answers.keyword, weight=ranking.weight, method=request.fusion,
+                    depth=request.candidates,
+                )  # fmt: skip
             ranking.timings_ms["fuse"] = ms_since(begun)
             yield ranking
 
@@ -326,6 +329,14 @@ class _Likes:
     vector: Vectors
     model: str
     text: str
+
+
+def _meant(request: SearchRequest) -> Query:
+    """The query; one that says nothing, beside filters, asks for all that passes them."""
+    query = parse(request.query)
+    if query.text or query.required or query.excluded or request.similar_to:
+        return query
+    return replace(query, required=tuple((Condition(key, value),) for key, value in request.filters))
 
 
 def demands_words(query: Query) -> bool:

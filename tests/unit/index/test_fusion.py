@@ -89,3 +89,15 @@ def test_the_same_candidates_in_another_order_fuse_to_the_same_ranking() -> None
     for method in Fusion:
         once = fuse(vector, keyword, weight=0.5, method=method)
         assert fuse(vector[::-1], keyword[::-1], weight=0.5, method=method) == once
+
+
+@pytest.mark.parametrize("method", list(Fusion))
+def test_asking_deeper_leaves_the_first_places_as_they_are(method: Fusion) -> None:
+    vector = candidates(**{f"v{n:03}": 1 - n * n / 90_000 for n in range(300)})
+    keyword = candidates(**{f"{'v' if n % 3 else 'k'}{n:03}": 30 - n / 11 for n in range(300)})
+    shallow = fuse(vector[:100], keyword[:100], weight=0.4, method=method, depth=100)
+    deep = fuse(vector, keyword, weight=0.4, method=method, depth=100)
+    if method is not Fusion.RRF:  # of which every further rank adds something
+        assert [item.chunk_id for item in deep[: len(shallow)]] == [item.chunk_id for item in shallow]
+    assert {item.chunk_id for item in deep} > {item.chunk_id for item in shallow}
+    assert [item.explanation.fused_rank for item in deep] == list(range(1, len(deep) + 1))

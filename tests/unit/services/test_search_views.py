@@ -78,6 +78,11 @@ async def test_conditions_alone_list_what_fulfils_them(services: Services, kb: s
     assert response.degraded is None
 
 
+async def test_filters_alone_list_what_passes_them(services: Services, kb: str) -> None:
+    response = await services.search.search(SearchRequest((kb,), "", limit=50, filters=(("type", "txt"),)))
+    assert sorted(names(response)) == ["first.txt", "piano.txt", "second.txt", "whales.txt"]
+
+
 async def test_what_is_like_a_passage_is_found_without_itself(services: Services, kb: str) -> None:
     first = (await services.search.search(SearchRequest((kb,), "either side", SearchMode.KEYWORD))).results[0]
     response = await services.search.search(SearchRequest((kb,), "", similar_to=first.chunk_id))
