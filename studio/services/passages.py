@@ -59,6 +59,11 @@ class Passages:
             result.documents.update((f"{number}:{key}", rows) for key, rows in records.items())
         return result
 
+    def forget(self) -> None:
+        """Read everything anew."""
+        for kept in (self._chunks, self._documents, self._vectors):
+            kept.clear()
+
     async def _read_chunks(
         self, ranking: Ranking, scope: Scope, place: Hashable, wanted: Sequence[str], result: Fetched
     ) -> dict[str, Chunk]:
@@ -108,6 +113,9 @@ class _Kept(Generic[T]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._values: OrderedDict[tuple[Hashable, str], T] = OrderedDict()
+
+    def clear(self) -> None:
+        self._values.clear()
 
     def find(self, place: Hashable, ids: Sequence[str]) -> tuple[dict[str, T], list[str]]:
         """(what is there by id, ids that are not)."""

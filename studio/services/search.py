@@ -113,6 +113,7 @@ class SearchService:
         """Answer every query anew: for measuring."""
         self._embeddings.forget()
         self._ranker.forget()
+        self._passages.forget()
 
     async def document_text(self, kb: str, generation: int, document_id: str) -> StoredText:
         """The extracted text of a document, for previews. Raises NotFound."""

@@ -85,10 +85,13 @@ async def test_without_a_data_file_keywords_answer_with_the_rest(
 async def test_a_data_file_that_goes_in_the_middle_of_use_only_degrades(services: Services, kb_root: Path) -> None:
     assert (await ask(services)).degraded is None
     oldest_data_file(kb_root).unlink()
+    assert (await ask(services)).degraded is None, "what was found a moment ago needs no file"
+    services.search.forget()
     found = await ask(services)
     assert found.degraded is not None
     assert found.degraded.startswith("Keyword results only: ")
     assert PIANOS in contents(found)
+    services.search.forget()
     assert contents(await ask(services)) == {PIANOS}, "what Lance remembered of the file is forgotten by now"
 
 
@@ -109,6 +112,7 @@ async def test_without_its_folder_a_knowledge_base_is_an_error(
     if opened_before:
         await ask(services)
     shutil.rmtree(kb_root)
+    services.search.forget()
     with pytest.raises(StorageFault, match="gone") as caught:
         await ask(services, "whales")
     assert "doctor --repair" in caught.value.way_out

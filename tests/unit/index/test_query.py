@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import json
 import random
-import time
 
 import pytest
 
-from studio.index.query import Condition, Phrase, Query, Word, date_bounds, parse
+from studio.index.query import Condition, Phrase, Word, date_bounds, parse
 
 NOW = 1_700_000_000_000  # 2023-11-14
 DAY = 86_400_000
@@ -106,13 +105,9 @@ def test_characters_that_cannot_be_seen_are_harmless() -> None:
     ["a ", '"a', "„", "“", "- ", "-a ", "title:", "title:a ", "a OR ", "OR ", "-meta.a", "a", " ", 'a"', "\x00", ' "“',
      "„a "],
 )  # fmt: skip
-def test_long_queries_take_time_in_proportion(text: str) -> None:
-    def seconds(size: int) -> float:
-        begun = time.process_time()
-        assert isinstance(parse((text * size)[:size]), Query)
-        return time.process_time() - begun
-
-    assert seconds(600_000) < 100 * max(min(seconds(20_000) for _ in range(5)), 0.001)  # quadratic would be 900
+def test_long_queries_are_read_to_their_end(text: str) -> None:
+    query = parse((text * 600_000)[:600_000] + " whales")  # at a quadratic cost this would take a quarter of an hour
+    assert "whales" in query.words or "whales" in query.text or query.excluded
 
 
 def test_random_text_is_read_without_an_error() -> None:
