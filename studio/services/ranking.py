@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -194,11 +194,7 @@ class Ranker:
                 scope.snapshot.lexical.search, ranking.query, limit=limit, document_ids=scope.documents,
                 holds=scope.holds, boosts=boosts[number],
             )  # fmt: skip
-            found.extend(
-                Candidate(f"{number}:{hit.chunk_id}", hit.score, hit.document_id)
-                for hit in hits
-                if hit.chunk_id != request.similar_to
-            )
+            found.extend(_scoped(number, (hit for hit in hits if hit.chunk_id != request.similar_to)))
         ranking.timings_ms["keyword"] = ms_since(begun)
         return sorted(found, key=lambda item: -item.score)[:limit]
 
@@ -219,7 +215,7 @@ class Ranker:
             embedded = time.perf_counter()
             hits = await self._nearest(ranking, scope, vector, request, limit)
             model = generation.model.sha256 if generation.model else ""
-            by_model.setdefault(model, []).extend(Candidate(f"{number}:{hit.chunk_id}", hit.score) for hit in hits)
+            by_model.setdefault(model, []).extend(_scoped(number, hits))
             timings["embed"] = timings.get("embed", 0.0) + (embedded - begun) * 1000
             timings["vector"] = timings.get("vector", 0.0) + ms_since(embedded)
         if len(by_model) > 1:
@@ -242,10 +238,9 @@ class Ranker:
             )  # fmt: skip
             if not demanding:
                 return hits
-            documents = await tables.document_ids_of([hit.chunk_id for hit in hits])
             fulfil = await asyncio.to_thread(
                 scope.snapshot.lexical.matching, ranking.query, limit=generation.chunks,
-                document_ids=frozenset(documents.values()), holds=scope.holds,
+                document_ids=frozenset(hit.document_id for hit in hits), holds=scope.holds,
             )  # fmt: skip
             passing = [hit for hit in hits if hit.chunk_id in (fulfil or ())]
             if len(passing) >= limit or len(hits) < depth:
@@ -373,6 +368,11 @@ def _comparable(ranking: Ranking) -> list[Mapping[str, float] | None]:
 def _idf(chunks: int, frequency: int) -> float:
     """Inverse document frequency as Tantivy's BM25 has it."""
     return math.log(1.0 + (chunks - frequency + 0.5) / (frequency + 0.5))
+
+
+def _scoped(number: int, hits: Iterable[Candidate]) -> list[Candidate]:
+    """Candidates of one scope, its number in front of their chunk ids."""
+    return [replace(hit, chunk_id=f"{number}:{hit.chunk_id}") for hit in hits]
 
 
 def _spread(found: Sequence[Candidate]) -> list[Candidate]:

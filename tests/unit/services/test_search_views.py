@@ -136,6 +136,16 @@ async def test_diversity_brings_other_documents_forward(services: Services, kb: 
     assert len(set(varied)) > len(set(plain))
 
 
+@pytest.mark.parametrize("mode", list(SearchMode))
+async def test_every_side_says_which_document_a_passage_is_of(services: Services, kb: str, mode: SearchMode) -> None:
+    request = SearchRequest((kb,), "whales strings", mode)
+    named = {result.chunk_id: result.document_id for result in (await services.search.search(request)).results}
+    async with services.search.ranking(request) as ranking:
+        known = {chunk.partition(":")[2]: document for chunk, document in ranking.documents.items()}
+    assert named and known == {**known, **named}
+    assert len(known) == len(ranking.fused)
+
+
 async def test_another_weight_asks_neither_side_again(
     services: Services, kb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
