@@ -15,7 +15,7 @@ from typing import Any
 FIELDS = ("title", "type", "path", "folder", "document", "tag", "author", "after", "before")
 """Fields of `field:value`, beside `meta.KEY` for a document's own metadata."""
 
-_ANY_OF = frozenset(("type", "path", "folder", "document"))
+ANY_OF = frozenset(("type", "path", "folder", "document"))
 """A document has one of each of these, so that two values of one field can only mean either."""
 
 _DATES = frozenset(("after", "before"))
@@ -196,7 +196,7 @@ def _groups(items: Iterable[Any]) -> list[tuple[Operand, ...]]:
     def end(chain: Sequence[Any]) -> None:
         if len(chain) > 1:
             groups.append(tuple(dict.fromkeys(Word(item) if isinstance(item, str) else item for item in chain)))
-        elif chain and isinstance(chain[0], Condition) and chain[0].key in _ANY_OF:
+        elif chain and isinstance(chain[0], Condition) and chain[0].key in ANY_OF:
             either.setdefault(chain[0].key, []).append(chain[0])
         elif chain and not isinstance(chain[0], str):
             groups.append((chain[0],))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -14,6 +13,7 @@ from studio.domain import Chunk, DocumentRecord, Vectors
 from studio.errors import StorageFault
 from studio.index.vectors import TableReader
 from studio.services.ranking import Ranking
+from studio.services.recent import Recent
 from studio.services.scopes import Scope
 
 KEPT_PASSAGES = 2_000
@@ -38,9 +38,9 @@ class Passages:
     """Reads what results are made of. A generation never changes, so what was read of it stays true."""
 
     def __init__(self) -> None:
-        self._chunks: _Kept[Chunk] = _Kept(KEPT_PASSAGES)
-        self._documents: _Kept[list[DocumentRecord]] = _Kept(KEPT_PASSAGES)
-        self._vectors: _Kept[Vectors] = _Kept(KEPT_VECTORS)
+        self._chunks: _Rows[Chunk] = _Rows(KEPT_PASSAGES)
+        self._documents: _Rows[list[DocumentRecord]] = _Rows(KEPT_PASSAGES)
+        self._vectors: _Rows[Vectors] = _Rows(KEPT_VECTORS)
 
     async def fetch(self, ranking: Ranking, ids: Iterable[str]) -> Fetched:
         """The rows of scoped chunk ids. Raises StorageFault when none of a knowledge base's can be read."""
@@ -107,34 +107,23 @@ class Passages:
         return {key: vector for key, vector in result.items() if len(vector) == width}
 
 
-class _Kept(Generic[T]):
-    """The values used last, by place and id."""
+class _Rows(Generic[T]):
+    """The rows used last, by generation and id."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[tuple[Hashable, str], T] = OrderedDict()
+        self._values = Recent[tuple[Hashable, str], T](size)
 
     def clear(self) -> None:
         self._values.clear()
 
     def find(self, place: Hashable, ids: Sequence[str]) -> tuple[dict[str, T], list[str]]:
         """(what is there by id, ids that are not)."""
-        found: dict[str, T] = {}
-        missing: list[str] = []
-        for name in ids:
-            value = self._values.get((place, name))
-            if value is None:
-                missing.append(name)
-            else:
-                self._values.move_to_end((place, name))
-                found[name] = value
-        return found, missing
+        found = {name: value for name in ids if (value := self._values.get((place, name))) is not None}
+        return found, [name for name in ids if name not in found]
 
     def keep(self, place: Hashable, values: Mapping[str, T]) -> None:
         for name, value in values.items():
-            self._values[place, name] = value
-        while len(self._values) > self._size:
-            self._values.popitem(last=False)
+            self._values.keep((place, name), value)
 
 
 def _by_scope(ids: Iterable[str]) -> dict[int, list[str]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from studio.domain import Embedder, EmbedderProvider, ModelIdentity, Vectors
 from studio.errors import ModelFault
+from studio.services.recent import Recent
 
 KEPT = 512
 """Embeddings kept: 0.8 MB of 384 numbers. Typing, paging and weighing ask for the same ones again."""
@@ -16,7 +15,7 @@ class QueryEmbeddings:
 
     def __init__(self, embedders: EmbedderProvider) -> None:
         self._embedders = embedders
-        self._kept: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
+        self._kept = Recent[tuple[str, str], Vectors](KEPT)
 
     async def embedder(self, model: str, identity: ModelIdentity | None) -> Embedder:
         """The running embedder. Raises ModelFault also when its model is not the one of `identity`."""
@@ -34,10 +33,8 @@ class QueryEmbeddings:
         key = (embedder.model.sha256, query)
         found = self._kept.get(key)
         if found is None:
-            found = self._kept[key] = (await embedder.embed([query], interactive=True))[0]
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
+            found = (await embedder.embed([query], interactive=True))[0]
+            self._kept.keep(key, found)
         return found
 
     def forget(self) -> None:

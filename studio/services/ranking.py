@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from studio.index.query import Condition, Query, parse
 from studio.index.stores import Stores
 from studio.services.filters import DocumentFilters
 from studio.services.query_embeddings import QueryEmbeddings
+from studio.services.recent import Recent
 from studio.services.scopes import Scope, conditions_in, open_scopes
 from studio.services.weighting import weight_for
 
@@ -88,7 +88,7 @@ class Ranker:
         self._stores = stores
         self._embeddings = embeddings
         self._filters = filters
-        self._kept: OrderedDict[tuple[object, ...], Answers] = OrderedDict()
+        self._kept = Recent[tuple[object, ...], Answers](KEPT_ANSWERS)
 
     @asynccontextmanager
     async def ranking(self, request: SearchRequest) -> AsyncIterator[Ranking]:
@@ -130,14 +130,11 @@ class Ranker:
             request.exact,
         )  # fmt: skip
         if (found := self._kept.get(key)) is not None:
-            self._kept.move_to_end(key)
             return found
         found = await self._ask(ranking, request, limit)
         # A person's tags change without a new generation, and what failed once may answer the next time.
         if found.degraded is None and not _names_tags(ranking.query, request):
-            self._kept[key] = found
-            if len(self._kept) > KEPT_ANSWERS:
-                self._kept.popitem(last=False)
+            self._kept.keep(key, found)
         return found
 
     # ------------------------------------------------------------ the two sides

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from studio.domain import KnowledgeBase, SearchRequest
 from studio.errors import InvalidRequest
-from studio.index.query import Condition, Operand, Query
+from studio.index.query import ANY_OF, Condition, Operand, Query
 from studio.index.reading import Snapshot
 from studio.index.stores import Stores
 from studio.services.filters import DocumentFilters
-
-_ONE_OF = frozenset({"document", "folder", "path", "type"})
-"""Filters of which a document can pass only one value: named twice, either will do."""
-
-Resolve = Callable[[Condition], Awaitable[frozenset[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,7 @@ async def open_scopes(
 async def _restricted(scope: Scope, filters: DocumentFilters, wanted: Sequence[tuple[str, str]], query: Query) -> Scope:
     groups: list[list[Condition]] = []
     for key, value in wanted:
-        same = next((group for group in groups if key in _ONE_OF and group[0].key == key), None)
+        same = next((group for group in groups if key in ANY_OF and group[0].key == key), None)
         if same is None:
             groups.append([Condition(key, value)])
         else:
