@@ -40,16 +40,14 @@ def with_generations() -> FakeServices:
 
 
 @asynccontextmanager
-async def shown(services: FakeServices, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace]]:
-    """The window over fake services, with the generations in view."""
+async def window_over(services: FakeServices, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace]]:
+    """The window over fake services, once it knows the knowledge bases; closed as the program closes it."""
     workspace = Workspace(services)
     window = MainWindow(workspace, theme)
     window.show()
     workspace.start()
     try:
         await until(lambda: workspace.library.is_loaded, workspace.library.loaded)
-        window.show_pane(GENERATIONS)
-        await until(lambda: bool(workspace.generations.rows.items), workspace.generations.changed)
         yield window, workspace
     finally:
         window.hide()
@@ -57,6 +55,15 @@ async def shown(services: FakeServices, theme: Theme) -> AsyncIterator[tuple[Mai
         await services.queue.close()
         window.deleteLater()
         await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def shown(services: FakeServices, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace]]:
+    """The window over fake services, with the generations in view."""
+    async with window_over(services, theme) as (window, workspace):
+        window.show_pane(GENERATIONS)
+        await until(lambda: bool(workspace.generations.rows.items), workspace.generations.changed)
+        yield window, workspace
 
 
 def click(root: QWidget, text: str) -> None:

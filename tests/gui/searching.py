@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fakes import FakeServices, result
-from gestures import LEFT, click
+from gestures import LEFT, click, window_over
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
@@ -28,22 +27,11 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 @asynccontextmanager
 async def searching(services: FakeServices, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace]]:
     """The window with the results of “loops”."""
-    workspace = Workspace(services)
-    window = MainWindow(workspace, theme)
-    window.show()
-    workspace.start()
-    try:
-        await until(lambda: workspace.library.is_loaded, workspace.library.loaded)
+    async with window_over(services, theme) as (window, workspace):
         window.activateWindow()
         QTest.keyClicks(window.search.box.edit, "loops")
         await answered(workspace)
         yield window, workspace
-    finally:
-        window.hide()
-        await workspace.close()
-        await services.queue.close()
-        window.deleteLater()
-        await asyncio.sleep(0)
 
 
 async def answered(workspace: Workspace) -> None:

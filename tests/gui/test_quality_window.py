@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeServices
-from gestures import LEFT, buttons, choose, click, dialog_of, menu_of, texts, with_generations
+from gestures import LEFT, buttons, choose, click, dialog_of, menu_of, texts, window_over, with_generations
 from opening import searched
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
@@ -41,23 +41,12 @@ def with_queries(judged: int = 12) -> FakeServices:
 
 @asynccontextmanager
 async def shown(services: FakeServices, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace]]:
-    workspace = Workspace(services)
-    window = MainWindow(workspace, theme)
-    window.show()
-    workspace.start()
-    try:
-        await until(lambda: workspace.library.is_loaded, workspace.library.loaded)
+    async with window_over(services, theme) as (window, workspace):
         QTest.keyClick(window, Qt.Key.Key_4, Qt.KeyboardModifier.ControlModifier)
         assert window.pane == QUALITY
         model = workspace.quality
         await until(lambda: len(model.queries.items) == len(services.quality.judging.items), model.changed)
         yield window, workspace
-    finally:
-        window.hide()
-        await workspace.close()
-        await services.queue.close()
-        window.deleteLater()
-        await asyncio.sleep(0)
 
 
 async def ran(window: MainWindow, model: QualityViewModel) -> None:
