@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
+from studio.index.tokens import Tokens
+
 LEXICAL_VERSION = 2
 """Schema of the index and the analysis that made its terms; a program reads its own version and older ones."""
 
@@ -35,12 +37,15 @@ PART_WEIGHT = 0.1
 answers (nDCG@10 of a documentation site -.026, at 0.1 +.007, scientific abstracts the same)."""
 
 _STOP_WORD_LISTS = frozenset(LANGUAGES.values()) - {"arabic", "greek", "romanian", "tamil", "turkish"}
+_CUTS_BEGINNINGS = frozenset({"nl", "tr"})
+"""Languages whose stemmers do not leave the first letter alone: Dutch takes “ge” away, Turkish whole short words."""
 _LONGEST_TERM = 64
-_CACHED_WORDS = 1 << 15
+_CACHED_WORDS = 1 << 13
+_CACHED_RANGES = 1 << 10
 
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\U00020000-\U0002fa1f"
+CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\U00020000-\U0002fa1f"
 _SPACELESS = (  # and Thai, Lao, Burmese, Khmer; Hangul letters by themselves; half-width Kana; the newer ideographs
-    _CJK + "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1100-\u11ff\u3130-\u318f\uff66-\uff9f\U0002fa20-\U0003ffff"
+    CJK + "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1100-\u11ff\u3130-\u318f\uff66-\uff9f\U0002fa20-\U0003ffff"
 )
 _IGNORED = "\u00ad\u200c-\u200f\u2060\ufeff"  # soft hyphen, joiners, directions, word joiner, byte order mark
 _ACCENTS = re.compile(
@@ -66,7 +71,7 @@ Terms = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Term:
+class Term:
     """`position` and the code points `start`..`end` count from the beginning of the unit."""
 
     text: str
@@ -76,21 +81,21 @@ class _Term:
 
 
 @dataclass(frozen=True, slots=True)
-class _Unit:
+class Unit:
     """A word, an identifier or a run of characters without spaces.
 
     `words` take `positions` positions. `parts` stand inside of words, at positions of their own. `name` is the whole of
     several words, "" for none. `texts` are all of them.
     """
 
-    words: tuple[_Term, ...]
+    words: tuple[Term, ...]
     positions: int
     texts: frozenset[str]
-    parts: tuple[_Term, ...] = ()
+    parts: tuple[Term, ...] = ()
     name: str = ""
 
     @classmethod
-    def of(cls, words: Sequence[_Term], positions: int, parts: Sequence[_Term] = (), name: str = "") -> _Unit:
+    def of(cls, words: Sequence[Term], positions: int, parts: Sequence[Term] = (), name: str = "") -> Unit:
         texts = frozenset(term.text for term in (*words, *parts)) | ({name} if name else frozenset())
         return cls(tuple(words), positions, texts, tuple(parts), name)
 
@@ -102,6 +107,8 @@ class Analyzer:
         self._chain = text_analyzer(language)
         self._lower = _unaccented_lower()
         self._unit = functools.lru_cache(_CACHED_WORDS)(self._analyse)
+        self._tokens = Tokens(self._terms_in, keeps_initials=_code(language) not in _CUTS_BEGINNINGS)
+        self._short_ranges = functools.lru_cache(_CACHED_RANGES)(self._ranges_in)
         self._is_plain = functools.lru_cache(_CACHED_WORDS)(self._is_plain_word)
         self._pattern = _unit_pattern()
 
@@ -181,16 +188,28 @@ class Analyzer:
     def highlights(self, text: str, terms: Iterable[str]) -> list[tuple[int, int]]:
         """Code-point ranges of the words of `text`, or parts of them, that stand for one of `terms`, in order."""
         wanted = frozenset(terms)
+        tokens = text.split()  # no unit goes beyond white space, or depends on what is there
+        hits = {token: self._ranges_of(token, wanted) for token in self._tokens.holding(wanted, tokens)}
         ranges: list[tuple[int, int]] = []
-        units = {raw: self._unit_of(raw) for raw in set(self._pattern.findall(text))}
-        meant = {raw: unit for raw, unit in units.items() if not unit.texts.isdisjoint(wanted)}
-        for match in self._pattern.finditer(text) if meant else ():
-            raw, offset = match.group(), match.start()
-            if (unit := meant.get(raw)) is None:
+        at = 0
+        for token in filter(hits.__contains__, tokens):
+            at = _place_of(token, text, at)
+            ranges.extend([(at + start, at + end) for start, end in hits[token]])
+            at += len(token)
+        return ranges
+
+    def _ranges_of(self, token: str, wanted: frozenset[str]) -> Sequence[tuple[int, int]]:
+        return (self._short_ranges if len(token) <= _LONGEST_TERM else self._ranges_in)(token, wanted)
+
+    def _ranges_in(self, token: str, wanted: frozenset[str]) -> Sequence[tuple[int, int]]:
+        ranges: list[tuple[int, int]] = []
+        for match in self._pattern.finditer(token):
+            unit, offset = self._unit_of(match.group()), match.start()
+            if unit.texts.isdisjoint(wanted):
                 continue
             hits = [(term.start, term.end) for term in (*unit.words, *unit.parts) if term.text in wanted]
             if unit.name and unit.name in wanted:
-                hits = [(0, len(raw))]
+                hits = [(0, match.end() - offset)]
             for start, end in sorted(hits):
                 if ranges and offset + start < ranges[-1][1]:
                     ranges[-1] = (ranges[-1][0], max(offset + end, ranges[-1][1]))
@@ -200,7 +219,7 @@ class Analyzer:
 
     # ------------------------------------------------------------ words
 
-    def _units(self, text: str) -> Iterator[_Unit]:
+    def _units(self, text: str) -> Iterator[Unit]:
         return (self._unit_of(raw) for raw in self._pattern.findall(text))
 
     def _is_plain_word(self, word: str) -> bool:
@@ -208,14 +227,17 @@ class Analyzer:
             return False
         return [(token.text, token.position) for token in self._chain.pre_tokenize(word).tokens] == self.words(word)
 
-    def _unit_of(self, raw: str) -> _Unit:
+    def _terms_in(self, token: str) -> Iterator[str]:
+        return (text for unit in self._units(token) for text in unit.texts)
+
+    def _unit_of(self, raw: str) -> Unit:
         return self._unit(raw) if len(raw) <= _LONGEST_TERM else self._analyse(raw)
 
-    def _analyse(self, raw: str) -> _Unit:
+    def _analyse(self, raw: str) -> Unit:
         if _RUN.match(raw):
             return _pairs(raw)
-        words: list[_Term] = []
-        parts: list[_Term] = []
+        words: list[Term] = []
+        parts: list[Term] = []
         positions = places = 0
         core = raw.rstrip("+#")
         segments = list(_SEGMENT.finditer(core))
@@ -228,7 +250,7 @@ class Analyzer:
         name = ""
         if len(segments) > 1 or len(core) < len(raw) or raw[0] == ".":
             name = self._folded(_SEPARATORS.sub("_", raw))
-        return _Unit.of(words, positions, parts, name if len(name.encode()) <= _LONGEST_TERM else "")
+        return Unit.of(words, positions, parts, name if len(name.encode()) <= _LONGEST_TERM else "")
 
     def _words(self, word: str) -> list[Terms]:
         """The terms of a word; several places where its compatibility form is several words (“½”)."""
@@ -245,25 +267,35 @@ class Analyzer:
         return _bare("".join(self._lower.analyze(_composed(word))))
 
 
-def _place(terms: list[_Term], words: Sequence[Terms], position: int, start: int, end: int) -> int:
+def _place_of(token: str, text: str, at: int) -> int:
+    """Where the next token of `text.split()` stands that is like this one, from `at` on."""
+    while True:
+        at = text.index(token, at)
+        end = at + len(token)
+        if not (text[max(0, at - 1) : at] + text[end : end + 1]).strip():
+            return at
+        at = end
+
+
+def _place(terms: list[Term], words: Sequence[Terms], position: int, start: int, end: int) -> int:
     """Append words from a position on; returns how many."""
     for at, alternatives in enumerate(words, position):
-        terms.extend(_Term(term, at, start, end) for term in alternatives)
+        terms.extend(Term(term, at, start, end) for term in alternatives)
     return len(words)
 
 
-def _by_place(terms: Iterable[_Term]) -> Iterator[Terms]:
+def _by_place(terms: Iterable[Term]) -> Iterator[Terms]:
     return (tuple(term.text for term in group) for _, group in groupby(terms, key=lambda term: term.position))
 
 
-def _pairs(raw: str) -> _Unit:
+def _pairs(raw: str) -> Unit:
     """A run of characters as overlapping pairs; a single one as itself."""
     composed = unicodedata.normalize("NFKC", raw)
     exact = len(composed) == len(raw)
     count = max(1, len(composed) - 1)
-    return _Unit.of(
+    return Unit.of(
         [
-            _Term(composed[at : at + 2], at, at if exact else 0, min(at + 2, len(raw)) if exact else len(raw))
+            Term(composed[at : at + 2], at, at if exact else 0, min(at + 2, len(raw)) if exact else len(raw))
             for at in range(count)
         ],
         count,
@@ -332,11 +364,16 @@ def _unit_pattern() -> re.Pattern[str]:
     )
 
 
+def _code(language: str) -> str:
+    """“en” of “en-GB”."""
+    return language.split("-")[0].lower()
+
+
 def text_analyzer(language: str) -> Any:
     """The word chain of a language, for Tantivy."""
     import tantivy
 
-    name = LANGUAGES.get(language.split("-")[0].lower())
+    name = LANGUAGES.get(_code(language))
     builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
     builder = builder.filter(tantivy.Filter.remove_long(_LONGEST_TERM)).filter(tantivy.Filter.lowercase())
     if name in _STOP_WORD_LISTS:
@@ -351,57 +388,3 @@ def _unaccented_lower() -> Any:
 
     builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.raw())
     return builder.filter(tantivy.Filter.lowercase()).filter(tantivy.Filter.ascii_fold()).build()
-
-
-# ------------------------------------------------------------ indexes of version 1
-
-
-class FirstAnalyzer(Analyzer):
-    """The analysis of version 1: words and pairs of characters, nothing inside identifiers."""
-
-    _word = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+")
-    _run = re.compile(f"[{_CJK}]+")
-
-    def __init__(self, language: str) -> None:
-        super().__init__(language)
-        self._pattern = self._word
-
-    def is_plain(self, text: str) -> bool:
-        return True
-
-    def terms(self, text: str) -> list[str]:
-        return list(self._chain.analyze(self.spaced(text)))
-
-    def wanted(self, text: str) -> Iterator[tuple[Terms, float]]:
-        return (((term,), 1.0) for term in self.terms(text))
-
-    def sequence(self, text: str) -> list[tuple[int, str]]:
-        tokens = self._chain.pre_tokenize(self.spaced(text)).tokens
-        return [(token.position - tokens[0].position, token.text) for token in tokens]
-
-    def whole(self, text: str) -> Terms:
-        terms = self.terms(text)
-        return tuple(terms) if len(terms) == 1 else ()
-
-    def spaced(self, text: str) -> str:
-        """Runs of CJK characters as overlapping pairs separated by spaces; lone surrogates as "?"."""
-
-        def pairs(match: re.Match[str]) -> str:
-            return f" {' '.join(term.text for term in _first_pairs(match.group()).words)} "
-
-        return self._run.sub(pairs, text.encode("utf-8", "replace").decode("utf-8"))
-
-    def _analyse(self, raw: str) -> _Unit:
-        if self._run.match(raw):
-            return _first_pairs(raw)
-        return _Unit.of([_Term(term, 0, 0, len(raw)) for term in self._chain.analyze(raw)], 1)
-
-
-def _first_pairs(run: str) -> _Unit:
-    count = max(1, len(run) - 1)
-    return _Unit.of([_Term(run[at : at + 2], at, at, min(at + 2, len(run))) for at in range(count)], count)
-
-
-def analyzer_for(language: str, version: int) -> Analyzer:
-    """The analysis of an index of this version."""
-    return FirstAnalyzer(language) if version == 1 else Analyzer(language)

@@ -22,7 +22,8 @@ from studio.domain import Chunk, DocumentRecord, DocumentStatus, Generation
 from studio.errors import StudioError
 from studio.index.lexical import LexicalReader
 from studio.index.rows import ROWS_PER_TURN, matrix_of, sound_rows, text_key
-from studio.index.vectors import TableReader, VectorDatabase
+from studio.index.table_reader import TableReader
+from studio.index.vectors import VectorDatabase
 
 SAMPLE_CHUNKS = 200
 """Chunks of a generation that are looked up one by one: spread evenly over the sorted ids, the same in every run."""

@@ -70,28 +70,17 @@ def fuse(
     sides_keyword = _sides(keyword, method, depth)
     if method is Fusion.ADAPTIVE:
         weight = adaptive_weight(weight, sides_vector, sides_keyword)
-    scores = {
-        chunk_id: weight * _normalised(sides_vector, chunk_id) + (1 - weight) * _normalised(sides_keyword, chunk_id)
-        for chunk_id in {**sides_vector, **sides_keyword}
-    }
-
-    def place(item: tuple[str, float]) -> tuple[float, int, str]:
-        chunk_id, score = item
-        return (
-            -score,
-            min(sides[chunk_id].rank for sides in (sides_vector, sides_keyword) if chunk_id in sides),
-            chunk_id,
-        )
-
-    fused = []
-    for rank, (chunk_id, score) in enumerate(sorted(scores.items(), key=place), start=1):
+    found = []
+    for chunk_id in {**sides_vector, **sides_keyword}:
         v, k = sides_vector.get(chunk_id), sides_keyword.get(chunk_id)
-        fused.append(Fused(chunk_id, score, _explained(method.value, weight, v, k, rank, score)))
-    return fused
-
-
-def _normalised(sides: Mapping[str, Side], chunk_id: str) -> float:
-    return sides[chunk_id].normalised if chunk_id in sides else 0.0
+        score = weight * (v.normalised if v else 0.0) + (1 - weight) * (k.normalised if k else 0.0)
+        found.append((-score, min(side.rank for side in (v, k) if side), chunk_id, v, k))
+    found.sort(key=lambda item: item[:3])
+    name = method.value
+    return [
+        Fused(chunk_id, -score, _explained(name, weight, v, k, rank, -score))
+        for rank, (score, _, chunk_id, v, k) in enumerate(found, start=1)
+    ]
 
 
 def _explained(method: str, weight: float, v: Side | None, k: Side | None, rank: int, score: float) -> Explanation:

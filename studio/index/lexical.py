@@ -23,11 +23,11 @@ from studio.index.analysis import (
     LEXICAL_VERSION,
     PART_WEIGHT,
     Terms,
-    analyzer_for,
     is_name,
     is_spaceless,
     text_analyzer,
 )
+from studio.index.analysis_first import analyzer_for
 from studio.index.lexical_faults import mapped
 from studio.index.lexical_writer import ANALYZER, COPIED, segments_of
 from studio.index.query import Condition, Operand, Phrase, Query, Word, parse

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.domain import Chunk
-from studio.index.analysis import LEXICAL_VERSION, Analyzer, FirstAnalyzer, analyzer_for, text_analyzer
+from studio.index.analysis import LEXICAL_VERSION, Analyzer, text_analyzer
+from studio.index.analysis_first import FirstAnalyzer, analyzer_for
 from studio.index.lexical_faults import mapped
 
 ANALYZER = "studio"

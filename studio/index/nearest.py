@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.domain import AnnIndex, AnnState, Candidate, Metric, Vectors
-from studio.index.ann import refine_for
+from studio.index.ann import REFINED_FOR, refine_for
 from studio.index.predicates import Within
+from studio.index.row_map import RowMap
 from studio.index.rows import matrix_of
 
 FEW_ROWS = 2_000
@@ -52,15 +53,31 @@ class _Search:
 
 
 async def nearest(
-    table: Any, vector: Vectors, *, metric: Metric, limit: int, within: Within | None, ann: AnnState, exact: bool
+    table: Any,
+    vector: Vectors,
+    *,
+    metric: Metric,
+    limit: int,
+    within: Within | None,
+    ann: AnnState,
+    exact: bool,
+    row_map: RowMap | None = None,
+    estimated: bool = False,
 ) -> list[Candidate]:
-    """The `limit` chunks nearest to `vector`, best first, or as many as pass `within`."""
+    """The `limit` chunks nearest to `vector`, best first, or as many as pass `within`.
+
+    With a `row_map` only those have the scores of their real vectors that the best ten need; with `estimated` none.
+    """
     search = _Search(table, vector, metric, limit, ann)
     indexed = ann.index is not AnnIndex.FLAT and not exact
     if limit < 1 or (within is not None and within.is_empty):
         return []
     if within is None or (within.literals == 0 and within.document_ids is None and within.chunk_ids is None):
-        found = await _through_index(search, limit) if indexed else []
+        if indexed and row_map is not None and _can_estimate(search):
+            compared = 0 if estimated else ann.refine_factor * REFINED_FOR
+            found = await _estimated(search, row_map, compared)
+        else:
+            found = await _through_index(search, limit) if indexed else []
         return found if len(found) >= limit else await _compared_with_all(search, limit)
     if within.document_ids is None and within.chunk_ids is None and len(within.without_chunk_ids) <= EXCLUDED_CHUNKS:
         more = limit + len(within.without_chunk_ids)
@@ -117,6 +134,28 @@ async def _through_index(
     return await _candidates(query, search.metric, within)
 
 
+def _can_estimate(search: _Search) -> bool:
+    """Whether the distances that the index estimates are good enough to choose what is compared."""
+    return search.ann.index is AnnIndex.IVF_RQ and search.metric is Metric.COSINE
+
+
+async def _estimated(search: _Search, row_map: RowMap, compared: int) -> list[Candidate]:
+    """The best `limit`; the first `compared` of them have the scores of their real vectors."""
+    query = _query(search, max(search.limit, compared)).nprobes(search.ann.nprobes)
+    hits = await query.select(["_rowid", "_distance"]).to_arrow()
+    scores = 1.0 - hits["_distance"].to_numpy() / 2.0  # the index gives the square of the distance of unit vectors
+    rows = hits["_rowid"].to_numpy()
+    if compared:
+        first = rows[:compared].tolist()
+        taken = await search.table.take_row_ids(first).select(["embedding"]).with_row_id().to_arrow()
+        real = similarities(matrix_of(taken["embedding"]), search.vector[None], search.metric)[:, 0]
+        known = dict(zip(taken["_rowid"].to_pylist(), real.tolist(), strict=True))  # they come in no promised order
+        scores[:compared] = [known[row] for row in first]
+    order = np.argsort(-scores, kind="stable")[: search.limit]
+    found = zip(row_map.chunks_at(rows[order]), scores[order].tolist(), strict=True)
+    return [Candidate(chunk_id, score, document_id) for (chunk_id, document_id), score in found]
+
+
 def _probes(ann: AnnState, share: float) -> int:
     return math.ceil(max(1, ann.nprobes) / share)
 
@@ -134,10 +173,10 @@ async def _compared_with_all(search: _Search, limit: int, within: Within | None 
 
 async def _candidates(query: Any, metric: Metric, within: Within | None) -> list[Candidate]:
     rows = await query.select(["chunk_id", "document_id", "_distance"]).to_arrow()
-    ids, distances = rows["chunk_id"].to_pylist(), rows["_distance"].to_numpy()
+    distances = rows["_distance"].to_numpy()
     scores = (1.0 - distances / 2.0 if metric is Metric.L2 else 1.0 - distances).tolist()
-    found = map(Candidate, ids, scores, rows["document_id"].to_pylist())
-    return [item for item in found if within is None or within.passes(item.chunk_id, item.document_id)]
+    candidates = map(Candidate, rows["chunk_id"].to_pylist(), scores, rows["document_id"].to_pylist())
+    return [item for item in candidates if within is None or within.passes(item.chunk_id, item.document_id)]
 
 
 # ---------------------------------------------------------------- one by one

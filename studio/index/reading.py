@@ -24,7 +24,8 @@ from studio.index.lexical import LexicalReader
 from studio.index.locks import FileLock, try_lock
 from studio.index.query import Query
 from studio.index.rows import ROWS_VERSION
-from studio.index.vectors import TableReader, VectorDatabase
+from studio.index.table_reader import TableReader
+from studio.index.vectors import VectorDatabase
 from studio.paths import KbPaths
 
 READABLE = (GenerationState.ACTIVE, GenerationState.ARCHIVED, GenerationState.READY)

@@ -10,9 +10,9 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 SNIPPET_CHARS = 320
 GAP = " … "
@@ -20,8 +20,11 @@ GAP = " … "
 
 Range = tuple[int, int]
 
-_BREAK = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？｡।॥۔؟]+[」』”’）】]*\s*|\n+")
-_TO_FOLD = re.compile(r"[^\S ]|^ |  ")
+# Beginning with a set of rare characters makes it fast.
+_BREAK = re.compile(
+    r"[.!?…。！？｡।॥۔؟\n](?:(?<=[.!?…])[.!?…]*[\"'”’»)\]]*\s+"
+    r"|(?<=[。！？｡।॥۔؟])[。！？｡।॥۔؟]*[」』”’）】]*\s*|(?<=\n)\n*)"
+)
 _CLAUSE_CHARS = 80
 """A sentence too long to be shown whole is dealt with in pieces of at most this length, cut between words."""
 _JOINED_CHARS = 32
@@ -41,11 +44,12 @@ _UNSPACED = re.compile(
 _LEADING_VOWELS = "เแโใไເແໂໃໄ"
 _FOLLOWING_VOWELS = "ำຳ"
 _VIRAMA = 9
+_FIRST_JOINED = "\u0300"
+"""All characters below it, those of Western European languages, stand by themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A sentence or part of one; `keys` are the terms marked in it, `size` its length with white space folded.
+class _Piece(NamedTuple):
+    """A sentence or part of one; `keys` are the terms marked in it, a bit each, `size` its length, white space folded.
 
     `opens`: a sentence begins with it.
     """
@@ -53,8 +57,19 @@ class _Piece:
     start: int
     end: int
     size: int
-    keys: frozenset[str]
+    keys: int
     opens: bool
+
+
+class _Run(NamedTuple):
+    """The pieces `first`..`last`: what their terms are worth, and what these gain by standing side by side."""
+
+    first: int
+    last: int
+    size: int
+    keys: int
+    worth: float
+    closeness: float
 
 
 def snippet(content: str, highlights: Sequence[Range], length: int = SNIPPET_CHARS) -> tuple[str, tuple[Range, ...]]:
@@ -65,77 +80,83 @@ def snippet(content: str, highlights: Sequence[Range], length: int = SNIPPET_CHA
     Without highlights the snippet is the beginning.
     """
     marks = _marks(content, highlights)
-    if _size(content, 0, len(content)) <= length:
+    if len(content) <= length:
         return _written(content, [(0, len(content))], marks)
-    keys = [_key(content[start:end]) for start, end in marks]
-    pieces = list(_pieces(content, marks, keys, length))
-    occurrences = Counter(keys)
-    weights = {key: 1.0 + math.log(len(keys) / number) for key, number in occurrences.items()}
+    keys, weights = _weighted([_key(content[start:end]) for start, end in marks])
+    pieces = _pieces(content, marks, keys, length)
+    if sum([piece.size for piece in pieces]) <= length and _size(content, 0, len(content)) <= length:
+        return _written(content, [(0, len(content))], marks)
     chosen = _Chooser(pieces, marks, keys, weights).stretches(length)
     return _written(content, [(pieces[first].start, pieces[last].end) for first, last in chosen], marks)
+
+
+def _weighted(terms: Sequence[str]) -> tuple[list[int], dict[int, float]]:
+    """The terms as keys, each a bit of its own, so that several make a set; and key → weight, more for a rare one."""
+    occurrences = Counter(terms)
+    bits = {term: 1 << at for at, term in enumerate(occurrences)}
+    weights = {bits[term]: 1.0 + math.log(len(terms) / number) for term, number in occurrences.items()}
+    return [bits[term] for term in terms], weights
 
 
 class _Chooser:
     """Finds the runs of pieces to show, each as (first, last)."""
 
     def __init__(
-        self, pieces: Sequence[_Piece], marks: Sequence[Range], keys: Sequence[str], weights: dict[str, float]
+        self, pieces: Sequence[_Piece], marks: Sequence[Range], keys: Sequence[int], weights: dict[int, float]
     ) -> None:
         self._pieces = pieces
         self._weights = weights
-        self._near = list(_neighbours(marks, keys))
+        self._worths: dict[int, float] = {}
+        self._near = _neighbours(pieces, marks, keys)
+        self._before = list(accumulate([piece.size + 1 for piece in pieces], initial=0))
 
     def stretches(self, length: int) -> list[Range]:
-        whole = self._best(length, frozenset())
+        runs = list(self._runs(length))
+        whole = self._best(runs, length)
         if whole is None:
             return [self._filled((0, 0), length, len(self._pieces) - 1)]
-        first = self._best(length // 2, frozenset())
-        if first is not None and self._keys(whole) < self._weights.keys():
-            rest = length - len(GAP) - self._size(first)
-            second = self._best(rest, self._keys(first), without=first)
-            if second is not None and self._worth(self._keys(first) | self._keys(second)) > self._worth(
-                self._keys(whole)
-            ):
-                return self._both(min(first, second), max(first, second), length)
-        return [self._filled(whole, length, len(self._pieces) - 1)]
+        if whole.keys < sum(self._weights) and (first := self._best(runs, length // 2)) is not None:
+            others = [run for run in runs if run.last < first.first or first.last < run.first]
+            second = self._best(others, length - len(GAP) - first.size, first.keys)
+            if second is not None and self._worth(first.keys | second.keys) > self._worth(whole.keys):
+                left, right = sorted((first, second))
+                return self._both((left.first, left.last), (right.first, right.last), length)
+        return [self._filled((whole.first, whole.last), length, len(self._pieces) - 1)]
 
-    def _best(self, length: int, known: frozenset[str], without: Range | None = None) -> Range | None:
+    def _runs(self, length: int) -> Iterator[_Run]:
+        """The runs of at most `length` that begin and end with a marked piece."""
+        marked = [at for at, piece in enumerate(self._pieces) if piece.keys]
+        for at, first in enumerate(marked):
+            start, keys, closeness = self._pieces[first].start, 0, 0.0
+            closest: dict[int, float] = {}  # each pair of different terms counts once
+            for last in marked[at:]:
+                if (size := self._before[last + 1] - self._before[first] - 1) > length:
+                    break
+                keys |= self._pieces[last].keys
+                if last in self._near:
+                    for left, pair, bonus in self._near[last]:
+                        if start <= left:
+                            closest[pair] = max(bonus, closest.get(pair, 0.0))
+                    closeness = sum(closest.values())
+                yield _Run(first, last, size, keys, self._worth(keys), closeness)
+
+    def _best(self, runs: Iterable[_Run], length: int, known: int = 0) -> _Run | None:
         """The run of at most `length` that adds most to the terms in `known`: the shortest, then the first of them."""
         best, best_rank = None, (0.0, 0)
-        for first, opening in enumerate(self._pieces):
-            if not opening.keys:
-                continue
-            size, keys = 0, frozenset[str]()
-            for last in range(first, len(self._pieces)):
-                piece = self._pieces[last]
-                size += piece.size + (last > first)
-                if size > length or (without is not None and without[0] <= last <= without[1]):
-                    break
-                keys |= piece.keys
-                if not piece.keys or not (added := keys - known):
-                    continue
-                rank = (self._worth(added) + self._closeness(first, last), -size)
+        for run in runs:
+            if run.size <= length and (added := run.keys & ~known):
+                rank = ((self._worth(added) if known else run.worth) + run.closeness, -run.size)
                 if rank > best_rank:
-                    best, best_rank = (first, last), rank
+                    best, best_rank = run, rank
         return best
 
-    def _keys(self, run: Range) -> frozenset[str]:
-        return frozenset().union(*(piece.keys for piece in self._pieces[run[0] : run[1] + 1]))
-
-    def _worth(self, keys: frozenset[str]) -> float:
-        return sum(self._weights[key] for key in keys)
-
-    def _closeness(self, first: int, last: int) -> float:
-        """What terms gain by standing side by side: each pair of different terms once, at its closest."""
-        start, end = self._pieces[first].start, self._pieces[last].end
-        closest: dict[tuple[str, str], float] = {}
-        for left, right, pair, bonus in self._near:
-            if start <= left and right <= end:
-                closest[pair] = max(bonus, closest.get(pair, 0.0))
-        return sum(closest.values())
+    def _worth(self, keys: int) -> float:
+        if keys not in self._worths:
+            self._worths[keys] = math.fsum([weight for key, weight in self._weights.items() if key & keys])
+        return self._worths[keys]
 
     def _size(self, run: Range) -> int:
-        return sum(piece.size for piece in self._pieces[run[0] : run[1] + 1]) + run[1] - run[0]
+        return self._before[run[1] + 1] - self._before[run[0]] - 1
 
     def _filled(self, run: Range, length: int, latest: int) -> Range:
         """The run with what follows it, as far as there is room; at the end of the passage with what precedes it."""
@@ -158,39 +179,52 @@ class _Chooser:
         return [left, right]
 
 
-def _neighbours(marks: Sequence[Range], keys: Sequence[str]) -> Iterator[tuple[int, int, tuple[str, str], float]]:
-    """(start, end, the two terms, bonus) of every two different terms that follow one another."""
+def _neighbours(
+    pieces: Sequence[_Piece], marks: Sequence[Range], keys: Sequence[int]
+) -> dict[int, list[tuple[int, int, float]]]:
+    """Every two different terms that follow one another: piece in which they end → (start, the terms, bonus)."""
+    found: dict[int, list[tuple[int, int, float]]] = {}
+    at = 0
     for (left, one), (right, other) in pairwise(zip(marks, keys, strict=True)):
         if one != other:
+            while pieces[at].end < right[1]:
+                at += 1
             gap = right[0] - left[1]
-            yield left[0], right[1], (min(one, other), max(one, other)), _PROXIMITY / (1.0 + gap / _NEAR_CHARS)
+            found.setdefault(at, []).append((left[0], one | other, _PROXIMITY / (1.0 + gap / _NEAR_CHARS)))
+    return found
 
 
 # ---------------------------------------------------------------- pieces
 
 
-def _pieces(content: str, marks: Sequence[Range], keys: Sequence[str], length: int) -> Iterator[_Piece]:
+def _pieces(content: str, marks: Sequence[Range], keys: Sequence[int], length: int) -> list[_Piece]:
+    pieces = []
+    ahead = [*marks, (len(content), len(content) + 1)]
     start = mark = 0
     opens = True
     for end, closes in _ends(content, length):
-        while mark < len(marks) and marks[mark][1] <= start:
+        while ahead[mark][1] <= start:
             mark += 1
-        at = mark
-        while at < len(marks) and marks[at][0] < end:
+        at, held = mark, 0
+        while ahead[at][0] < end:
+            held |= keys[at]
             at += 1
-        if at > mark and marks[at - 1][1] > end and end - start < length:
+        if held and ahead[at - 1][1] > end and end - start < length:
             continue  # no cut inside a marked phrase
-        yield _Piece(start, end, _size(content, start, end), frozenset(keys[mark:at]), opens)
+        pieces.append(_Piece(start, end, _size(content, start, end), held, opens))
         start, opens = end, closes
+    return pieces
 
 
 def _ends(content: str, length: int) -> Iterator[tuple[int, bool]]:
     """Where pieces end, and whether a sentence ends there; the long ones are cut inside too."""
+    limit = min(_CLAUSE_CHARS, max(1, length // 4))
     start = 0
     for end in _sentence_ends(content):
         if end - start > length * _LONG:
-            for cut in _clause_ends(content, start, end, min(_CLAUSE_CHARS, max(1, length // 4))):
+            while end - start > limit and (cut := _word_end(content, start, start + limit)) < end:
                 yield cut, False
+                start = cut
         yield end, True
         start = end
 
@@ -202,18 +236,10 @@ def _sentence_ends(content: str) -> Iterator[int]:
     yield len(content)
 
 
-def _clause_ends(content: str, start: int, end: int, limit: int) -> Iterator[int]:
-    while end - start > limit:
-        cut = _word_end(content, start, start + limit)
-        if cut >= end:
-            return
-        yield cut
-        start = cut
-
-
 def _word_end(content: str, start: int, latest: int) -> int:
     """The last place in `content[start:latest]` behind a word; where there is none, behind a whole character."""
-    for cut in range(latest, start, -1):
+    word = f"{content[start:latest]}.".rsplit(None, 1)[-1]  # what is cut off, and a dot
+    for cut in range(latest + 1 - len(word), start, -1):
         if content[cut - 1].isspace() and not _joined(content[cut - 1], content[cut]):
             return cut
     for cut in range(latest, start, -1):
@@ -231,6 +257,8 @@ def _same_word(before: str, after: str) -> bool:
 
 def _joined(before: str, after: str) -> bool:
     """Whether two code points belong to one character as people see it."""
+    if before < _FIRST_JOINED and after < _FIRST_JOINED:
+        return False
     return (
         unicodedata.category(after)[0] == "M"
         or "\u200d" in (before, after)
@@ -266,6 +294,9 @@ def _marks(content: str, highlights: Sequence[Range]) -> list[Range]:
 
 def _key(text: str) -> str:
     """What two highlights share that come from one term: “loop” and “Loops”, “traced” and “tracing”."""
+    if text.isascii():
+        folded = text.lower()
+        return folded[: max(4, len(folded) - 3)]
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     folded = "".join(char for char in decomposed if unicodedata.category(char)[0] != "M") or decomposed
     return folded[: max(4, len(folded) - 3)]
@@ -281,28 +312,29 @@ def _written(content: str, stretches: Sequence[Range], marks: Sequence[Range]) -
     ranges: list[Range] = []
     for start, end in stretches:
         text += GAP if text else ""
-        folded, position = _folded(content, start, end, len(text))
+        inside = [(a, b) for a, b in marks if start <= a and b <= end]
+        places = [place for mark in inside for place in mark]
+        folded, moved = _folded(content, start, end, places)
+        for at in range(0, len(moved), 2):
+            first, last = moved[at], min(moved[at + 1], len(folded))
+            if first < last:
+                ranges.append((len(text) + first, len(text) + last))
         text += folded
-        for a, b in marks:
-            if start <= a and b <= end:
-                first, last = position[a - start], min(position[b - start], len(text))
-                if first < last:
-                    ranges.append((first, last))
     return text, tuple(ranges)
 
 
-def _folded(content: str, start: int, end: int, base: int) -> tuple[str, list[int]]:
-    """The stretch with white space folded, and where each of its places went, its end included, plus `base`."""
+def _folded(content: str, start: int, end: int, places: Sequence[int]) -> tuple[str, list[int]]:
+    """The stretch with white space folded, and where each of its `places`, which are in order, went."""
     stretch = content[start:end]
-    if _TO_FOLD.search(stretch) is None:
-        return stretch.rstrip(" "), list(range(base, base + len(stretch) + 1))
-    out: list[str] = []
-    position = []
-    for char in stretch:
-        position.append(base + len(out))
-        if not char.isspace():
-            out.append(char)
-        elif out and out[-1] != " ":
-            out.append(" ")
-    position.append(base + len(out))
-    return "".join(out).rstrip(" "), position
+    text = " ".join(stretch.split())
+    if len(text) == len(stretch.rstrip()):  # nothing moves
+        return text, [place - start for place in places]
+    text = ""
+    moved = []
+    at = start
+    for place in (*places, end):
+        part = " ".join(f".{content[at:place]}.".split())[1:-1]  # the dots keep the white space at both ends
+        text += part[1:] if part[:1] == " " and text[-1:] in ("", " ") else part
+        moved.append(len(text))
+        at = place
+    return text.rstrip(" "), moved[:-1]

@@ -16,7 +16,10 @@ from studio.index.ann import Upkeep
 from studio.index.lance_faults import mapped
 from studio.index.predicates import id_lists, sql_text
 from studio.index.rows import CHUNK_TEXT, chunk_rows, document_rows, indexed_texts, sound_rows
-from studio.index.upkeep import added_rows, index_scalars, maintain, maintain_vectors
+from studio.index.upkeep import added_rows, clean_up_versions, index_scalars, maintain, maintain_vectors
+
+GROWN = 1.25
+"""Times the rows of its base that a build has which joins fragments out of turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,14 @@ class TableWriter:
     async def seal(self, tag: str, *, metric: Metric, index: AnnIndex, base: Generation | None, merge: bool) -> Sealed:
         """Maintain indexes and tag both tables; `base` is the generation that the build stands on.
 
-        New rows get a delta index; with `merge` the deltas become one and small fragments are joined.
+        New rows get a delta index; with `merge` the deltas become one and small fragments are joined, as in a build
+        that wrote much: between checkpoints it wrote many of them.
         """
         upkeep = Upkeep(index, appended=self._appended)
         if base is not None:
             upkeep = replace(upkeep, base=base.ann, base_rows=base.chunks)
         with mapped(self._path):
+            merge = merge or await self._chunks.count_rows() > GROWN * upkeep.base_rows
             await index_scalars(self._chunks, ("chunk_id", "document_id"))
             await index_scalars(self._documents, ("document_id",))
             ann = await maintain_vectors(self._chunks, metric, self._dimension, upkeep, merge=merge)
@@ -98,6 +103,8 @@ class TableWriter:
                 await set_tag(table, tag, version)
             chunks = await self._chunks.count_rows()
             documents = await self._documents.count_rows(f"status = {sql_text(DocumentStatus.INDEXED)}")
+            for table in (self._chunks, self._documents) if merge else ():
+                await clean_up_versions(table, remove_orphans=False)  # the fragments that were joined
         return Sealed(versions[0], versions[1], chunks, documents, ann)
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import shutil
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -17,6 +18,7 @@ from typing import Any
 from studio.concurrency import run_to_end
 from studio.domain import AnnIndex, AnnState, Metric, Vectors
 from studio.index.ann import (
+    BITS_PER_DIMENSION,
     Upkeep,
     has_drifted,
     ladder,
@@ -29,9 +31,9 @@ from studio.index.ann import (
 from studio.index.recall import climb, measure, yardstick
 from studio.index.rows import ROWS_PER_TURN, embedding_keys, matrix_of, sound_rows
 
-_ROWS_PER_FRAGMENT = 2048
-"""Smaller fragments are joined. What a merge may have to write again is one such fragment: a fiftieth of 100,000
-chunks. Five times as many fragments cost no measurable time in a flat search and about a millisecond in a filter."""
+_ROWS_PER_FRAGMENT = 10_000
+"""Smaller fragments are joined. What a merge may have to write again is one such fragment. Reading the 100 rows that a
+search of 100,000 compares takes a third longer from fragments of 4,096 rows, and no less from ones of 100,000."""
 
 VECTOR_INDEX = "embedding_idx"
 
@@ -54,7 +56,7 @@ async def index_scalars(table: Any, columns: Sequence[str]) -> None:
 async def maintain(table: Any, *, merge: bool) -> None:
     """Index what was added by a delta; with `merge` make one index of the deltas and join small fragments."""
     dataset = await dataset_of(table)
-    if merge:
+    if merge and await asyncio.to_thread(_has_room, Path(dataset.uri)):
         await asyncio.to_thread(
             dataset.optimize.compact_files,
             target_rows_per_fragment=_ROWS_PER_FRAGMENT,
@@ -63,6 +65,15 @@ async def maintain(table: Any, *, merge: bool) -> None:
     if await table.list_indices():
         await asyncio.to_thread(dataset.optimize.optimize_indices, num_indices_to_merge=1000 if merge else 0)
     await table.checkout_latest()
+
+
+def _has_room(table: Path) -> bool:
+    """Whether all of a table, which is its directory, could be written once more: its fragments stay until then."""
+    size = sum(file.stat().st_size for file in (table / "data").glob("*"))
+    if shutil.disk_usage(table).free > 2 * size:
+        return True
+    log.warning("small fragments of %s are not joined: the disk is almost full", table)
+    return False
 
 
 async def maintain_vectors(table: Any, metric: Metric, dimension: int, upkeep: Upkeep, *, merge: bool) -> AnnState:
@@ -105,6 +116,8 @@ async def train_vectors(table: Any, kind: AnnIndex, metric: Metric, dimension: i
     classes = await asyncio.to_thread(importlib.import_module, "lancedb.index")
     name = "".join(part.capitalize() for part in kind.value.split("_"))
     options: dict[str, Any] = {"distance_type": metric.value, "num_partitions": partitions(kind, rows)}
+    if kind is AnnIndex.IVF_RQ:
+        options["num_bits"] = BITS_PER_DIMENSION
     if kind in (AnnIndex.IVF_PQ, AnnIndex.HNSW_PQ):
         options["num_sub_vectors"] = sub_vectors(dimension)
     await table.create_index("embedding", config=getattr(classes, name)(**options), name=VECTOR_INDEX)

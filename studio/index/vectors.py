@@ -12,42 +12,25 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from studio.domain import (
-    AnnIndex,
-    AnnState,
-    Candidate,
-    Chunk,
     DocumentRecord,
-    DocumentStatus,
     Metric,
-    Vectors,
 )
-from studio.errors import StorageFault
 from studio.index.lance_faults import mapped
-from studio.index.nearest import nearest
-from studio.index.predicates import Within, id_lists, quoted, sql_text
 from studio.index.rows import (
     ADDED_COLUMNS,
-    CHUNK_CONTENT,
-    CHUNK_TEXT,
-    chunk_of,
     chunk_schema,
     document_schema,
-    embedding_keys,
-    indexed_texts,
-    matrix_of,
     records_of,
     text_keys_of,
 )
 from studio.index.scratch import Scratch
+from studio.index.table_reader import TableReader
 from studio.index.table_writer import TableWriter, set_tag
 from studio.index.upkeep import (
-    VECTOR_INDEX,
     clean_up_versions,
     clone_version,
     files_of_version,
@@ -62,8 +45,6 @@ MOST_INDEX_CACHE_BYTES = 1 << 30
 
 DOCUMENTS_TABLE = "documents"
 
-
-FLAT = AnnState()
 
 log = logging.getLogger(__name__)
 
@@ -223,152 +204,6 @@ class VectorDatabase:
         db = await self._connection()
         with mapped(self._path):
             return await files_of_version(await db.open_table(table), version, self._path / f"{table}.lance")
-
-
-class TableReader:
-    """Reads one generation; any number of concurrent calls."""
-
-    def __init__(self, chunks: Any, documents: Any, path: Path) -> None:
-        self._chunks = chunks
-        self._documents = documents
-        self._path = path
-        self._index_is_damaged = False
-
-    async def nearest(
-        self,
-        vector: Vectors,
-        *,
-        metric: Metric,
-        limit: int,
-        within: Within | None = None,
-        ann: AnnState = FLAT,
-        minimum: float | None = None,
-        exact: bool = False,
-    ) -> list[Candidate]:
-        """The `limit` chunks nearest to `vector` (shape (dimension,)), best first; as many as there are, if fewer.
-
-        Scores: cosine similarity, dot product, or 1 - d²/2 for l2 (which is the cosine for unit vectors); they are
-        those of the real vectors, whatever the index. `ann` is the generation's; `exact` searches without it. None
-        scores less than `minimum`.
-        """
-        look = partial(nearest, self._chunks, vector, metric=metric, limit=limit, within=within, ann=ann)
-        exact = exact or self._index_is_damaged
-        try:
-            with mapped(self._path):
-                found = await look(exact=exact)
-        except StorageFault as fault:
-            if exact or ann.index is AnnIndex.FLAT:
-                raise
-            with mapped(self._path):
-                found = await look(exact=True)
-            self._index_is_damaged = True  # all it holds is in the rows too; the next build learns it anew
-            log.warning("searching without the vector index, which cannot be read: %s", fault)
-        return found if minimum is None else [item for item in found if item.score >= minimum]
-
-    async def prewarm(self) -> None:
-        """Read the vector index into memory, and a first row, which the first query would wait for."""
-        with mapped(self._path):
-            if await index_bytes(self._chunks):
-                await self._chunks.prewarm_index(VECTOR_INDEX)
-            await self._chunks.query().limit(1).select(["chunk_id", "document_id", "embedding"]).to_arrow()
-
-    async def vectors_of(self, chunk_ids: Iterable[str]) -> dict[str, Vectors]:
-        """Embeddings by chunk id, each of shape (dimension,); ids that do not exist are left out."""
-        found: dict[str, Vectors] = {}
-        with mapped(self._path):
-            for part in id_lists(chunk_ids):
-                rows = (
-                    await self._chunks.query()
-                    .where(f"chunk_id IN ({part})")
-                    .select(["chunk_id", "embedding"])
-                    .to_arrow()
-                )
-                found.update(zip(rows["chunk_id"].to_pylist(), matrix_of(rows["embedding"]), strict=True))
-        return found
-
-    async def chunks(self, chunk_ids: Sequence[str]) -> dict[str, Chunk]:
-        """Chunks by id; ids that do not exist are left out."""
-        if not chunk_ids:
-            return {}
-        columns = [name for name in CHUNK_CONTENT if name != "embedding"]
-        with mapped(self._path):
-            rows = await self._chunks.query().where(f"chunk_id IN ({quoted(chunk_ids)})").select(columns).to_list()
-        return {row["chunk_id"]: chunk_of(row) for row in rows}
-
-    async def document_ids_of(self, chunk_ids: Sequence[str]) -> dict[str, str]:
-        """Chunk id → id of its document; ids that do not exist are left out."""
-        found: dict[str, str] = {}
-        with mapped(self._path):
-            for part in id_lists(chunk_ids):
-                query = self._chunks.query().where(f"chunk_id IN ({part})").select(["chunk_id", "document_id"])
-                rows = await query.to_arrow()
-                found.update(zip(*(rows.column(name).to_pylist() for name in ("chunk_id", "document_id")), strict=True))
-        return found
-
-    async def embeddings_of(self, document_ids: Sequence[str]) -> dict[str, Vectors]:
-        """Embeddings of documents' chunks by embedding key, each of shape (dimension,)."""
-        found: dict[str, Vectors] = {}
-        with mapped(self._path):
-            for part in id_lists(document_ids):
-                rows = (
-                    await self._chunks.query()
-                    .where(f"document_id IN ({part})")
-                    .select(["content_hash", "metadata", "embedding"])
-                    .to_arrow()
-                )
-                found.update(zip(embedding_keys(rows), matrix_of(rows["embedding"]), strict=True))
-        return found
-
-    async def chunk_ids(self) -> list[str]:
-        """Every chunk id (for checks)."""
-        with mapped(self._path):
-            rows = await self._chunks.query().select(["chunk_id"]).to_arrow()
-        return await asyncio.to_thread(rows["chunk_id"].to_pylist)
-
-    async def batches(self, columns: Sequence[str], rows: int | None = None) -> AsyncGenerator[Any, None]:
-        """These columns of every chunk as Arrow record batches, of at most `rows` rows or of some thousand."""
-        with mapped(self._path):
-            query = self._chunks.query().select(list(columns))
-            async for batch in await query.to_batches(max_batch_length=rows):
-                yield batch
-
-    async def contents(self) -> list[tuple[str, str, str]]:
-        """(chunk id, document id, indexed text) of every chunk."""
-        with mapped(self._path):
-            rows = await self._chunks.query().select(list(CHUNK_TEXT)).to_arrow()
-        return await asyncio.to_thread(indexed_texts, rows)
-
-    async def document_columns(self, columns: Sequence[str]) -> Any:
-        """These columns of the indexed documents as an Arrow table, without those that an older table lacks."""
-        with mapped(self._path):
-            present = (await self._documents.schema()).names
-            query = self._documents.query().where(f"status = {sql_text(DocumentStatus.INDEXED)}")
-            return await query.select([name for name in columns if name in present]).to_arrow()
-
-    async def documents(self, document_ids: Sequence[str] | None = None) -> list[DocumentRecord]:
-        """Document rows: all of them, or those with these ids (one row per source path)."""
-        with mapped(self._path):
-            query = self._documents.query()
-            if document_ids is not None:
-                query = query.where(f"document_id IN ({quoted(document_ids)})")
-            rows = await query.to_arrow()
-        return await asyncio.to_thread(records_of, rows)
-
-    async def failed_documents(self) -> int:
-        """Files that could not be indexed."""
-        with mapped(self._path):
-            return int(await self._documents.count_rows(f"status = {sql_text(DocumentStatus.FAILED)}"))
-
-    async def unindexed_rows(self) -> int:
-        """Chunks that the vector index does not cover, so that each is compared; all of them where there is none."""
-        with mapped(self._path):
-            stats = await self._chunks.index_stats(VECTOR_INDEX)
-            return int(await self._chunks.count_rows() if stats is None else stats.num_unindexed_rows)
-
-    def close(self) -> None:
-        """Let go of the tables."""
-        self._chunks.close()
-        self._documents.close()
 
 
 async def load_library() -> Any:

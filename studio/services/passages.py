@@ -1,4 +1,8 @@
-"""The rows behind candidates: passages, their documents, their embeddings; the last few kept."""
+"""The rows behind candidates: passages, their documents, their embeddings; the last few kept.
+
+Reading ten rows of a table takes as long as a search of it. So the documents of a knowledge base of usual size are all
+read at once and stay.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from typing import Generic, TypeVar
 
 from studio.domain import Chunk, DocumentRecord, Vectors
 from studio.errors import StorageFault
-from studio.index.vectors import TableReader
+from studio.index.rows import DocumentTable
+from studio.index.table_reader import TableReader
 from studio.services.ranking import Ranking
 from studio.services.recent import Recent
 from studio.services.scopes import Scope
@@ -21,6 +26,15 @@ KEPT_PASSAGES = 2_000
 
 KEPT_VECTORS = 2_000
 """Embeddings kept: 3 MB of 384 numbers each."""
+
+WHOLE_TABLE = 50_000
+"""The rows of at most so many documents are all kept: 0.4 KB each. Of more, those that were asked for last."""
+
+KEPT_TABLES = 4
+"""Generations whose documents are all kept."""
+
+_RECORDS_AT_ONCE = 50
+"""More are made from their rows in a thread: 10 µs each."""
 
 T = TypeVar("T")
 
@@ -41,6 +55,7 @@ class Passages:
         self._chunks: _Rows[Chunk] = _Rows(KEPT_PASSAGES)
         self._documents: _Rows[list[DocumentRecord]] = _Rows(KEPT_PASSAGES)
         self._vectors: _Rows[Vectors] = _Rows(KEPT_VECTORS)
+        self._tables = Recent[Hashable, DocumentTable](KEPT_TABLES)
 
     async def fetch(self, ranking: Ranking, ids: Iterable[str]) -> Fetched:
         """The rows of scoped chunk ids. Raises StorageFault when none of a knowledge base's can be read."""
@@ -51,7 +66,8 @@ class Passages:
             documents = {ranking.documents.get(f"{number}:{name}", "") for name in wanted} - {""}
             # What the sides said of documents lets both be read at once.
             chunks, records = await asyncio.gather(
-                self._read_chunks(ranking, scope, place, wanted, result), self._read_documents(scope, place, documents)
+                self._read_chunks(ranking, number, place, wanted, result),
+                self._read_documents(scope, place, documents),
             )
             left = {chunk.document_id for chunk in chunks.values()} - documents
             records.update(await self._read_documents(scope, place, left))
@@ -61,15 +77,20 @@ class Passages:
 
     def forget(self) -> None:
         """Read everything anew."""
-        for kept in (self._chunks, self._documents, self._vectors):
+        for kept in (self._chunks, self._documents, self._vectors, self._tables):
             kept.clear()
 
     async def _read_chunks(
-        self, ranking: Ranking, scope: Scope, place: Hashable, wanted: Sequence[str], result: Fetched
+        self,
+        ranking: Ranking,
+        number: int,
+        place: Hashable,
+        wanted: Sequence[str],
+        result: Fetched,
     ) -> dict[str, Chunk]:
         chunks, missing = self._chunks.find(place, wanted)
         if missing:
-            found, fault = await _readable(scope.snapshot.tables, missing)
+            found, fault = await _readable(ranking.scopes[number].snapshot.tables, missing)
             if fault is not None:
                 if not found and not chunks:
                     raise fault
@@ -85,11 +106,22 @@ class Passages:
         records, missing = self._documents.find(place, sorted(wanted))
         if missing:
             read: dict[str, list[DocumentRecord]] = {}
-            for record in await scope.snapshot.tables.documents(missing):
+            for record in await self._records(scope, place, missing):
                 read.setdefault(record.document_id, []).append(record)
             self._documents.keep(place, read)
             records.update(read)
         return records
+
+    async def _records(self, scope: Scope, place: Hashable, ids: Sequence[str]) -> list[DocumentRecord]:
+        table = self._tables.get(place)
+        if table is None:
+            if scope.snapshot.generation.documents > WHOLE_TABLE:
+                return await scope.snapshot.tables.documents(ids)
+            table = await scope.snapshot.tables.document_table()
+            self._tables.keep(place, table)
+        if len(ids) <= _RECORDS_AT_ONCE:
+            return table.records(ids)
+        return await asyncio.to_thread(table.records, ids)
 
     async def vectors(self, ranking: Ranking, ids: Iterable[str]) -> dict[str, Vectors]:
         """Embeddings of scoped chunk ids, each of shape (dimension,); those of another dimension are left out."""
@@ -137,10 +169,10 @@ def _by_scope(ids: Iterable[str]) -> dict[int, list[str]]:
 async def _readable(tables: TableReader, chunk_ids: Sequence[str]) -> tuple[dict[str, Chunk], StorageFault | None]:
     """Chunks by id; when files are gone those that are in other files, and the fault."""
     try:
-        return await tables.chunks(chunk_ids), None
+        return await tables.passages(chunk_ids), None
     except StorageFault as fault:
         found: dict[str, Chunk] = {}
         for chunk_id in chunk_ids:
             with suppress(StorageFault):
-                found.update(await tables.chunks([chunk_id]))
+                found.update(await tables.passages([chunk_id]))
         return found, fault

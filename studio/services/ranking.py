@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +15,7 @@ from studio.index.fusion import EVEN_WEIGHT, Fused, fuse, single
 from studio.index.predicates import Within
 from studio.index.query import Condition, Query, parse
 from studio.index.stores import Stores
+from studio.services.candidates import comparable, scoped, spread
 from studio.services.filters import DocumentFilters
 from studio.services.query_embeddings import QueryEmbeddings
 from studio.services.recent import Recent
@@ -68,6 +68,8 @@ class Ranking:
     weight: float = 0.5
     notes: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
+    embedded: asyncio.Event = field(default_factory=asyncio.Event)
+    """The model is done with the query, or never will be."""
 
     def doubt(self, fault: EnvironmentFault) -> None:
         """What could not be read is opened anew the next time."""
@@ -181,18 +183,23 @@ class Ranker:
             log.warning("no %s results: %s", mode, fault)
             ranking.doubt(fault)
             return fault
+        finally:
+            if mode is SearchMode.VECTOR:
+                ranking.embedded.set()
 
     async def _keyword_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Candidate]:
+        timings = ranking.timings_ms
         begun = time.perf_counter()
-        boosts = await asyncio.to_thread(_comparable, ranking)
+        several = len(ranking.scopes) > 1
+        boosts = await asyncio.to_thread(comparable, ranking.scopes, ranking.query) if several else [None]
         found: list[Candidate] = []
         for number, scope in enumerate(ranking.scopes):
             hits = await asyncio.to_thread(
                 scope.snapshot.lexical.search, ranking.query, limit=limit, document_ids=scope.documents,
                 holds=scope.holds, boosts=boosts[number],
             )  # fmt: skip
-            found.extend(_scoped(number, (hit for hit in hits if hit.chunk_id != request.similar_to)))
-        ranking.timings_ms["keyword"] = ms_since(begun)
+            timings["keyword"] = ms_since(begun)
+            found.extend(scoped(number, (hit for hit in hits if hit.chunk_id != request.similar_to)))
         return sorted(found, key=lambda item: -item.score)[:limit]
 
     async def _vector_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Candidate]:
@@ -210,16 +217,17 @@ class Ranker:
                 text = ranking.query.text if likes is None else likes.text
                 vector = await self._embeddings.embed(generation.settings.model, generation.model, text)
             embedded = time.perf_counter()
+            ranking.embedded.set()
             hits = await self._nearest(ranking, scope, vector, request, limit)
             model = generation.model.sha256 if generation.model else ""
-            by_model.setdefault(model, []).extend(_scoped(number, hits))
+            by_model.setdefault(model, []).extend(scoped(number, hits))
             timings["embed"] = timings.get("embed", 0.0) + (embedded - begun) * 1000
             timings["vector"] = timings.get("vector", 0.0) + ms_since(embedded)
         if len(by_model) > 1:
             ranking.notes.append(
                 "These knowledge bases use different models: each one's vector scores are put on 0..1."
             )
-            by_model = {model: _spread(found) for model, found in by_model.items()}
+            by_model = {model: spread(found) for model, found in by_model.items()}
         return sorted((item for found in by_model.values() for item in found), key=lambda item: -item.score)[:limit]
 
     async def _nearest(
@@ -231,7 +239,7 @@ class Ranker:
         while True:
             hits = await tables.nearest(
                 vector, metric=generation.settings.metric, limit=depth, within=within, ann=generation.ann,
-                minimum=request.minimum_similarity, exact=request.exact,
+                minimum=request.minimum_similarity, exact=request.exact, estimated=request.mode is SearchMode.HYBRID,
             )  # fmt: skip
             if not demanding:
                 return hits
@@ -309,6 +317,7 @@ class Ranker:
         if len(asked) < len(_SIDES) or not ranking.scopes:
             return EVEN_WEIGHT
         generation = ranking.scopes[0].snapshot.generation
+        await ranking.embedded.wait()  # until then the model's process has more urgent things to do
         try:
             embedder = await self._embeddings.embedder(generation.settings.model, generation.model)
             return await weight_for(embedder, ranking.query.text)
@@ -341,43 +350,6 @@ def _names_tags(query: Query, request: SearchRequest) -> bool:
     for operands in (*query.required, query.excluded):
         named.update(condition.key for condition in conditions_in(operands))
     return "tag" in named
-
-
-def _comparable(ranking: Ranking) -> list[Mapping[str, float] | None]:
-    """Per scope the factor of each term that makes BM25 scores of several indexes comparable.
-
-    A term weighs by its inverse document frequency, which differs between indexes: it is weighed as if all were one.
-    """
-    if len(ranking.scopes) < 2:
-        return [None] * len(ranking.scopes)
-    told = [scope.snapshot.lexical.frequencies(ranking.query) for scope in ranking.scopes]
-    chunks = sum(count for count, _ in told)
-    frequencies: dict[str, int] = {}
-    for _, terms in told:
-        for term, count in terms.items():
-            frequencies[term] = frequencies.get(term, 0) + count
-    return [
-        {term: _idf(chunks, frequencies[term]) / _idf(count, terms[term]) for term in terms if terms[term]}
-        for count, terms in told
-    ]
-
-
-def _idf(chunks: int, frequency: int) -> float:
-    """Inverse document frequency as Tantivy's BM25 has it."""
-    return math.log(1.0 + (chunks - frequency + 0.5) / (frequency + 0.5))
-
-
-def _scoped(number: int, hits: Iterable[Candidate]) -> list[Candidate]:
-    """Candidates of one scope, its number in front of their chunk ids."""
-    return [replace(hit, chunk_id=f"{number}:{hit.chunk_id}") for hit in hits]
-
-
-def _spread(found: Sequence[Candidate]) -> list[Candidate]:
-    """Scores brought to 0..1."""
-    if not found:
-        return []
-    high, low = max(item.score for item in found), min(item.score for item in found)
-    return [replace(item, score=(item.score - low) / (high - low) if high > low else 1.0) for item in found]
 
 
 def ms_since(begun: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -27,7 +27,7 @@ def results_of(
 ) -> list[SearchResult]:
     """The results of a page; a candidate whose row is missing is left out. Blocking, a millisecond or two."""
     words = {scope.kb.id: _query_words(scope.snapshot, ranking.query) for scope in ranking.scopes}
-    told = [*(f"{key}:{value}" for key, value in request.filters), *ranking.query.understood().get("filters", ())]
+    told = (*(f"{key}:{value}" for key, value in request.filters), *ranking.query.understood().get("filters", ()))
     results = []
     for item in page:
         scope, _ = ranking.split(item)
@@ -38,25 +38,23 @@ def results_of(
             if found.fault is None:
                 log.error("chunk %s is in the keyword index but not in the tables", item.chunk_id)
             continue
-        result = _result(scope, item, chunk, records, words[scope.kb.id])
-        results.append(
-            replace(
-                result,
-                explanation=replace(result.explanation, filters=tuple(told)),
-                more_in_document=arrangement.more.get(item.chunk_id, 0),
-                duplicates=tuple(name.partition(":")[2] for name in arrangement.duplicates.get(item.chunk_id, ())),
-            )
-        )
+        results.append(_result(scope, item, chunk, records, words[scope.kb.id], told, arrangement))
     return results
 
 
 def _result(
-    scope: Scope, item: Fused, chunk: Chunk, records: Sequence[DocumentRecord], terms: dict[str, str]
+    scope: Scope,
+    item: Fused,
+    chunk: Chunk,
+    records: Sequence[DocumentRecord],
+    terms: Mapping[str, str],
+    told: tuple[str, ...],
+    arrangement: Arrangement,
 ) -> SearchResult:
     record, analyzer = records[0], scope.snapshot.lexical.analyzer
     ranges = analyzer.highlights(chunk.content, terms)
     text, highlights = snippet(chunk.content, ranges)
-    present = set(analyzer.terms(" ".join(chunk.content[a:b] for a, b in ranges)))
+    present = set(analyzer.terms(" ".join({chunk.content[a:b] for a, b in ranges})))
     metadata = {
         "type": record.kind, "author": record.author, "sha256": record.sha256, **record.metadata, **chunk.metadata,
     }  # fmt: skip
@@ -74,7 +72,10 @@ def _result(
         explanation=replace(
             item.explanation,
             matched_terms=tuple(dict.fromkeys(word for term, word in terms.items() if term in present)),
+            filters=told,
         ),
+        more_in_document=arrangement.more.get(item.chunk_id, 0),
+        duplicates=tuple(name.partition(":")[2] for name in arrangement.duplicates.get(item.chunk_id, ())),
     )  # fmt: skip
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from toy import Bench
 
+from studio.index import ann
 from studio.index.stores import Stores
 from studio.paths import DataPaths
 
@@ -17,3 +19,10 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     stores = await Stores.open(DataPaths(tmp_path / "data"))
     yield await Bench.create(stores)
     await stores.close()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes from 2,000 rows on, with partitions of 100: the proportions of large tables in seconds."""
+    monkeypatch.setattr(ann, "AUTO_ROWS", 2_000)
+    monkeypatch.setattr(ann, "ROWS_PER_PARTITION", 100)

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from studio.index.analysis import LANGUAGES, Analyzer, FirstAnalyzer, is_spaceless
+from studio.index.analysis import LANGUAGES, Analyzer, is_spaceless
+from studio.index.analysis_first import FirstAnalyzer
 
 ENGLISH = Analyzer("en")
 
@@ -158,6 +159,37 @@ def test_highlights_of_random_text_are_ordered_and_inside() -> None:
             assert places == sorted(places)
 
 
+@pytest.mark.parametrize("kind", [Analyzer, FirstAnalyzer])
+def test_no_word_goes_beyond_white_space_or_depends_on_it(kind: type[Analyzer]) -> None:
+    """So that what a token holds can be remembered: its highlights are the same in every text."""
+    chance = random.Random(4)
+    spaces = [char for char in map(chr, range(0x3100)) if char.isspace()]
+    alphabet = [
+        *"aB_.+#9-é北हि½กำ…\u200d\u00ad\ufeff\ud800\x00",
+        "e\u0301",
+        "ｶﾞ",
+        "C++",
+        "C#",
+        ".NET",
+        "os.path",
+        "readFile",
+    ]
+    analyzer = kind("en")
+    for _ in range(2000):
+        text = "".join(chance.choices([*alphabet, *chance.choices(spaces, k=12)], k=40))
+        units = list(analyzer._pattern.finditer(text))
+        assert [unit.group() for unit in units] == [
+            unit for token in text.split() for unit in analyzer._pattern.findall(token)
+        ]
+        terms = set(chance.sample(sorted({*analyzer.terms(text), "c++", "path"}), k=2))
+        expected = [
+            (unit.start() + start, unit.start() + end)
+            for unit in units
+            for start, end in analyzer._ranges_in(unit.group(), frozenset(terms))
+        ]
+        assert analyzer.highlights(text, terms) == expected
+
+
 def test_long_text_without_a_space_is_split_in_time_in_proportion() -> None:
     for text in (
         "a" * 60_000,
@@ -179,3 +211,50 @@ def test_the_first_analysis_is_kept(language: str) -> None:
     assert first.terms("Lorem1234 snake_case 北京大 camelCase")[0] == "lorem1234"
     assert "北京" in first.terms("北京大") and first.inner("snake_case") == []
     assert [term for _, term in first.sequence("zeta the 北京大")][-2:] == ["北京", "京大"]
+
+
+_WORDS = [
+    "I",
+    "running",
+    "Ties",
+    "dying",
+    "skies",
+    "idly",
+    "geoon",
+    "Gerontol",
+    "generous",
+    "geklopt",
+    "leri",
+    "dinte",
+    "dinner",
+    "unter",
+    "über",
+    "Überall",
+    "oxen",
+    "axes",
+    "nationally",
+    "possibly",
+    "argument",
+    "university",
+    "prefixes",
+    "preexisting",
+    "inaccessible",
+    "xylophones",
+    "yes",
+    "zebras",
+    "agreed",
+]
+
+
+@pytest.mark.parametrize("language", [*sorted(LANGUAGES), "xx"])
+def test_marks_are_the_same_whatever_was_looked_for_before(language: str) -> None:
+    """Words that begin otherwise than what is looked for are not analysed, where stemming leaves beginnings alone."""
+    chance = random.Random(language)
+    words = [*_WORDS, *("".join(chance.choices("aeiounstrlgdyxz", k=chance.randint(1, 8))) for _ in range(300))]
+    text = ", ".join(words)
+    every = Analyzer(language)
+    for word in words:
+        terms = set(every.terms(word))
+        fresh = Analyzer(language).highlights(text, terms)
+        expected = {token for token in words if terms & set(every.terms(token))}
+        assert {text[start:end] for start, end in fresh} == expected

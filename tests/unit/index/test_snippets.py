@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
-from itertools import pairwise
+from itertools import pairwise, permutations, product
 
 import pytest
 
@@ -59,6 +59,43 @@ def test_terms_side_by_side_win_over_terms_far_apart() -> None:
     content = FILLER * 12 + apart + FILLER * 12 + NEAR + " " + FILLER * 12
     text, _ = marked(content, "trace", "loop", length=200)
     assert text.startswith(NEAR)
+
+
+def test_terms_gain_nothing_from_one_that_is_not_shown_with_them() -> None:
+    side_by_side = "Nothing comes of alpha. Beta is what followed. "
+    content = "Here is gamma at last. " + FILLER * 12 + side_by_side + FILLER * 12
+    assert marked(content, "alpha", "Beta", "gamma", length=40)[1] == ["gamma"]
+
+
+def test_the_second_stretch_is_the_one_that_adds_most_to_the_first() -> None:
+    first, same, other = "Alpha beta gamma. ", "Alpha beta delta here. ", "An epsilon and a zeta. "
+    content = first + FILLER * 12 + same + FILLER * 12 + other + FILLER * 12
+    terms = marked(content, "Alpha", "beta", "gamma", "delta", "epsilon", "zeta", length=70)[1]
+    assert terms == ["Alpha", "beta", "gamma", "epsilon", "zeta"]
+
+
+def test_nothing_is_shown_twice() -> None:
+    rng = random.Random(5)
+    for _ in range(300):
+        words = [f"w{number}{rng.choice(['', '', '', '.'])}" for number in range(rng.randrange(20, 120))]
+        content = " ".join(words)
+        shown, _ = marked(content, *(rf"\b{word.strip('.')}\b" for word in rng.sample(words, 6)), length=90)
+        parts = shown.replace(GAP, " ").split()
+        assert len(set(parts)) == len(parts)
+
+
+def test_of_equal_sentences_the_first_is_shown_in_whatever_order_their_terms_come() -> None:
+    """The weights are logarithms: added up in another order they would not be quite the same."""
+    for one, other in product(permutations(["aa", "bb", "cc", "dd"]), permutations(["ee", "ff", "gg", "hh"])):
+        first, second = f"So {' '.join(one)} it is. ", f"So {' '.join(other)} it is. "
+        often = "".join(
+            f"Only {term} for once now. {FILLER}" * number
+            for number, pair in enumerate(["aa ee", "bb ff", "cc gg", "dd hh"], 1)
+            for term in pair.split()
+        )
+        content = first + FILLER * 2 + second + FILLER * 2 + often
+        text, _ = marked(content, r"\b([a-h])\1\b", length=38)
+        assert text.startswith(first.strip())
 
 
 def test_forms_of_one_word_are_one_term() -> None:

@@ -1,0 +1,118 @@
+"""Which row of a chunks table holds which chunk, of which document, and from where in it, in memory.
+
+Reading the ids of a hundred rows takes longer than finding the rows through the vector index, looking rows up by their
+ids takes longer than reading them, and every column that is read of a row takes as long as the first. The map takes
+some 50 bytes a chunk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.domain import Chunk
+from studio.index.rows import chunk_of
+
+_DIGITS = 32
+"""Hexadecimal digits of a chunk id."""
+_is_id = re.compile(f"[0-9a-f]{{{_DIGITS}}}").fullmatch
+_ROWS_PER_BATCH = 4096
+_SPOT = ("page_number", "char_start", "char_end")
+
+_Numbers = NDArray[np.uint64]
+
+
+class RowMap:
+    """Rows are known by the library's row ids, which hold for one version of the table."""
+
+    def __init__(self, rows: _Numbers, ids: _Numbers, documents: Any, spots: NDArray[np.int32]) -> None:
+        """Row ids, shape (n,), the two halves of chunk ids, shape (n, 2), a dictionary array of document ids, and of
+        each chunk its page (-1: none), first and last character, shape (n, 3).
+        """
+        order = np.argsort(rows)
+        self._rows, self._ids, self._spots = rows[order], ids[order], spots[order]
+        self._codes = documents.indices.to_numpy()[order]
+        self._documents = documents.dictionary
+        keys = _keys(self._ids)
+        self._by_key = np.argsort(keys).astype(np.uint32)
+        self._keys = keys[self._by_key]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it takes."""
+        arrays = (self._rows, self._ids, self._spots, self._codes, self._documents, self._by_key, self._keys)
+        return sum(int(array.nbytes) for array in arrays)
+
+    def chunks_at(self, rows: _Numbers) -> list[tuple[str, str]]:
+        """(chunk id, document id) of rows that are in the table."""
+        places = np.searchsorted(self._rows, rows)
+        digits = self._ids[places].astype(">u8").tobytes().hex()
+        documents = self._documents.take(self._codes[places]).to_pylist()
+        return [(digits[_DIGITS * at : _DIGITS * (at + 1)], name) for at, name in enumerate(documents)]
+
+    def chunks_of(self, table: Any) -> list[Chunk]:
+        """The chunks whose `content`, `metadata` and `anchor` an Arrow table has, with row ids; without hashes."""
+        rows = table["_rowid"].to_numpy()
+        spots = self._spots[np.searchsorted(self._rows, rows)].tolist()
+        return [
+            chunk_of(
+                {
+                    **row, "chunk_id": chunk_id, "document_id": document_id, "content_hash": "",
+                    "page_number": page if page >= 0 else None, "char_start": start, "char_end": end,
+                }
+            )
+            for row, (chunk_id, document_id), (page, start, end) in zip(
+                table.to_pylist(), self.chunks_at(rows), spots, strict=True
+            )
+        ]  # fmt: skip
+
+    def rows_of(self, chunk_ids: Iterable[str]) -> list[int]:
+        """The rows of those ids that are in the table, in no order."""
+        found: list[int] = []
+        wanted = _halves([name for name in chunk_ids if _is_id(name)])
+        starts = np.searchsorted(self._keys, _keys(wanted))
+        ends = np.searchsorted(self._keys, _keys(wanted), "right")
+        for halves, start, end in zip(wanted, starts, ends, strict=True):
+            places = self._by_key[start:end]  # one, but for ids that have the same key by chance
+            found.extend(self._rows[places[(self._ids[places] == halves).all(axis=1)]].tolist())
+        return found
+
+
+async def read_row_map(table: Any) -> RowMap | None:
+    """The map of an open version of a chunks table; None where a chunk id is not one that this program makes."""
+    import pyarrow as pa
+
+    rows: list[Any] = []
+    ids: list[_Numbers] = []
+    documents: list[Any] = []
+    spots: list[NDArray[np.int32]] = []
+    query = table.query().select(["chunk_id", "document_id", *_SPOT]).with_row_id()
+    async for batch in await query.to_batches(max_batch_length=_ROWS_PER_BATCH):
+        names = batch.column("chunk_id").to_pylist()
+        if not all(map(_is_id, names)):
+            return None
+        rows.append(batch.column("_rowid").to_numpy())
+        ids.append(_halves(names))
+        documents.append(batch.column("document_id").dictionary_encode())
+        numbers = [batch.column(name).fill_null(-1).to_numpy() for name in _SPOT]
+        spots.append(np.stack(numbers, axis=1).astype(np.int32))
+    if not rows:
+        return None
+    together = pa.chunked_array(documents).unify_dictionaries().combine_chunks()
+    return await asyncio.to_thread(RowMap, np.concatenate(rows), np.concatenate(ids), together, np.concatenate(spots))
+
+
+def _keys(ids: _Numbers) -> _Numbers:
+    """A number for each id, shape (ids,)."""
+    keys: _Numbers = ids[:, 0] ^ ids[:, 1]
+    return keys
+
+
+def _halves(ids: Sequence[str]) -> _Numbers:
+    """Each id as two numbers, shape (ids, 2)."""
+    return np.frombuffer(bytes.fromhex("".join(ids)), ">u8").astype(np.uint64).reshape(-1, 2)

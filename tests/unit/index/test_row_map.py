@@ -1,0 +1,203 @@
+"""The map of a chunks table's rows, and what is read by it: the same as is read without it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import pytest
+from clusters import chunk_id, document_id, generation_of, number_of, queries, search, truth, vectors
+from toy import Bench
+
+from studio.domain import AnnIndex, Metric, Vectors
+from studio.index import table_reader
+from studio.index.nearest import similarities
+from studio.index.reading import Snapshot
+from studio.index.row_map import RowMap, read_row_map
+from studio.index.upkeep import dataset_of
+
+
+async def table_of(folder: Path, ids: list[list[str]]) -> object:
+    """A table with a fragment for each list."""
+    db = await lancedb.connect_async(str(folder))
+    schema = pa.schema(
+        [
+            pa.field("chunk_id", pa.utf8()),
+            pa.field("document_id", pa.utf8()),
+            pa.field("page_number", pa.int32()),
+            pa.field("char_start", pa.int64()),
+            pa.field("char_end", pa.int64()),
+        ]
+    )
+    table = await db.create_table("chunks", schema=schema)
+    for part in ids:
+        columns = {"chunk_id": part, "document_id": [f"of {name}" for name in part]}
+        spots = {"page_number": [None] * len(part), "char_start": [0] * len(part), "char_end": [9] * len(part)}
+        await table.add(pa.table({**columns, **spots}, schema=schema))
+    return table
+
+
+async def check(table: object, expected: set[str]) -> RowMap:
+    """The map knows just these chunks, and each at the row where it is."""
+    found = await read_row_map(table)
+    assert found is not None
+    rows = np.array(found.rows_of(expected), np.uint64)
+    assert len(rows) == len(expected)
+    assert {name for name, _ in found.chunks_at(rows)} == expected
+    assert all(document == f"of {name}" for name, document in found.chunks_at(rows))
+    for row, (name, _) in zip(rows[:5].tolist(), found.chunks_at(rows[:5]), strict=True):
+        read = await table.take_row_ids([row]).select(["chunk_id"]).to_arrow()  # type: ignore[attr-defined]
+        assert read["chunk_id"].to_pylist() == [name]
+    return found
+
+
+async def test_rows_are_known_through_deletions_and_joined_fragments(tmp_path: Path) -> None:
+    ids = [chunk_id(number) for number in range(3000)]
+    table = await table_of(tmp_path, [ids[:1000], ids[1000:1100], ids[1100:]])
+    await check(table, set(ids))
+
+    gone = ids[50:950:3]
+    await table.delete(f"chunk_id IN ({', '.join(repr(name) for name in gone)})")  # type: ignore[attr-defined]
+    found = await check(table, set(ids) - set(gone))
+    assert found.rows_of([gone[0], "e" * 32, "no id", ""]) == []
+
+    dataset = await dataset_of(table)
+    await asyncio.to_thread(dataset.optimize.compact_files, target_rows_per_fragment=5000)
+    await table.checkout_latest()  # type: ignore[attr-defined]
+    await check(table, set(ids) - set(gone))
+
+
+async def test_ids_that_only_share_a_key_are_told_apart(tmp_path: Path) -> None:
+    ids = ["1" * 32, "2" * 32, "0" * 32, "f" * 16 + "0" * 16, "0" * 16 + "f" * 16]
+    await check(await table_of(tmp_path, [ids]), set(ids))
+
+
+@pytest.mark.parametrize("strange", ["c1", "F" * 32, "g" * 32, "0" * 33])
+async def test_there_is_no_map_of_other_ids(tmp_path: Path, strange: str) -> None:
+    assert await read_row_map(await table_of(tmp_path, [[chunk_id(1), strange]])) is None
+
+
+async def test_an_empty_table_has_no_map(tmp_path: Path) -> None:
+    assert await read_row_map(await table_of(tmp_path, [])) is None
+
+
+# ---------------------------------------------------------------- searching with it
+
+
+async def mapped_snapshot(bench: Bench, snapshot: Snapshot) -> None:
+    await snapshot.tables.prewarm()
+    assert snapshot.tables._row_map is not None
+
+
+async def hits(snapshot: Snapshot, matrix: Vectors, metric: Metric = Metric.COSINE) -> float:
+    """Recall@10 of searches for 100 chunks."""
+    found = 0
+    for query in queries(matrix, 30):
+        best = [item.chunk_id for item in (await search(snapshot, query, limit=100))[:10]]
+        found += len(set(best) & set(truth(matrix, query, metric)))
+    return found / 300
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_long_list_is_estimated_and_its_beginning_compared(bench: Bench) -> None:
+    matrix = vectors(4000)
+    await generation_of(bench, matrix, index=AnnIndex.IVF_RQ)
+    async with bench.store.reading() as snapshot:
+        await mapped_snapshot(bench, snapshot)
+        assert await hits(snapshot, matrix) >= 0.95
+        first = snapshot.generation.ann.refine_factor * 10
+        query = queries(matrix, 1)[0]
+        found = await search(snapshot, query, limit=100)
+        real = similarities(matrix, query[None], Metric.COSINE)[:, 0]
+        assert len({item.chunk_id for item in found}) == 100
+        assert all(item.document_id == document_id(number_of(item.chunk_id)) for item in found)
+        assert all(abs(item.score - real[number_of(item.chunk_id)]) < 0.1 for item in found)
+        compared = sorted(found, key=lambda item: abs(item.score - real[number_of(item.chunk_id)]))[:first]
+        assert all(item.score == pytest.approx(real[number_of(item.chunk_id)], abs=1e-5) for item in compared)
+        guessed = await snapshot.tables.nearest(
+            query, metric=Metric.COSINE, limit=100, ann=snapshot.generation.ann, estimated=True
+        )
+        assert {item.chunk_id for item in guessed} == {item.chunk_id for item in found}
+        assert [item.score for item in guessed] == sorted((item.score for item in guessed), reverse=True)
+        assert all(abs(item.score - real[number_of(item.chunk_id)]) < 0.1 for item in guessed)
+
+
+@pytest.mark.usefixtures("small")
+async def test_chunks_are_the_same_with_and_without_it(bench: Bench) -> None:
+    await generation_of(bench, vectors(300))
+    wanted = [chunk_id(number) for number in (0, 7, 299, 300)]
+    async with bench.store.reading() as snapshot:
+        without = await snapshot.tables.passages(wanted)
+        assert without == await snapshot.tables.chunks(wanted)
+        await mapped_snapshot(bench, snapshot)
+        bare = {name: replace(chunk, content_hash="") for name, chunk in without.items()}
+        assert await snapshot.tables.passages(wanted) == bare
+        assert set(without) == set(wanted[:3])
+        assert await snapshot.tables.passages(["gone"]) == {}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("metric", [Metric.DOT, Metric.L2])
+async def test_other_metrics_are_not_estimated(bench: Bench, metric: Metric) -> None:
+    kb = await bench.stores.knowledge_base(bench.kb.id)
+    settings = replace(kb.settings, metric=metric)
+    await bench.stores.thread.run(bench.stores.catalog.update_settings, bench.kb.id, settings)
+    matrix = vectors(3000)
+    await generation_of(bench, matrix, index=AnnIndex.IVF_RQ)
+    async with bench.store.reading() as snapshot:
+        await mapped_snapshot(bench, snapshot)
+        query = queries(matrix, 1)[0]
+        found = await search(snapshot, query, limit=100)
+        real = similarities(matrix, query[None], metric)[:, 0]
+        assert [item.score for item in found] == pytest.approx(
+            [float(real[number_of(item.chunk_id)]) for item in found], abs=1e-4
+        )
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_least_similarity_is_one_of_real_vectors(bench: Bench) -> None:
+    matrix = vectors(4000)
+    await generation_of(bench, matrix, index=AnnIndex.IVF_RQ)
+    async with bench.store.reading() as snapshot:
+        await mapped_snapshot(bench, snapshot)
+        query = queries(matrix, 1)[0]
+        real = similarities(matrix, query[None], Metric.COSINE)[:, 0]
+        least = float(np.sort(real)[-60])
+        found = await snapshot.tables.nearest(
+            query, metric=Metric.COSINE, limit=100, ann=snapshot.generation.ann, minimum=least
+        )
+        assert found
+        assert all(real[number_of(item.chunk_id)] >= least - 1e-5 for item in found)
+
+
+@pytest.mark.usefixtures("small")
+async def test_it_is_read_beside_the_second_search(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = asyncio.Event()
+    real = read_row_map
+
+    async def told(table: object) -> RowMap | None:
+        try:
+            return await real(table)
+        finally:
+            read.set()
+
+    monkeypatch.setattr(table_reader, "read_row_map", told)
+    matrix = vectors(100)
+    await generation_of(bench, matrix)
+    async with bench.store.reading() as snapshot:
+        await search(snapshot, matrix[0])
+        assert not read.is_set()
+        await search(snapshot, matrix[0])
+        async with asyncio.timeout(30):
+            await read.wait()
+
+
+def test_what_it_takes(tmp_path: Path) -> None:
+    rows = np.arange(10_000, dtype=np.uint64)
+    ids = np.random.default_rng(0).integers(0, 1 << 63, (10_000, 2)).astype(np.uint64)
+    documents = pa.array([f"{row // 20:032x}" for row in range(10_000)]).dictionary_encode()
+    assert RowMap(rows, ids, documents, np.zeros((10_000, 3), np.int32)).nbytes < 57 * 10_000
