@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.concurrency import Executor
-from studio.domain import Candidate, Generation, GenerationState
+from studio.domain import Candidate, Generation, GenerationState, KnowledgeBase
 from studio.errors import NotFound, StorageFault
 from studio.index.analysis import LEXICAL_VERSION, Analyzer
 from studio.index.catalog import Catalog
@@ -64,16 +64,16 @@ class GenerationReader:
         self._closed = False
 
     @asynccontextmanager
-    async def reading(self, number: int | None = None) -> AsyncIterator[Snapshot]:
-        """The active generation (or `number`), pinned while the block runs.
+    async def reading(self, number: int | None = None, kb: KnowledgeBase | None = None) -> AsyncIterator[Snapshot]:
+        """The active generation (or `number`), pinned while the block runs; `kb` is the row of it, just read.
 
         The active generation stays open between calls, any other one while somebody reads it. Raises NotFound when
         there is none.
         """
-        kb = await self._thread.run(self._catalog.knowledge_base, self.kb_id)
-        wanted = number if number is not None else kb.active_generation
+        base = kb if kb is not None else await self._thread.run(self._catalog.knowledge_base, self.kb_id)
+        wanted = number if number is not None else base.active_generation
         if wanted is None:
-            raise NotFound(f"“{kb.name}” is empty.", way_out="Ingest some documents first.")
+            raise NotFound(f"“{base.name}” is empty.", way_out="Ingest some documents first.")
         snapshot = self._open_one(wanted) or await self._acquire(wanted, follow_active=number is None)
         if number is None and snapshot is not self._cached and not self._closed:  # a late reader keeps nothing open
             self._retire(self._cached)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -11,26 +12,30 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """The `size` values used last."""
+    """The `size` values used last. Safe to use from several threads."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._values: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
         """The value kept under `key`, which is used by that; None when there is none."""
-        found = self._values.get(key)
-        if found is not None:
-            self._values.move_to_end(key)
-        return found
+        with self._lock:
+            found = self._values.get(key)
+            if found is not None:
+                self._values.move_to_end(key)
+            return found
 
     def keep(self, key: K, value: V) -> None:
         """Keep a value, in place of the one that was used longest ago."""
-        self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > self._size:
-            self._values.popitem(last=False)
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            if len(self._values) > self._size:
+                self._values.popitem(last=False)
 
     def clear(self) -> None:
         """Keep nothing."""
-        self._values.clear()
+        with self._lock:
+            self._values.clear()

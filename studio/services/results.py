@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
 from studio.domain import CONTEXT, Chunk, Citation, DocumentRecord, SearchRequest, SearchResult
 from studio.index.fusion import Fused
-from studio.index.query import Query
-from studio.index.reading import Snapshot
-from studio.index.snippets import snippet
 from studio.services.arranging import Arrangement
+from studio.services.marking import Marked, Marker, words_of
 from studio.services.passages import Fetched
 from studio.services.ranking import Ranking
 from studio.services.scopes import Scope
 
 log = logging.getLogger(__name__)
 
-_AROUND = ".,;:!?()[]{}'\"“”‘’«»"
-
 
 def results_of(
-    ranking: Ranking, request: SearchRequest, page: Sequence[Fused], found: Fetched, arrangement: Arrangement
+    ranking: Ranking,
+    request: SearchRequest,
+    page: Sequence[Fused],
+    found: Fetched,
+    arrangement: Arrangement,
+    marker: Marker,
 ) -> list[SearchResult]:
     """The results of a page; a candidate whose row is missing is left out. Blocking, a millisecond or two."""
-    words = {scope.kb.id: _query_words(scope.snapshot, ranking.query) for scope in ranking.scopes}
+    words = {scope.kb.id: words_of(scope.snapshot, ranking.query) for scope in ranking.scopes}
     told = (*(f"{key}:{value}" for key, value in request.filters), *ranking.query.understood().get("filters", ()))
     results = []
     for item in page:
@@ -38,7 +39,8 @@ def results_of(
             if found.fault is None:
                 log.error("chunk %s is in the keyword index but not in the tables", item.chunk_id)
             continue
-        results.append(_result(scope, item, chunk, records, words[scope.kb.id], told, arrangement))
+        marked = marker.mark(scope.snapshot, chunk, words[scope.kb.id])
+        results.append(_result(scope, item, chunk, records, marked, told, arrangement))
     return results
 
 
@@ -47,42 +49,26 @@ def _result(
     item: Fused,
     chunk: Chunk,
     records: Sequence[DocumentRecord],
-    terms: Mapping[str, str],
+    marked: Marked,
     told: tuple[str, ...],
     arrangement: Arrangement,
 ) -> SearchResult:
-    record, analyzer = records[0], scope.snapshot.lexical.analyzer
-    ranges = analyzer.highlights(chunk.content, terms)
-    text, highlights = snippet(chunk.content, ranges)
-    present = set(analyzer.terms(" ".join({chunk.content[a:b] for a, b in ranges})))
+    record = records[0]
     metadata = {
         "type": record.kind, "author": record.author, "sha256": record.sha256, **record.metadata, **chunk.metadata,
     }  # fmt: skip
     metadata.pop(CONTEXT, None)  # part of what was indexed, not of what is shown
     return SearchResult(
         chunk_id=chunk.chunk_id, document_id=chunk.document_id, kb_id=scope.kb.id, kb_name=scope.kb.name,
-        generation=scope.snapshot.generation.number, score=item.score, content=chunk.content, snippet=text,
-        highlights=highlights, metadata=metadata,
+        generation=scope.snapshot.generation.number, score=item.score, content=chunk.content, snippet=marked.snippet,
+        highlights=marked.highlights, metadata=metadata,
         citation=Citation(
             title=record.title or PurePath(record.source_path).name, source_path=record.source_path,
             licence=record.licence, version=record.sha256[:12], anchor=chunk.anchor,
             page_number=chunk.page_number, char_start=chunk.char_start, char_end=chunk.char_end,
             also_at=tuple(sorted({other.source_path for other in records} - {record.source_path})),
         ),
-        explanation=replace(
-            item.explanation,
-            matched_terms=tuple(dict.fromkeys(word for term, word in terms.items() if term in present)),
-            filters=told,
-        ),
+        explanation=replace(item.explanation, matched_terms=marked.words, filters=told),
         more_in_document=arrangement.more.get(item.chunk_id, 0),
         duplicates=tuple(name.partition(":")[2] for name in arrangement.duplicates.get(item.chunk_id, ())),
     )  # fmt: skip
-
-
-def _query_words(snapshot: Snapshot, query: Query) -> dict[str, str]:
-    """Index term → the word of the query it comes from."""
-    words: dict[str, str] = {}
-    for word in query.text.split():
-        for term in snapshot.lexical.analyzer.terms(word):
-            words.setdefault(term, word.strip(_AROUND))
-    return words

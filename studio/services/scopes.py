@@ -43,7 +43,7 @@ async def open_scopes(
         kb = await stores.knowledge_base(name)
         if kb.active_generation is None and request.generation is None:
             continue
-        snapshot = await stack.enter_async_context(stores.store(kb.id).reading(request.generation))
+        snapshot = await stack.enter_async_context(stores.store(kb.id).reading(request.generation, kb))
         try:
             scopes.append(await _restricted(Scope(kb, snapshot), filters, request.filters, query))
         except InvalidRequest as refusal:

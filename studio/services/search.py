@@ -17,6 +17,7 @@ from studio.index.stores import Stores
 from studio.index.vectors import load_library
 from studio.services.arranging import arrange
 from studio.services.filters import DocumentFilters, check
+from studio.services.marking import Marker
 from studio.services.passages import Passages
 from studio.services.query_embeddings import QueryEmbeddings
 from studio.services.ranking import Ranker, Ranking, ms_since
@@ -47,6 +48,7 @@ class SearchService:
         self._rerankers = rerankers
         self._searches = searches
         self._passages = Passages()
+        self._marker = Marker()
 
     async def search(self, request: SearchRequest) -> SearchResponse:
         """One page of results, remembered for the health report.
@@ -75,7 +77,7 @@ class SearchService:
             found = await self._passages.fetch(ranking, [item.chunk_id for item in page])
             if found.fault is not None:
                 ranking.degraded = ranking.degraded or f"Some results are left out: {found.fault.full_message}"
-            results = await asyncio.to_thread(results_of, ranking, request, page, found, arrangement)
+            results = await asyncio.to_thread(results_of, ranking, request, page, found, arrangement, self._marker)
             ranking.timings_ms["fetch"] = ms_since(begun)
             return SearchResponse(
                 query=request.query,
@@ -114,6 +116,7 @@ class SearchService:
         self._embeddings.forget()
         self._ranker.forget()
         self._passages.forget()
+        self._marker.forget()
 
     async def document_text(self, kb: str, generation: int, document_id: str) -> StoredText:
         """The extracted text of a document, for previews. Raises NotFound."""

@@ -224,3 +224,18 @@ async def test_requests_that_cannot_be_meant(
 ) -> None:
     with pytest.raises(InvalidRequest, match=message):
         await services.search.search(replace(SearchRequest((kb,), "whales"), **change))
+
+
+async def test_what_was_marked_before_is_shown_the_same_and_only_for_the_same_words(
+    services: Services, kb: str
+) -> None:
+    request = SearchRequest((kb,), "blue whales", SearchMode.KEYWORD)
+    first = (await services.search.search(request)).results
+    again = (await services.search.search(replace(request, mode=SearchMode.HYBRID))).results
+    by_id = {result.chunk_id: result for result in again}
+    assert all(by_id[result.chunk_id].snippet == result.snippet for result in first)
+    assert all(by_id[result.chunk_id].highlights == result.highlights for result in first)
+    other = (await services.search.search(replace(request, query="songs of whales"))).results[0]
+    marked = [other.snippet[start:end] for start, end in other.highlights]
+    assert marked == ["whales", "songs"]
+    assert other.explanation.matched_terms == ("songs", "whales")
