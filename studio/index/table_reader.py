@@ -28,6 +28,7 @@ from studio.index.rows import (
     records_of,
 )
 from studio.index.upkeep import VECTOR_INDEX, index_bytes
+from studio.memory import give_back
 
 FLAT = AnnState()
 
@@ -101,6 +102,7 @@ class TableReader:
             with suppress(StorageFault), mapped(self._path):  # whoever needs the rows themselves meets it too
                 self._row_map = await read_row_map(self._chunks)
                 self._wholly_indexed = await self.unindexed_rows() == 0
+                await asyncio.to_thread(give_back)  # the reading took four times what the map takes
 
     async def vectors_of(self, chunk_ids: Iterable[str]) -> dict[str, Vectors]:
         """Embeddings by chunk id, each of shape (dimension,); ids that do not exist are left out."""

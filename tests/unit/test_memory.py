@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import sys
 
+import numpy as np
 import psutil
 import pytest
 
@@ -32,3 +34,13 @@ def test_the_budget_is_at_least_a_gibibyte(tmp_path, monkeypatch: pytest.MonkeyP
     limit.write_text("1000000")
     monkeypatch.setattr(memory, "_CGROUP_LIMITS", (limit,))
     assert MemoryCoordinator(0, dict).snapshot().budget_bytes == GIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps what was freed and can be told to give it back")
+def test_freed_memory_is_given_back() -> None:
+    process = psutil.Process()
+    blocks = [np.ones(100_000, np.uint8) for _ in range(1_000)]
+    full = process.memory_info().rss
+    del blocks[:-1]  # the last one keeps the library from giving back what lies below it
+    memory.give_back()
+    assert full - process.memory_info().rss > 50e6
