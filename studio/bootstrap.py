@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from studio.config import Config
@@ -103,7 +104,7 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
         searches = SearchLog(stores, config)
         stack.push_async_callback(searches.close)
         rerankers = Rerankers(models, embedders)
-        search = SearchService(stores, embedders, rerankers, searches)
+        search = SearchService(stores, embedders, rerankers, searches, partial(config.text, "reranker"))
         gate = GateService(stores, search)
         promotion = Promotion(stores, gate)
         maintenance = MaintenanceService(stores, config, promotion)

@@ -358,6 +358,10 @@ class Fusion(StrEnum):
     ADAPTIVE = "adaptive"
 
 
+NOT_RERANKED = "none"
+"""`SearchRequest.reranker` of one that wants the fused order, whatever is set."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     """A query against one or more knowledge bases (names or ids).
@@ -370,7 +374,8 @@ class SearchRequest:
     `minimum_similarity` keeps only passages at least so similar to the query (-1..1). `similar_to` is the id of a chunk
     whose likes are wanted; the query may then be empty. `group` gives each document one place, `fold` leaves out
     near-duplicates of a result above, `diversity` in 0..1 trades score for difference (maximal marginal relevance).
-    `reranker` names one that orders the first results anew, "" for none. `exact` searches without the vector index.
+    `reranker` names one that orders the first results anew, `NOT_RERANKED` none, "" the one that is set. `exact`
+    searches without the vector index.
     """
 
     knowledge_bases: tuple[str, ...]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from studio.domain import SearchRequest
+from studio.domain import NOT_RERANKED, SearchRequest
 from studio.errors import EnvironmentFault
 from studio.index.diversity import diversified, folded, grouped, suspects
 from studio.index.fusion import Fused
@@ -37,7 +37,8 @@ async def arrange(
     Raises InvalidRequest for a reranker that nobody knows.
     """
     order = ranking.fused
-    if request.reranker and rerankers is not None and order:
+    reranked = request.reranker not in ("", NOT_RERANKED)
+    if reranked and rerankers is not None and order:
         order = await _reranked(ranking, rerankers, request.reranker, order, passages)
     ids = [item.chunk_id for item in order]
     duplicates: Mapping[str, tuple[str, ...]] = {}
@@ -50,7 +51,7 @@ async def arrange(
                 ids, duplicates = folded(ids, pairs, {key: chunk.content for key, chunk in found.chunks.items()})
             if request.diversity > 0:
                 scores = {item.chunk_id: float(-at) for at, item in enumerate(order)}
-                if not request.reranker:
+                if not reranked:
                     scores = {item.chunk_id: item.score for item in order}
                 ids = diversified(ids, [scores[chunk] for chunk in ids], vectors, request.diversity)
         if request.group:

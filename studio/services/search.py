@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from studio.documents.texts import read_text
 from studio.domain import EmbedderProvider, SearchRequest, SearchResponse, StoredText
@@ -40,12 +41,15 @@ class SearchService:
         embedders: EmbedderProvider,
         rerankers: Rerankers | None = None,
         searches: SearchLog | None = None,
+        reranker: Callable[[], str] = str,
     ) -> None:
+        """`reranker` names the one for requests that name none, "" for none."""
         self._stores = stores
         self._embeddings = QueryEmbeddings(embedders)
         self._filters = DocumentFilters(stores)
         self._ranker = Ranker(stores, self._embeddings, self._filters)
         self._rerankers = rerankers
+        self._reranker = reranker
         self._searches = searches
         self._passages = Passages()
         self._marker = Marker()
@@ -56,14 +60,27 @@ class SearchService:
         Raises InvalidRequest, NotFound, StorageFault; a side that is missing only degrades.
         """
         started = time.perf_counter()
+        preset = "" if request.reranker else self._reranker()
         try:
-            response = await self.answer(request)
+            response = await self._answer_with(request, preset) if preset else await self.answer(request)
         except EnvironmentFault:
             await self._remember(request, ms_since(started), Outcome.FAILED)
             raise
         outcome = Outcome.DEGRADED if response.degraded else Outcome.ANSWERED
         await self._remember(request, response.took_ms, outcome, response.timings_ms)
         return response
+
+    async def _answer_with(self, request: SearchRequest, preset: str) -> SearchResponse:
+        """An answer reranked as it is set; without, where nobody knows that reranker any more."""
+        try:
+            return await self.answer(replace(request, reranker=preset))
+        except InvalidRequest as refusal:
+            response = await self.answer(request)
+            return replace(response, notes=(*response.notes, f"Not reranked, in fused order: {refusal}"))
+
+    async def rerankers(self) -> tuple[str, Sequence[str]]:
+        """(the one that orders results where a request names none, or "", all that can be used now)."""
+        return self._reranker(), await self._rerankers.names() if self._rerankers is not None else []
 
     async def answer(self, request: SearchRequest) -> SearchResponse:
         """As `search`, of which nothing is remembered: for questions that no person asked."""

@@ -11,6 +11,7 @@ from PySide6.QtCore import QDate, Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QCheckBox, QDateEdit, QDialog, QDialogButtonBox, QGridLayout, QMenu, QPushButton, QWidget
 
+from studio.domain import NOT_RERANKED
 from studio.ui.dialogs import modal_dialog
 from studio.ui.widgets import column, label, number_field, popup_menu
 from studio.viewmodels.filters import CLOSE_MATCHES, Filters, periods
@@ -52,7 +53,19 @@ def view_menu(parent: QWidget, model: SearchViewModel) -> QMenu:
         action.setToolTip(tip)
         action.toggled.connect(partial(_arrange, model, field))
         menu.addAction(action)
+    if model.choices.rerankers:
+        menu.addSeparator()
+        submenu = menu.addMenu("Order anew with")
+        chosen = now.reranker or model.choices.reranker or NOT_RERANKED
+        for text, name in (("No reranker", NOT_RERANKED), *((name, name) for name in model.choices.rerankers)):
+            action = QAction(text.replace("&", "&&"), submenu, checkable=True, checked=name == chosen)
+            action.triggered.connect(partial(_rerank, model, name))
+            submenu.addAction(action)
     return menu
+
+
+def _rerank(model: SearchViewModel, name: str) -> None:
+    model.set_arrangement(replace(model.arrangement, reranker=name))
 
 
 def _arrange(model: SearchViewModel, field: str, on: bool) -> None:

@@ -20,12 +20,17 @@ CLOSE_MATCHES = (("Close matches", 0.4), ("Very close matches", 0.6))
 
 @dataclass(frozen=True, slots=True)
 class FilterChoices:
-    """What the filters offer for the present scope; tags with the number of their documents."""
+    """What the filters offer for the present scope; tags with the number of their documents.
+
+    `rerankers` can put the results in order, `reranker` does where nobody says otherwise.
+    """
 
     kinds: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     authors: tuple[str, ...] = ()
     tags: tuple[tuple[str, int], ...] = ()
+    rerankers: tuple[str, ...] = ()
+    reranker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +102,15 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """How the results are put in order: documents once, near-duplicates behind their first, different ones first."""
+    """How the results are put in order: documents once, near-duplicates behind their first, different ones first.
+
+    `reranker` orders the first ones anew: one by name, `NOT_RERANKED`, or "" for the one that is set.
+    """
 
     group: bool = False
     fold: bool = True
     diverse: bool = False
+    reranker: str = ""
 
 
 def periods(today: date) -> tuple[tuple[str, str], ...]:

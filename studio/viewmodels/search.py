@@ -204,6 +204,7 @@ class SearchViewModel(ViewModel):
             group=self._arrangement.group and not self._filters.document,
             fold=self._arrangement.fold,
             diversity=_DIVERSITY if self._arrangement.diverse else 0.0,
+            reranker=self._arrangement.reranker,
         )
 
     # ------------------------------------------------------------ what is answered
@@ -310,6 +311,7 @@ class SearchViewModel(ViewModel):
         """What the documents in scope can be filtered by. Of one knowledge base; all sources offer none."""
         kb = self._sources.selected
         choices = FilterChoices()
+        reranker, rerankers = await self._search.rerankers()
         if kb is not None and kb.active_generation is not None:
             try:
                 documents = await self._library.documents(kb.id)
@@ -317,6 +319,7 @@ class SearchViewModel(ViewModel):
             except StudioError:
                 documents, tags = [], []  # the generation went away; the next change of the library asks again
             choices = await asyncio.to_thread(choices_of, documents, tags)
+        choices = replace(choices, rerankers=tuple(rerankers), reranker=reranker)
         if choices != self.choices:
             self.choices = choices
             self.choices_changed.emit()

@@ -144,6 +144,8 @@ class FakeSearch:
         self.degraded: str | None = None
         self.weight = 0.62
         self.notes: tuple[str, ...] = ()
+        self.reranker = ""
+        self.rerankers_there: list[str] = []
         self.error: Exception | None = None
         self.text: StoredText | Exception = StoredText("Passage number 1 about nested loops.", (Span(0, 36),))
 
@@ -163,6 +165,9 @@ class FakeSearch:
         return SearchResponse(
             request.query, request.mode, self.degraded, {"kb1": 1}, 31.4, {}, total, tuple(found), weight, self.notes
         )
+
+    async def rerankers(self) -> tuple[str, list[str]]:
+        return self.reranker, self.rerankers_there
 
     async def document_text(self, kb: str, generation: int, document_id: str) -> StoredText:
         if isinstance(self.text, Exception):

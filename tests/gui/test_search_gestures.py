@@ -221,3 +221,22 @@ def test_periods_begin_before_today() -> None:
         "Past month": "2025-12-06",
         "Past year": "2025-01-05",
     }
+
+
+@on_qt_loop
+async def test_a_reranker_is_chosen_where_there_is_one(theme: Theme) -> None:
+    services = with_kb()
+    services.search.reranker, services.search.rerankers_there = "set", ["set", "other"]
+    async with searching(services, theme) as (window, workspace):
+        click(window.search, "View")
+        menu = QApplication.activePopupWidget()
+        assert isinstance(menu, QMenu)
+        submenu = menu.actions()[-1].menu()
+        assert isinstance(submenu, QMenu)
+        assert names(submenu.actions()) == ["No reranker", "set", "other"]
+        assert [action.isChecked() for action in submenu.actions()] == [False, True, False]
+        assert services.search.asked[-1].reranker == ""
+        submenu.actions()[0].trigger()
+        menu.close()
+        await answered(workspace)
+        assert services.search.asked[-1].reranker == "none"

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny_reranker
 
 from studio.bootstrap import Services
-from studio.domain import SearchMode, SearchRequest, SearchResponse
+from studio.domain import NOT_RERANKED, SearchMode, SearchRequest, SearchResponse
 from studio.errors import InvalidRequest, NotFound
 
 Write = Callable[[str, str], Path]
@@ -239,3 +240,24 @@ async def test_what_was_marked_before_is_shown_the_same_and_only_for_the_same_wo
     marked = [other.snippet[start:end] for start, end in other.highlights]
     assert marked == ["whales", "songs"]
     assert other.explanation.matched_terms == ("songs", "whales")
+
+
+async def test_what_is_set_orders_the_first_results_anew(services: Services, kb: str, tmp_path: Path) -> None:
+    plain = await services.search.search(SearchRequest((kb,), "whales under water"))
+    assert await services.search.rerankers() == ("", [])
+    services.config.set("reranker", "gone")
+    left = await services.search.search(SearchRequest((kb,), "whales under water"))
+    assert [result.chunk_id for result in left.results] == [result.chunk_id for result in plain.results]
+    assert any("“gone”" in note for note in left.notes)
+    with pytest.raises(InvalidRequest, match="gone"):
+        await services.search.search(SearchRequest((kb,), "whales under water", reranker="gone"))
+
+    await services.models.install(str(tiny_reranker.make_reranker(tmp_path)))
+    services.config.set("reranker", "tiny-reranker")
+    assert await services.search.rerankers() == ("tiny-reranker", ["tiny-reranker"])
+    ordered = await services.search.search(SearchRequest((kb,), "whales under water"))
+    assert all(result.explanation.rerank_score is not None for result in ordered.results)
+    off = await services.search.search(SearchRequest((kb,), "whales under water", reranker=NOT_RERANKED))
+    assert [result.chunk_id for result in off.results] == [result.chunk_id for result in plain.results]
+    assert all(result.explanation.rerank_score is None for result in off.results)
+    assert not off.notes
