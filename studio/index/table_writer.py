@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from studio.index.lance_faults import mapped
 from studio.index.predicates import id_lists, sql_text
 from studio.index.rows import CHUNK_TEXT, chunk_rows, document_rows, indexed_texts, sound_rows
 from studio.index.upkeep import added_rows, clean_up_versions, index_scalars, maintain, maintain_vectors
+
+log = logging.getLogger(__name__)
 
 GROWN = 1.25
 """Times the rows of its base that a build has which joins fragments out of turn."""
@@ -103,8 +106,11 @@ class TableWriter:
                 await set_tag(table, tag, version)
             chunks = await self._chunks.count_rows()
             documents = await self._documents.count_rows(f"status = {sql_text(DocumentStatus.INDEXED)}")
-            for table in (self._chunks, self._documents) if merge else ():
+        for table in (self._chunks, self._documents) if merge else ():
+            try:
                 await clean_up_versions(table, remove_orphans=False)  # the fragments that were joined
+            except Exception:  # what a damaged file of the past makes the library raise has no common type
+                log.warning("joined fragments stay until the next collection", exc_info=True)
         return Sealed(versions[0], versions[1], chunks, documents, ann)
 
     def close(self) -> None:

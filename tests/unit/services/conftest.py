@@ -16,6 +16,7 @@ from studio.bootstrap import Services
 from studio.config import Config
 from studio.documents.parser_pool import ParserPool
 from studio.domain import IngestOptions, KbSettings
+from studio.index import table_writer
 from studio.index.stores import Stores
 from studio.paths import DataPaths
 from studio.services.gate import GateService
@@ -45,7 +46,9 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest_asyncio.fixture
-async def ward(tmp_path: Path, folder: Path) -> AsyncIterator[Ward]:
+async def ward(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ward]:
+    """Its builds leave the files of earlier ones as they are, as those of large knowledge bases do."""
+    monkeypatch.setattr(table_writer, "GROWN", float("inf"))
     stores = await Stores.open(DataPaths(tmp_path / "data"))
     parser = ParserPool(1)
     bench = Ward(stores, ToyEmbedder(), parser, folder)

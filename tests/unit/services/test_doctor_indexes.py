@@ -13,6 +13,7 @@ import pytest
 from ward import Ward
 
 from studio.failpoints import REPAIR_POINTS, VARIABLE
+from studio.index import table_writer
 
 # ------------------------------------------------------------ keyword index
 
@@ -133,6 +134,19 @@ async def test_a_torn_manifest_of_an_abandoned_build_does_not_hide_the_others(wa
     assert await ward.repaired() == {}
     assert await ward.prints(1, 2, 3) == before
     assert (await ward.states())[3] == "active"
+    await ward.answers()
+
+
+async def test_a_torn_manifest_in_the_history_does_not_stop_a_build_that_joins_fragments(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {item.chunks_version for item in await ward.generations()}
+    manifests = (ward.store.paths.vectors / "chunks.lance" / "_versions").glob("*.manifest")
+    between = next(path for path in sorted(manifests) if 2**64 - 1 - int(path.stem) not in known)
+    between.write_bytes(between.read_bytes()[:30])
+    monkeypatch.setattr(table_writer, "GROWN", 0.0)
+    (ward.folder / "new.txt").write_text("The heron waits in shallow water.")
+    assert (await ward.ingest.ingest(ward.kb_id, [ward.folder])).promoted
     await ward.answers()
 
 
