@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,7 +72,7 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What LanceDB's CrossEncoderReranker imports, scoring by the words two texts share."""
     folder = tmp_path / "packages"
     folder.mkdir()
@@ -82,6 +82,9 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(folder))
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.setenv(variable, "1")  # so that it is as before after the test
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("sentence_transformers", "torch")]:
+        del sys.modules[name]
 
 
 def test_none_is_used_unless_chosen(tmp_path: Path) -> None:
