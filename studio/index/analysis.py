@@ -41,7 +41,6 @@ _CUTS_BEGINNINGS = frozenset({"nl", "tr"})
 """Languages whose stemmers do not leave the first letter alone: Dutch takes “ge” away, Turkish whole short words."""
 _LONGEST_TERM = 64
 _CACHED_WORDS = 1 << 13
-_CACHED_RANGES = 1 << 10
 
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\U00020000-\U0002fa1f"
 _SPACELESS = (  # and Thai, Lao, Burmese, Khmer; Hangul letters by themselves; half-width Kana; the newer ideographs
@@ -108,7 +107,6 @@ class Analyzer:
         self._lower = _unaccented_lower()
         self._unit = functools.lru_cache(_CACHED_WORDS)(self._analyse)
         self._tokens = Tokens(self._terms_in, keeps_initials=_code(language) not in _CUTS_BEGINNINGS)
-        self._short_ranges = functools.lru_cache(_CACHED_RANGES)(self._ranges_in)
         self._is_plain = functools.lru_cache(_CACHED_WORDS)(self._is_plain_word)
         self._pattern = _unit_pattern()
 
@@ -189,7 +187,7 @@ class Analyzer:
         """Code-point ranges of the words of `text`, or parts of them, that stand for one of `terms`, in order."""
         wanted = frozenset(terms)
         tokens = text.split()  # no unit goes beyond white space, or depends on what is there
-        hits = {token: self._ranges_of(token, wanted) for token in self._tokens.holding(wanted, tokens)}
+        hits = {token: self._ranges_in(token, wanted) for token in self._tokens.holding(wanted, tokens)}
         ranges: list[tuple[int, int]] = []
         at = 0
         for token in filter(hits.__contains__, tokens):
@@ -198,10 +196,7 @@ class Analyzer:
             at += len(token)
         return ranges
 
-    def _ranges_of(self, token: str, wanted: frozenset[str]) -> Sequence[tuple[int, int]]:
-        return (self._short_ranges if len(token) <= _LONGEST_TERM else self._ranges_in)(token, wanted)
-
-    def _ranges_in(self, token: str, wanted: frozenset[str]) -> Sequence[tuple[int, int]]:
+    def _ranges_in(self, token: str, wanted: frozenset[str]) -> list[tuple[int, int]]:
         ranges: list[tuple[int, int]] = []
         for match in self._pattern.finditer(token):
             unit, offset = self._unit_of(match.group()), match.start()

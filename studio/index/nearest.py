@@ -173,10 +173,10 @@ async def _compared_with_all(search: _Search, limit: int, within: Within | None 
 
 async def _candidates(query: Any, metric: Metric, within: Within | None) -> list[Candidate]:
     rows = await query.select(["chunk_id", "document_id", "_distance"]).to_arrow()
-    distances = rows["_distance"].to_numpy()
+    ids, distances = rows["chunk_id"].to_pylist(), rows["_distance"].to_numpy()
     scores = (1.0 - distances / 2.0 if metric is Metric.L2 else 1.0 - distances).tolist()
-    candidates = map(Candidate, rows["chunk_id"].to_pylist(), scores, rows["document_id"].to_pylist())
-    return [item for item in candidates if within is None or within.passes(item.chunk_id, item.document_id)]
+    found = map(Candidate, ids, scores, rows["document_id"].to_pylist())
+    return [item for item in found if within is None or within.passes(item.chunk_id, item.document_id)]
 
 
 # ---------------------------------------------------------------- one by one

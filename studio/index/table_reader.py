@@ -48,6 +48,7 @@ class TableReader:
         self._index_is_damaged = False
         self._row_map: RowMap | None = None
         self._wholly_indexed = False
+        self._mapping = asyncio.Lock()
         self._tasks = TaskOwner("row map")
         self._searches = 0
 
@@ -98,11 +99,12 @@ class TableReader:
             await self._chunks.query().limit(1).select(["chunk_id", "document_id", "embedding"]).to_arrow()
 
     async def _read_row_map(self) -> None:
-        if self._row_map is None:
-            with suppress(StorageFault), mapped(self._path):  # whoever needs the rows themselves meets it too
-                self._row_map = await read_row_map(self._chunks)
-                self._wholly_indexed = await self.unindexed_rows() == 0
-                await asyncio.to_thread(give_back)  # the reading took four times what the map takes
+        async with self._mapping:  # the warm-up and the second search may come together
+            if self._row_map is None:
+                with suppress(StorageFault), mapped(self._path):  # whoever needs the rows themselves meets it too
+                    self._row_map = await read_row_map(self._chunks)
+                    self._wholly_indexed = await self.unindexed_rows() == 0
+                    await asyncio.to_thread(give_back)  # the reading took four times what the map takes
 
     async def vectors_of(self, chunk_ids: Iterable[str]) -> dict[str, Vectors]:
         """Embeddings by chunk id, each of shape (dimension,); ids that do not exist are left out."""

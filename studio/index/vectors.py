@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import logging
 from pathlib import Path
 from typing import Any
 
-from studio.domain import (
-    DocumentRecord,
-    Metric,
-)
+from studio.domain import DocumentRecord, Metric
 from studio.index.lance_faults import mapped
 from studio.index.rows import (
     ADDED_COLUMNS,
@@ -44,9 +40,6 @@ MOST_INDEX_CACHE_BYTES = 1 << 30
 """A part of an index that is larger than the cache is read again for every query: 250 ms."""
 
 DOCUMENTS_TABLE = "documents"
-
-
-log = logging.getLogger(__name__)
 
 
 class VectorDatabase:

@@ -16,6 +16,7 @@ from studio.index.stores import Stores
 from studio.services.comparisons import is_tag
 from studio.services.dates import period
 from studio.services.filter_table import COLUMNS, FilterTable
+from studio.services.recent import Recent
 
 FILTER_KEYS = ("document", "folder", "path", "title", "type", "author", "tag", "after", "before")
 DATE_KEYS = ("after", "before")
@@ -50,7 +51,7 @@ class DocumentFilters:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._tables: OrderedDict[_TableKey, FilterTable] = OrderedDict()
+        self._tables = Recent[_TableKey, FilterTable](TABLES)
         self._answers: OrderedDict[tuple[_TableKey, str, str, float], frozenset[str]] = OrderedDict()
         self._held = 0
         self._building = asyncio.Lock()
@@ -111,10 +112,8 @@ class DocumentFilters:
             table = self._tables.get(key)
             if table is None:
                 rows = await snapshot.tables.document_columns(COLUMNS)
-                table = self._tables[key] = await asyncio.to_thread(FilterTable, rows)
-                while len(self._tables) > TABLES:
-                    self._tables.popitem(last=False)
-            self._tables.move_to_end(key)
+                table = await asyncio.to_thread(FilterTable, rows)
+                self._tables.keep(key, table)
         return key, table
 
 

@@ -50,7 +50,7 @@ class Marker:
         self._kept.clear()
 
 
-def words_of(snapshot: Snapshot, query: Query) -> Words:
+def query_words(snapshot: Snapshot, query: Query) -> Words:
     """The words of a query as the index knows them."""
     words: dict[str, str] = {}
     for word in query.text.split():

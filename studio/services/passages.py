@@ -66,8 +66,7 @@ class Passages:
             documents = {ranking.documents.get(f"{number}:{name}", "") for name in wanted} - {""}
             # What the sides said of documents lets both be read at once.
             chunks, records = await asyncio.gather(
-                self._read_chunks(ranking, number, place, wanted, result),
-                self._read_documents(scope, place, documents),
+                self._read_chunks(ranking, scope, place, wanted, result), self._read_documents(scope, place, documents)
             )
             left = {chunk.document_id for chunk in chunks.values()} - documents
             records.update(await self._read_documents(scope, place, left))
@@ -81,16 +80,11 @@ class Passages:
             kept.clear()
 
     async def _read_chunks(
-        self,
-        ranking: Ranking,
-        number: int,
-        place: Hashable,
-        wanted: Sequence[str],
-        result: Fetched,
+        self, ranking: Ranking, scope: Scope, place: Hashable, wanted: Sequence[str], result: Fetched
     ) -> dict[str, Chunk]:
         chunks, missing = self._chunks.find(place, wanted)
         if missing:
-            found, fault = await _readable(ranking.scopes[number].snapshot.tables, missing)
+            found, fault = await _readable(scope.snapshot.tables, missing)
             if fault is not None:
                 if not found and not chunks:
                     raise fault

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from studio.domain import CONTEXT, Chunk, Citation, DocumentRecord, SearchRequest, SearchResult
 from studio.index.fusion import Fused
 from studio.services.arranging import Arrangement
-from studio.services.marking import Marked, Marker, words_of
+from studio.services.marking import Marked, Marker, query_words
 from studio.services.passages import Fetched
 from studio.services.ranking import Ranking
 from studio.services.scopes import Scope
@@ -27,7 +27,7 @@ def results_of(
     marker: Marker,
 ) -> list[SearchResult]:
     """The results of a page; a candidate whose row is missing is left out. Blocking, a millisecond or two."""
-    words = {scope.kb.id: words_of(scope.snapshot, ranking.query) for scope in ranking.scopes}
+    words = {scope.kb.id: query_words(scope.snapshot, ranking.query) for scope in ranking.scopes}
     told = (*(f"{key}:{value}" for key, value in request.filters), *ranking.query.understood().get("filters", ()))
     results = []
     for item in page:

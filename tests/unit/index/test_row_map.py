@@ -93,12 +93,12 @@ async def mapped_snapshot(bench: Bench, snapshot: Snapshot) -> None:
     assert snapshot.tables._row_map is not None
 
 
-async def hits(snapshot: Snapshot, matrix: Vectors, metric: Metric = Metric.COSINE) -> float:
+async def hits(snapshot: Snapshot, matrix: Vectors) -> float:
     """Recall@10 of searches for 100 chunks."""
     found = 0
     for query in queries(matrix, 30):
         best = [item.chunk_id for item in (await search(snapshot, query, limit=100))[:10]]
-        found += len(set(best) & set(truth(matrix, query, metric)))
+        found += len(set(best) & set(truth(matrix, query, Metric.COSINE)))
     return found / 300
 
 
@@ -194,6 +194,21 @@ async def test_it_is_read_beside_the_second_search(bench: Bench, monkeypatch: py
         await search(snapshot, matrix[0])
         async with asyncio.timeout(30):
             await read.wait()
+
+
+async def test_it_is_read_once_by_those_that_come_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+
+    async def counted(table: object) -> RowMap | None:
+        nonlocal reads
+        reads += 1
+        return await read_row_map(table)
+
+    monkeypatch.setattr(table_reader, "read_row_map", counted)
+    await generation_of(bench, vectors(100))
+    async with bench.store.reading() as snapshot:
+        await asyncio.gather(snapshot.tables.prewarm(), snapshot.tables.prewarm())
+    assert reads == 1
 
 
 def test_what_it_takes(tmp_path: Path) -> None:
