@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, QTimer, Signal
 
 from studio.concurrency import TaskOwner
 from studio.errors import Cancelled, StudioError
@@ -32,15 +32,15 @@ class ViewModel(QObject):
         self._tasks = TaskOwner(type(self).__name__, self.report)
         self._closed = False
 
-    def launch(self, key: str, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def launch(self, key: str, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
         """Latest wins: what still runs under `key` is cancelled, its result never applied.
 
-        After `close` the task is cancelled before it begins: while the window closes, view-models that are still open
-        tell those that are not.
+        After `close` nothing begins and None is returned: while the window closes, view-models that are still open
+        tell those that are not, and Qt may deliver a timeout when the event loop has ended.
         """
         if self._closed:
             coroutine.close()
-            coroutine = _cancelled()
+            return None
         return self._tasks.launch(key, coroutine)
 
     def cancel(self, key: str) -> None:
@@ -60,11 +60,9 @@ class ViewModel(QObject):
     async def close(self) -> None:
         """Cancel what runs and wait for it to end."""
         self._closed = True
+        for timer in self.findChildren(QTimer):
+            timer.stop()
         await self._tasks.close()
-
-
-async def _cancelled() -> Any:
-    raise asyncio.CancelledError
 
 
 class ItemListModel(QAbstractListModel, Generic[T]):

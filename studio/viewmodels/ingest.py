@@ -182,8 +182,10 @@ class IngestViewModel(ViewModel):
     # ------------------------------------------------------------ beginning
 
     def _prepare(self, key: str, work: Coroutine[Any, Any, None]) -> None:
-        self._preparing += 1
         task = self.launch(f"{key} {id(work)}", work)
+        if task is None:
+            return
+        self._preparing += 1
         task.add_done_callback(self._prepared)
         self.changed.emit()
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from fakes import FakeServices, generation, result
 from opening import opened, searched, with_kb
+from PySide6.QtCore import QTimer
+from pytestqt.qtbot import QtBot
 from qt_loop import on_qt_loop
 
 from studio.domain import (
@@ -70,6 +72,24 @@ async def test_what_is_closed_begins_nothing_any_more() -> None:
         await asyncio.sleep(0)
         assert len(services.search.asked) == asked
         assert not complaints
+
+
+def test_a_query_typed_as_the_window_closes_asks_nothing_when_the_event_loop_is_gone(qtbot: QtBot) -> None:
+    kept = []
+
+    @on_qt_loop
+    async def type_and_close() -> None:
+        async with opened(with_kb()) as (workspace, _):
+            workspace.search.set_query("nested loops")
+            kept.append(workspace)
+
+    type_and_close()
+    timers = kept[0].search.findChildren(QTimer)
+    assert timers
+    assert not any(timer.isActive() for timer in timers)
+    with qtbot.capture_exceptions() as errors:
+        kept[0].search.run_now()  # what a timeout already on its way does
+    assert not errors
 
 
 @on_qt_loop
