@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 from typing import Any
-
-import qasync
 
 from studio.domain import ModelInfo
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
 from studio.paths import DataPaths
+from studio.ui.event_loop import StudioEventLoop
 
 
 def test_embedding_and_recovery_on_the_qt_loop(
@@ -33,6 +31,5 @@ def test_embedding_and_recovery_on_the_qt_loop(
         finally:
             await pool.close()
 
-    make_loop: Callable[[], asyncio.AbstractEventLoop] = lambda: qasync.QEventLoop(qapp)  # noqa: E731
-    with asyncio.Runner(loop_factory=make_loop) as runner:
+    with asyncio.Runner(loop_factory=lambda: StudioEventLoop(qapp)) as runner:
         assert runner.run(main()) == (100, 1, 1, 2)
