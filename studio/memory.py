@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 GIB = 1 << 30
+_M_ARENA_MAX = -8
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -57,6 +58,18 @@ class MemoryCoordinator:
         for name, pids in self._workers().items():
             parts[name] = sum(_resident_bytes(pid) for pid in pids)
         return MemorySnapshot(sum(parts.values()), self._budget_bytes, parts)
+
+
+def share_arenas() -> None:
+    """Let threads share two heaps, where the C library gives each its own and all keep what was freed in them.
+
+    LanceDB's threads kept 20 to 200 MB that way (MALLOC_ARENA_MAX=2 of mallopt(3)); searching took no longer. For
+    threads that begin later.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
+        if mallopt is not None:
+            mallopt(_M_ARENA_MAX, 2)
 
 
 def give_back() -> None:

@@ -55,6 +55,7 @@ _RUN = re.compile(f"[{_SPACELESS}]+")
 _SEGMENT = re.compile(r"[^._]+")
 _SEPARATORS = re.compile("_+")
 _NAME_SIGNS = frozenset("._+#")
+_STOPS = ".,;:!?)"
 _PLAIN = re.compile("[\x00-\x7f\u00a0\u00a7\u2010-\u2027\u2030-\u205e]*")
 # Every text with an identifier has one of these. Beginning with a set of rare characters makes them fast.
 _CAMEL = re.compile(
@@ -222,7 +223,10 @@ class Analyzer:
             return False
         return [(token.text, token.position) for token in self._chain.pre_tokenize(word).tokens] == self.words(word)
 
-    def _terms_in(self, token: str) -> Iterator[str]:
+    def _terms_in(self, token: str) -> Iterable[str]:
+        word = token.rstrip(_STOPS)
+        if word.isascii() and word.isalpha() and word[1:].islower():  # most are: a unit of one word
+            return tuple(self._chain.analyze(word))
         return (text for unit in self._units(token) for text in unit.texts)
 
     def _unit_of(self, raw: str) -> Unit:

@@ -17,7 +17,7 @@ more from those behind it counts more. It gained .003 nDCG@10 on those collectio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from studio.domain import Candidate, Explanation, Fusion
 
@@ -34,22 +34,44 @@ _KNOWN_TOKENS_PER_WORD = 1.5
 _STRANGE_TOKENS_PER_WORD = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Fused:
-    """A chunk with its final score and how it came about (matched terms are added later)."""
-
-    chunk_id: str
-    score: float
-    explanation: Explanation
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(NamedTuple):
     """How one side ranked a chunk; `normalised` is in 0..1 (a reciprocal rank for RRF)."""
 
     rank: int
     score: float
     normalised: float
+
+
+class Fused(NamedTuple):
+    """A chunk with its final score and how that came about; `rank` and `fused` are its place and score by fusion."""
+
+    chunk_id: str
+    score: float
+    method: str
+    weight: float
+    vector: Side | None
+    keyword: Side | None
+    rank: int
+    fused: float
+    rerank_score: float | None = None
+
+    @property
+    def explanation(self) -> Explanation:
+        """The same for people; matched terms and filters are added later."""
+        vector, keyword = self.vector, self.keyword
+        return Explanation(
+            fusion=self.method,
+            weight=self.weight,
+            vector_rank=vector.rank if vector else None,
+            vector_score=vector.score if vector else None,
+            vector_normalised=vector.normalised if vector else None,
+            keyword_rank=keyword.rank if keyword else None,
+            keyword_score=keyword.score if keyword else None,
+            keyword_normalised=keyword.normalised if keyword else None,
+            fused_rank=self.rank,
+            fused_score=self.fused,
+            rerank_score=self.rerank_score,
+        )
 
 
 def fuse(
@@ -74,28 +96,14 @@ def fuse(
     for chunk_id in {**sides_vector, **sides_keyword}:
         v, k = sides_vector.get(chunk_id), sides_keyword.get(chunk_id)
         score = weight * (v.normalised if v else 0.0) + (1 - weight) * (k.normalised if k else 0.0)
-        found.append((-score, min(side.rank for side in (v, k) if side), chunk_id, v, k))
+        rank = v.rank if v and (k is None or v.rank < k.rank) else k.rank if k else 0
+        found.append((-score, rank, chunk_id, v, k))
     found.sort(key=lambda item: item[:3])
     name = method.value
     return [
-        Fused(chunk_id, -score, _explained(name, weight, v, k, rank, -score))
+        Fused(chunk_id, -score, name, weight, v, k, rank, -score)
         for rank, (score, _, chunk_id, v, k) in enumerate(found, start=1)
     ]
-
-
-def _explained(method: str, weight: float, v: Side | None, k: Side | None, rank: int, score: float) -> Explanation:
-    return Explanation(
-        fusion=method,
-        weight=weight,
-        vector_rank=v.rank if v else None,
-        vector_score=v.score if v else None,
-        vector_normalised=v.normalised if v else None,
-        keyword_rank=k.rank if k else None,
-        keyword_score=k.score if k else None,
-        keyword_normalised=k.normalised if k else None,
-        fused_rank=rank,
-        fused_score=score,
-    )
 
 
 def weight_of_vectors(tokens_per_word: float) -> float:
@@ -136,12 +144,11 @@ def single(candidates: Sequence[Candidate], *, vector: bool) -> list[Fused]:
     weight = 1.0 if vector else 0.0
     return [
         Fused(
-            chunk_id,
+            chunk_id, side.score, "none", weight, side if vector else None, None if vector else side, side.rank,
             side.score,
-            _explained("none", weight, side if vector else None, None if vector else side, side.rank, side.score),
         )
         for chunk_id, side in _sides(candidates, Fusion.MINMAX).items()
-    ]
+    ]  # fmt: skip
 
 
 def _sides(candidates: Sequence[Candidate], method: Fusion, depth: int | None = None) -> dict[str, Side]:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from studio.domain import AnnIndex, AnnState, Candidate, Metric, Vectors
 from studio.index.ann import REFINED_FOR, refine_for
+from studio.index.flat_vectors import FlatVectors, similarities
 from studio.index.predicates import Within
 from studio.index.row_map import RowMap
 from studio.index.rows import matrix_of
@@ -39,6 +40,16 @@ _FILTERED_PROBES = 4
 """What passes may lie anywhere; partitions hold few rows that do, so that many more of them cost little."""
 
 _ROWS_PER_BATCH = 8192
+_ROWS_SIFTED_AT_ONCE = 1024
+
+
+class Estimating(Enum):
+    """Which scores may be those that the index estimates, where it covers every row."""
+
+    NOTHING = auto()
+    TAIL = auto()
+    """Those behind the ones that the best ten need."""
+    ALL = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class _Search:
     metric: Metric
     limit: int
     ann: AnnState
+    row_map: RowMap | None = None
 
 
 async def nearest(
@@ -62,19 +74,21 @@ async def nearest(
     ann: AnnState,
     exact: bool,
     row_map: RowMap | None = None,
-    estimated: bool = False,
+    estimating: Estimating = Estimating.NOTHING,
 ) -> list[Candidate]:
     """The `limit` chunks nearest to `vector`, best first, or as many as pass `within`.
 
-    With a `row_map` only those have the scores of their real vectors that the best ten need; with `estimated` none.
+    With a `row_map` scores may be estimated, as far as `estimating` allows.
     """
-    search = _Search(table, vector, metric, limit, ann)
+    search = _Search(table, vector, metric, limit, ann, row_map)
     indexed = ann.index is not AnnIndex.FLAT and not exact
     if limit < 1 or (within is not None and within.is_empty):
         return []
+    if row_map is not None and row_map.flat is not None and vector.shape == (row_map.flat.dimension,):
+        return await asyncio.to_thread(_compared_in_memory, search, row_map, row_map.flat, within)
     if within is None or (within.literals == 0 and within.document_ids is None and within.chunk_ids is None):
-        if indexed and row_map is not None and _can_estimate(search):
-            compared = 0 if estimated else ann.refine_factor * REFINED_FOR
+        if indexed and row_map is not None and estimating is not Estimating.NOTHING and _can_estimate(search):
+            compared = 0 if estimating is Estimating.ALL else ann.refine_factor * REFINED_FOR
             found = await _estimated(search, row_map, compared)
         else:
             found = await _through_index(search, limit) if indexed else []
@@ -131,7 +145,7 @@ async def _through_index(
 ) -> list[Candidate]:
     """The best `limit`, and of them those that pass; the smaller their share, the farther away is the tenth."""
     query = _tuned(_query(search, limit).nprobes(_probes(search.ann, share)), search.ann, limit)
-    return await _candidates(query, search.metric, within)
+    return await _candidates(query, search, within)
 
 
 def _can_estimate(search: _Search) -> bool:
@@ -164,18 +178,42 @@ async def _prefiltered(search: _Search, within: Within, share: float) -> list[Ca
     """The best that pass; so many partitions are visited that more rows are looked at than without a filter."""
     probes = _FILTERED_PROBES * _probes(search.ann, share)
     query = _query(search, search.limit).where(within.predicate()).maximum_nprobes(0).minimum_nprobes(probes)
-    return await _candidates(_tuned(query, search.ann, search.limit), search.metric, within)
+    return await _candidates(_tuned(query, search.ann, search.limit), search, within)
+
+
+def _compared_in_memory(search: _Search, row_map: RowMap, flat: FlatVectors, within: Within | None) -> list[Candidate]:
+    scores = flat.similarities(search.vector, search.metric)
+    if within is None and search.limit < len(scores):
+        first = np.argpartition(-scores, search.limit)[: search.limit]
+        order = first[np.argsort(-scores[first], kind="stable")]
+    else:
+        order = np.argsort(-scores, kind="stable")
+    best: list[Candidate] = []
+    for start in range(0, len(order), _ROWS_SIFTED_AT_ONCE):
+        places = order[start : start + _ROWS_SIFTED_AT_ONCE]
+        for (chunk_id, document_id), score in zip(row_map.chunks_in(places), scores[places].tolist(), strict=True):
+            if within is None or within.passes(chunk_id, document_id):
+                best.append(Candidate(chunk_id, score, document_id))
+        if len(best) >= search.limit:
+            break
+    return best[: search.limit]
 
 
 async def _compared_with_all(search: _Search, limit: int, within: Within | None = None) -> list[Candidate]:
-    return await _candidates(_query(search, limit).bypass_vector_index(), search.metric, within)
+    return await _candidates(_query(search, limit).bypass_vector_index(), search, within)
 
 
-async def _candidates(query: Any, metric: Metric, within: Within | None) -> list[Candidate]:
-    rows = await query.select(["chunk_id", "document_id", "_distance"]).to_arrow()
-    ids, distances = rows["chunk_id"].to_pylist(), rows["_distance"].to_numpy()
-    scores = (1.0 - distances / 2.0 if metric is Metric.L2 else 1.0 - distances).tolist()
-    found = map(Candidate, ids, scores, rows["document_id"].to_pylist())
+async def _candidates(query: Any, search: _Search, within: Within | None) -> list[Candidate]:
+    row_map = search.row_map
+    columns = ["chunk_id", "document_id"] if row_map is None else ["_rowid"]
+    rows = await query.select([*columns, "_distance"]).to_arrow()
+    distances = rows["_distance"].to_numpy()
+    scores = (1.0 - distances / 2.0 if search.metric is Metric.L2 else 1.0 - distances).tolist()
+    if row_map is None:
+        ids: Iterable[tuple[str, str]] = zip(rows["chunk_id"].to_pylist(), rows["document_id"].to_pylist(), strict=True)
+    else:
+        ids = row_map.chunks_at(rows["_rowid"].to_numpy())
+    found = (Candidate(chunk_id, score, name) for (chunk_id, name), score in zip(ids, scores, strict=True))
     return [item for item in found if within is None or within.passes(item.chunk_id, item.document_id)]
 
 
@@ -204,20 +242,6 @@ def _merged(best: list[Candidate], batch: Any, search: _Search, within: Within) 
     order = np.argsort(-scores, kind="stable")[: search.limit].tolist()
     best = [*best, *(Candidate(ids[kept[at]], float(scores[at]), documents[kept[at]]) for at in order)]
     return sorted(best, key=lambda item: -item.score)[: search.limit]
-
-
-def similarities(matrix: Vectors, queries: Vectors, metric: Metric) -> NDArray[np.float32]:
-    """Scores as `TableReader.nearest` gives them of rows, shape (n, dimension), for queries, shape (m, dimension);
-    shape (n, m).
-    """
-    products: NDArray[np.float32] = matrix @ queries.T
-    if metric is Metric.DOT:
-        return products
-    squares, query_squares = (np.einsum("ij,ij->i", rows, rows) for rows in (matrix, queries))
-    if metric is Metric.COSINE:
-        lengths = np.sqrt(squares)[:, None] * np.sqrt(query_squares)[None]
-        return np.asarray(products / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
-    return np.asarray(1.0 - (squares[:, None] + query_squares[None] - 2.0 * products) / 2.0, np.float32)
 
 
 async def embeddings(table: Any) -> AsyncIterator[Vectors]:

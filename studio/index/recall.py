@@ -16,7 +16,8 @@ import numpy as np
 
 from studio.domain import AnnIndex, AnnState, Metric, Vectors
 from studio.index.ann import MARGIN, SAMPLES, TARGET_RECALL, measured
-from studio.index.nearest import embeddings, nearest, similarities
+from studio.index.flat_vectors import similarities
+from studio.index.nearest import embeddings, nearest
 from studio.index.rows import matrix_of
 
 DEPTH = 10

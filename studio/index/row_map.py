@@ -7,15 +7,19 @@ some 50 bytes a chunk.
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.concurrency import run_to_end
 from studio.domain import Chunk
+from studio.index.flat_vectors import FlatVectors
+from studio.index.passage_file import PassageWriter
 from studio.index.rows import chunk_of
 
 _DIGITS = 32
@@ -26,15 +30,29 @@ _SPOT = ("page_number", "char_start", "char_end")
 
 _Numbers = NDArray[np.uint64]
 
+log = logging.getLogger(__name__)
+
 
 class RowMap:
     """Rows are known by the library's row ids, which hold for one version of the table."""
 
-    def __init__(self, rows: _Numbers, ids: _Numbers, documents: Any, spots: NDArray[np.int32]) -> None:
-        """Row ids, shape (n,), the two halves of chunk ids, shape (n, 2), a dictionary array of document ids, and of
-        each chunk its page (-1: none), first and last character, shape (n, 3).
+    def __init__(
+        self,
+        rows: _Numbers,
+        ids: _Numbers,
+        documents: Any,
+        spots: NDArray[np.int32],
+        passages: PassageWriter | None = None,
+        flat: FlatVectors | None = None,
+    ) -> None:
+        """Row ids, shape (n,), the two halves of chunk ids, shape (n, 2), a dictionary array of document ids, of each
+        chunk its page (-1: none), first and last character, shape (n, 3), its text and its vector, in the same order.
         """
         order = np.argsort(rows)
+        if flat is not None:
+            flat.arrange(order)
+        self.flat = flat
+        self._passages = passages.finish(order) if passages is not None else None
         self._rows, self._ids, self._spots = rows[order], ids[order], spots[order]
         self._codes = documents.indices.to_numpy()[order]
         self._documents = documents.dictionary
@@ -46,19 +64,37 @@ class RowMap:
     def nbytes(self) -> int:
         """Bytes it takes."""
         arrays = (self._rows, self._ids, self._spots, self._codes, self._documents, self._by_key, self._keys)
-        return sum(int(array.nbytes) for array in arrays)
+        others = (self._passages, self.flat)
+        return sum(int(array.nbytes) for array in arrays) + sum(other.nbytes for other in others if other is not None)
 
     def chunks_at(self, rows: _Numbers) -> list[tuple[str, str]]:
         """(chunk id, document id) of rows that are in the table."""
-        places = np.searchsorted(self._rows, rows)
+        return self.chunks_in(np.searchsorted(self._rows, rows))
+
+    def chunks_in(self, places: NDArray[np.intp]) -> list[tuple[str, str]]:
+        """(chunk id, document id) of places in the order of rows, which `flat` has too."""
         digits = self._ids[places].astype(">u8").tobytes().hex()
         documents = self._documents.take(self._codes[places]).to_pylist()
         return [(digits[_DIGITS * at : _DIGITS * (at + 1)], name) for at, name in enumerate(documents)]
 
+    def chunks_in_file(self, rows: Sequence[int]) -> list[Chunk] | None:
+        """The chunks at rows that are in the table, without their hashes; None without a file that can be read."""
+        passages = self._passages
+        if passages is None:
+            return None
+        try:
+            return self._chunks(np.array(rows, np.uint64), passages.read)
+        except OSError as error:
+            log.warning("passages are read from their table: %s", error)
+            self.close()
+            return None
+
     def chunks_of(self, table: Any) -> list[Chunk]:
-        """The chunks whose `content`, `metadata` and `anchor` an Arrow table has, with row ids; without hashes."""
-        rows = table["_rowid"].to_numpy()
-        spots = self._spots[np.searchsorted(self._rows, rows)].tolist()
+        """The chunks whose `PASSAGE_COLUMNS` an Arrow table has, with row ids; without their hashes."""
+        return self._chunks(table["_rowid"].to_numpy(), lambda _: table.to_pylist())
+
+    def _chunks(self, rows: _Numbers, read: Callable[[NDArray[np.intp]], list[dict[str, Any]]]) -> list[Chunk]:
+        places = np.searchsorted(self._rows, rows)
         return [
             chunk_of(
                 {
@@ -67,9 +103,15 @@ class RowMap:
                 }
             )
             for row, (chunk_id, document_id), (page, start, end) in zip(
-                table.to_pylist(), self.chunks_at(rows), spots, strict=True
+                read(places), self.chunks_in(places), self._spots[places].tolist(), strict=True
             )
         ]  # fmt: skip
+
+    def close(self) -> None:
+        """Remove the file of passages; the rest can still be used."""
+        passages, self._passages = self._passages, None
+        if passages is not None:
+            passages.close()
 
     def rows_of(self, chunk_ids: Iterable[str]) -> list[int]:
         """The rows of those ids that are in the table, in no order."""
@@ -83,15 +125,31 @@ class RowMap:
         return found
 
 
-async def read_row_map(table: Any) -> RowMap | None:
-    """The map of an open version of a chunks table; None where a chunk id is not one that this program makes."""
+async def read_row_map(table: Any, folder: Path, *, indexed: bool) -> RowMap | None:
+    """The map of an open version of a chunks table; None where a chunk id is not one that this program makes.
+
+    Passages are written to a file in `folder`, where there is room for it. Vectors are kept where they are few and not
+    `indexed`.
+    """
+    rows = await table.count_rows()
+    dimension = (await table.schema()).field("embedding").type.list_size
+    flat = FlatVectors(rows, dimension) if not indexed and FlatVectors.fit(rows, dimension) else None
+    writer = PassageWriter(folder, rows)
+    try:
+        return await _read(table, writer, flat)
+    finally:
+        writer.close()
+
+
+async def _read(table: Any, passages: PassageWriter, flat: FlatVectors | None) -> RowMap | None:
     import pyarrow as pa
 
     rows: list[Any] = []
     ids: list[_Numbers] = []
     documents: list[Any] = []
     spots: list[NDArray[np.int32]] = []
-    query = table.query().select(["chunk_id", "document_id", *_SPOT]).with_row_id()
+    vectors = ["embedding"] if flat is not None else []
+    query = table.query().select(["chunk_id", "document_id", *_SPOT, *passages.columns, *vectors]).with_row_id()
     async for batch in await query.to_batches(max_batch_length=_ROWS_PER_BATCH):
         names = batch.column("chunk_id").to_pylist()
         if not all(map(_is_id, names)):
@@ -101,10 +159,15 @@ async def read_row_map(table: Any) -> RowMap | None:
         documents.append(batch.column("document_id").dictionary_encode())
         numbers = [batch.column(name).fill_null(-1).to_numpy() for name in _SPOT]
         spots.append(np.stack(numbers, axis=1).astype(np.int32))
+        await run_to_end(passages.add, batch)
+        if flat is not None:
+            await run_to_end(flat.add, batch.column("embedding"))
     if not rows:
         return None
     together = pa.chunked_array(documents).unify_dictionaries().combine_chunks()
-    return await asyncio.to_thread(RowMap, np.concatenate(rows), np.concatenate(ids), together, np.concatenate(spots))
+    return await run_to_end(
+        RowMap, np.concatenate(rows), np.concatenate(ids), together, np.concatenate(spots), passages, flat
+    )
 
 
 def _keys(ids: _Numbers) -> _Numbers:

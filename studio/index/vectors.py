@@ -32,6 +32,7 @@ from studio.index.upkeep import (
     files_of_version,
     index_bytes,
 )
+from studio.memory import share_arenas
 
 INDEX_CACHE_BYTES = 64 << 20
 METADATA_CACHE_BYTES = 32 << 20
@@ -201,5 +202,6 @@ class VectorDatabase:
 
 async def load_library() -> Any:
     """Import lancedb in a thread (seconds at first use). Returns the module."""
+    share_arenas()  # before its threads begin
     await asyncio.to_thread(importlib.import_module, "lancedb.index")
     return await asyncio.to_thread(importlib.import_module, "lancedb")

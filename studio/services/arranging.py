@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from studio.domain import NOT_RERANKED, SearchRequest
 from studio.errors import EnvironmentFault
@@ -83,8 +83,5 @@ async def _reranked(
         ranking.doubt(fault)
         ranking.notes.append(f"Not reranked, in fused order: {fault.full_message}")
         return list(order)
-    told = [
-        replace(item, score=score, explanation=replace(item.explanation, rerank_score=score))
-        for item, score in zip(head, scores, strict=True)
-    ]
+    told = [item._replace(score=score, rerank_score=score) for item, score in zip(head, scores, strict=True)]
     return sorted(told, key=lambda item: -item.score) + tail

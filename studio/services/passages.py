@@ -33,9 +33,6 @@ WHOLE_TABLE = 50_000
 KEPT_TABLES = 4
 """Generations whose documents are all kept."""
 
-_RECORDS_AT_ONCE = 50
-"""More are made from their rows in a thread: 10 µs each."""
-
 T = TypeVar("T")
 
 
@@ -74,6 +71,24 @@ class Passages:
             result.documents.update((f"{number}:{key}", rows) for key, rows in records.items())
         return result
 
+    def at_hand(self, ranking: Ranking, ids: Iterable[str]) -> Fetched | None:
+        """As `fetch`, without waiting for the tables; None where that cannot be. Blocking; call it from a thread."""
+        result = Fetched()
+        for number, wanted in _by_scope(ids).items():
+            scope = ranking.scopes[number]
+            place = (scope.kb.id, scope.snapshot.generation.number)
+            table = self._tables.get(place)
+            chunks, missing = self._chunks.find(place, wanted)
+            found = scope.snapshot.tables.passages_at_hand(missing) if missing else {}
+            if table is None or found is None:
+                return None
+            self._chunks.keep(place, found)
+            chunks.update(found)
+            records = self._known(place, table, {chunk.document_id for chunk in chunks.values()})
+            result.chunks.update((f"{number}:{key}", chunk) for key, chunk in chunks.items())
+            result.documents.update((f"{number}:{key}", rows) for key, rows in records.items())
+        return result
+
     def forget(self) -> None:
         """Read everything anew."""
         for kept in (self._chunks, self._documents, self._vectors, self._tables):
@@ -97,25 +112,28 @@ class Passages:
     async def _read_documents(
         self, scope: Scope, place: Hashable, wanted: AbstractSet[str]
     ) -> dict[str, list[DocumentRecord]]:
+        table = self._tables.get(place)
+        if table is None and scope.snapshot.generation.documents <= WHOLE_TABLE:
+            table = await scope.snapshot.tables.document_table()
+            self._tables.keep(place, table)
+        if table is not None:
+            return await asyncio.to_thread(self._known, place, table, wanted)
         records, missing = self._documents.find(place, sorted(wanted))
         if missing:
-            read: dict[str, list[DocumentRecord]] = {}
-            for record in await self._records(scope, place, missing):
-                read.setdefault(record.document_id, []).append(record)
+            read = _by_document(await scope.snapshot.tables.documents(missing))
             self._documents.keep(place, read)
             records.update(read)
         return records
 
-    async def _records(self, scope: Scope, place: Hashable, ids: Sequence[str]) -> list[DocumentRecord]:
-        table = self._tables.get(place)
-        if table is None:
-            if scope.snapshot.generation.documents > WHOLE_TABLE:
-                return await scope.snapshot.tables.documents(ids)
-            table = await scope.snapshot.tables.document_table()
-            self._tables.keep(place, table)
-        if len(ids) <= _RECORDS_AT_ONCE:
-            return table.records(ids)
-        return await asyncio.to_thread(table.records, ids)
+    def _known(
+        self, place: Hashable, table: DocumentTable, wanted: AbstractSet[str]
+    ) -> dict[str, list[DocumentRecord]]:
+        records, missing = self._documents.find(place, sorted(wanted))
+        if missing:
+            read = _by_document(table.records(missing))
+            self._documents.keep(place, read)
+            records.update(read)
+        return records
 
     async def vectors(self, ranking: Ranking, ids: Iterable[str]) -> dict[str, Vectors]:
         """Embeddings of scoped chunk ids, each of shape (dimension,); those of another dimension are left out."""
@@ -150,6 +168,13 @@ class _Rows(Generic[T]):
     def keep(self, place: Hashable, values: Mapping[str, T]) -> None:
         for name, value in values.items():
             self._values.keep((place, name), value)
+
+
+def _by_document(records: Iterable[DocumentRecord]) -> dict[str, list[DocumentRecord]]:
+    found: dict[str, list[DocumentRecord]] = {}
+    for record in records:
+        found.setdefault(record.document_id, []).append(record)
+    return found
 
 
 def _by_scope(ids: Iterable[str]) -> dict[int, list[str]]:

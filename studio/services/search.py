@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from studio.documents.texts import read_text
-from studio.domain import EmbedderProvider, SearchRequest, SearchResponse, StoredText
+from studio.domain import EmbedderProvider, SearchRequest, SearchResponse, SearchResult, StoredText
 from studio.errors import EnvironmentFault, InvalidRequest, NotFound, StudioError
+from studio.index.fusion import Fused
 from studio.index.query_log import Outcome
 from studio.index.rows import text_key
 from studio.index.stores import Stores
 from studio.index.vectors import load_library
-from studio.services.arranging import arrange
+from studio.services.arranging import Arrangement, arrange
 from studio.services.filters import DocumentFilters, check
 from studio.services.marking import Marker
 from studio.services.passages import Passages
@@ -91,10 +92,12 @@ class SearchService:
             ranking.timings_ms["arrange"] = ms_since(begun)
             begun = time.perf_counter()
             page = arrangement.order[request.offset : request.offset + request.limit]
-            found = await self._passages.fetch(ranking, [item.chunk_id for item in page])
-            if found.fault is not None:
-                ranking.degraded = ranking.degraded or f"Some results are left out: {found.fault.full_message}"
-            results = await asyncio.to_thread(results_of, ranking, request, page, found, arrangement, self._marker)
+            results = await asyncio.to_thread(self._results_at_hand, ranking, request, page, arrangement)
+            if results is None:
+                found = await self._passages.fetch(ranking, [item.chunk_id for item in page])
+                if found.fault is not None:
+                    ranking.degraded = ranking.degraded or f"Some results are left out: {found.fault.full_message}"
+                results = await asyncio.to_thread(results_of, ranking, request, page, found, arrangement, self._marker)
             ranking.timings_ms["fetch"] = ms_since(begun)
             return SearchResponse(
                 query=request.query,
@@ -109,6 +112,13 @@ class SearchService:
                 notes=tuple(ranking.notes),
                 understood=ranking.query.understood(),
             )
+
+    def _results_at_hand(
+        self, ranking: Ranking, request: SearchRequest, page: Sequence[Fused], arrangement: Arrangement
+    ) -> list[SearchResult] | None:
+        """The results of a page whose rows need not be waited for, so that one turn in a thread makes all of them."""
+        found = self._passages.at_hand(ranking, [item.chunk_id for item in page])
+        return results_of(ranking, request, page, found, arrangement, self._marker) if found is not None else None
 
     @asynccontextmanager
     async def ranking(self, request: SearchRequest) -> AsyncIterator[Ranking]:

@@ -9,7 +9,7 @@ import numpy as np
 from toy import Bench, record_of
 
 from studio.domain import AnnIndex, Candidate, Chunk, Generation, Metric, ModelIdentity, Vectors
-from studio.index.nearest import similarities
+from studio.index.flat_vectors import similarities
 from studio.index.predicates import Within
 from studio.index.reading import Snapshot
 

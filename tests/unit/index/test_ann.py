@@ -25,7 +25,7 @@ from toy import Bench
 from studio.domain import AnnIndex, AnnState, Metric
 from studio.index import ann, nearest, upkeep
 from studio.index.ann import Upkeep, ladder, must_measure, must_train, partitions, refine_for, resolve
-from studio.index.nearest import similarities
+from studio.index.flat_vectors import similarities
 from studio.index.predicates import Within
 
 # ---------------------------------------------------------------- choosing
