@@ -185,18 +185,23 @@ def records_of(rows: Any) -> list[DocumentRecord]:
 
 
 class DocumentTable:
-    """The rows of a documents table in memory, found by document id within a millisecond per 100,000 rows."""
+    """The rows of a documents table in memory, found by document id in microseconds."""
 
     def __init__(self, rows: Any) -> None:
-        self._rows = rows.combine_chunks()
+        import pyarrow.compute as pc
+
+        self._rows = rows.take(pc.sort_indices(rows.column("document_id"))).combine_chunks()
+        self._ids = np.array([name.encode() for name in self._rows.column("document_id").to_pylist()], np.bytes_)
 
     def records(self, document_ids: Sequence[str]) -> list[DocumentRecord]:
         """The rows with these ids, one per source path."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        hits = pc.is_in(self._rows.column("document_id"), value_set=pa.array(document_ids, pa.utf8()))
-        return records_of(self._rows.take(pa.array(np.flatnonzero(hits.to_numpy(zero_copy_only=False)))))
+        wanted = np.array(sorted({name.encode() for name in document_ids}), np.bytes_)
+        spans = zip(np.searchsorted(self._ids, wanted), np.searchsorted(self._ids, wanted, "right"), strict=True)
+        return records_of(
+            self._rows.take(pa.array([at for first, end in spans for at in range(first, end)], pa.int64()))
+        )
 
 
 def _record_of(row: dict[str, Any]) -> DocumentRecord:
