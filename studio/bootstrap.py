@@ -17,6 +17,7 @@ from studio.embedding.pool import EmbedderPool
 from studio.index.stores import Stores
 from studio.memory import MemoryCoordinator
 from studio.paths import DataPaths, resources_dir
+from studio.services.build_room import BuildRoom
 from studio.services.bundles import BundleService
 from studio.services.citing import CitingService
 from studio.services.compare import CompareService
@@ -26,8 +27,9 @@ from studio.services.health import HealthService
 from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
 from studio.services.maintenance import MaintenanceService
+from studio.services.memory import MemoryCare, ModelRoom, idle_seconds
 from studio.services.models import ModelService
-from studio.services.preflight import PreflightService
+from studio.services.preflight import MODEL, PARSERS, PreflightService
 from studio.services.promotion import Promotion
 from studio.services.quality import QualityService
 from studio.services.queue import JobQueue
@@ -65,6 +67,7 @@ class Services:
     sample: SampleService
     tuning: TuningService
     memory: MemoryCoordinator
+    memory_care: MemoryCare
 
     @property
     def read_only(self) -> str | None:
@@ -84,7 +87,19 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
         stack.push_async_callback(stores.close)
         config = Config(paths.config)
         models = ModelCatalog(paths)
-        embedders = EmbedderPool(models, threads=config.integer("embed_threads") or usual_threads())
+        memory = MemoryCoordinator(
+            config.integer("memory_budget_mib"),
+            lambda: {
+                MODEL: [model.pid for model in embedders.loaded()],
+                PARSERS: list(parser.worker_pids),
+            },
+        )
+        embedders = EmbedderPool(
+            models,
+            threads=config.integer("embed_threads") or usual_threads(),
+            admission=ModelRoom(memory),
+            idle_s=idle_seconds(config),
+        )
         stack.push_async_callback(embedders.close)
         parser = ParserPool(
             config.integer("parse_workers"),
@@ -93,22 +108,19 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
             environment=ocr_environment(config.text("ocr"), config.text("ocr_languages")),
         )
         stack.push_async_callback(parser.close)
-        memory = MemoryCoordinator(
-            config.integer("memory_budget_mib"),
-            lambda: {
-                "model": [model.pid for model in embedders.loaded()],
-                "parsers": list(parser.worker_pids),
-            },
-        )
         library = LibraryService(stores, config)
         searches = SearchLog(stores, config)
         stack.push_async_callback(searches.close)
         rerankers = Rerankers(models, embedders)
         search = SearchService(stores, embedders, rerankers, searches, partial(config.text, "reranker"))
+        builds = BuildRoom(memory, embedders.unload_longest_idle)
+        care = MemoryCare(memory, config, stores, embedders, parser, search, builds)
+        stack.push_async_callback(care.close)
+        care.start()
         gate = GateService(stores, search)
         promotion = Promotion(stores, gate)
-        maintenance = MaintenanceService(stores, config, promotion)
-        ingest = IngestService(stores, embedders, parser, promotion, maintenance.collect_if_due)
+        maintenance = MaintenanceService(stores, config, promotion, care.retire_replaced)
+        ingest = IngestService(stores, embedders, parser, promotion, maintenance.promoted, builds)
         queue = JobQueue(stores, ingest)
         stack.push_async_callback(queue.close)
         watch = WatchService(stores, queue.add, config, memory)
@@ -135,4 +147,5 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
             sample=SampleService(library, ingest, resources_dir() / "samples"),
             tuning=TuningService(stores, ingest),
             memory=memory,
+            memory_care=care,
         )

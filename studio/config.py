@@ -30,6 +30,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("reranker", "", "model that orders the first results of a search anew; empty: none"),
     Setting("remember_queries", True, "keep the last searches, so that the vector index is measured with them"),
     Setting("memory_budget_mib", 0, "memory the program keeps to, in MiB; 0: half of the machine's", minimum=0),
+    Setting("model_idle_minutes", 15, "minutes without use after which a model leaves memory; 0: never", minimum=0),
     Setting("embed_threads", 0, "threads the embedding model works with; 0: as many as suit the machine", minimum=0),
     Setting("parse_workers", 2, "files parsed side by side", minimum=1),
     Setting("parse_time_limit_s", 60, "seconds a file may take to parse", minimum=1),

@@ -16,6 +16,7 @@ are mapped onto this tree in the one module that imports the foreign library.
         ├── BundleFault       an exported file that is damaged, hostile, or of a newer format
         ├── DocumentFault     one file cannot be indexed; carries a `FailureCode`
         ├── WorkerDied        a worker process ended or was killed
+        ├── MemoryRefused     what was asked for does not fit into the memory budget
         └── ModelFault        model missing, rejected, or not downloadable
 """
 
@@ -84,6 +85,10 @@ class BundleFault(EnvironmentFault):
 
 class WorkerDied(EnvironmentFault):
     """A worker process ended before it answered."""
+
+
+class MemoryRefused(EnvironmentFault):
+    """What was to be started needs more memory than there is; it was not started."""
 
 
 class ModelFault(EnvironmentFault):

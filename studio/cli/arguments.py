@@ -334,6 +334,7 @@ def _add_program(commands: _Commands) -> None:
     doctor.add_argument(
         "--health", nargs="?", const="", metavar="KB", help="instead say how quick, complete and fresh searching is"
     )
+    commands.add("memory", "show the memory budget, how short memory is, and which part holds how much")
     config = commands.add_group("config", "read and write the program's settings")
     config.add("get", "show one setting or all").add_argument("key", nargs="?")
     setting = config.add("set", "change a setting")

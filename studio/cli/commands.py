@@ -16,6 +16,7 @@ from studio.cli import (
     ingest,
     jobs,
     library,
+    memory,
     quality,
     searching,
     tags,
@@ -86,4 +87,5 @@ _COMMANDS: dict[str, Command] = {
     "queries": quality.queries,
     "model": library.model,
     "doctor": generations.doctor,
+    "memory": memory.memory,
 }

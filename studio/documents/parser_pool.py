@@ -67,7 +67,7 @@ class ParserPool:
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """Process ids of the workers that run now."""
-        return tuple(worker.process.pid for worker in self._live)
+        return tuple(worker.process.pid for worker in list(self._live))  # a thread may ask
 
     def recognises_text(self) -> bool:
         """Whether pages without text can be read, by Tesseract."""
@@ -91,8 +91,8 @@ class ParserPool:
     async def _read(self, reading: Reading) -> AsyncGenerator[ParserEvent, None]:
         """Read a file to its end, or until it has to be alone, or need not be; an archive outlives fatal members."""
         alone = reading.alone
-        while alone and self._idle:  # what they hold is needed now
-            await self._end(self._idle.pop())
+        if alone:  # what they hold is needed now
+            await self.end_idle()
         limit = self._memory_limit_bytes if alone else self._usual_memory_bytes
         while not reading.ended and reading.alone == alone:
             try:
@@ -213,6 +213,11 @@ class ParserPool:
             await worker.end()
         finally:
             self._live.discard(worker)
+
+    async def end_idle(self) -> None:
+        """End the workers that read nothing now; the next file starts one again."""
+        while self._idle:
+            await self._end(self._idle.pop())
 
     async def close(self) -> None:
         """End every worker, also those in the middle of a file; idempotent."""

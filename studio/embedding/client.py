@@ -9,8 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -19,8 +18,10 @@ import numpy as np
 from studio.concurrency import TaskOwner, first_error
 from studio.domain import ModelInfo, Vectors
 from studio.embedding import protocol
-from studio.embedding.launch import start_worker
-from studio.embedding.protocol import Kind, ProtocolError, ReadyInfo
+from studio.embedding.admission import Admission, Unlimited
+from studio.embedding.footprint import ModelFootprint
+from studio.embedding.loading import Check, Loader
+from studio.embedding.protocol import Kind, ProtocolError
 from studio.errors import ModelFault, WorkerDied
 from studio.workers import WorkerProcess
 
@@ -33,10 +34,10 @@ CHARS_PER_MESSAGE = 256 * 1024
 """Bounds what a query may have to wait for while a message is cut into tokens."""
 MESSAGES_IN_FLIGHT = 4
 """Of a kind, over all callers; enough to keep the worker busy, few enough to fail and cancel quickly."""
+SMALL_PART = 4
+"""A small message takes this part of the texts and characters of a usual one."""
 STALL_S = 120.0
 """A worker that owes answers and is silent for this long hangs; a message takes some 2 s."""
-RESTARTS = 6
-RESTART_WINDOW_S = 60.0
 
 
 @dataclass(slots=True)
@@ -47,12 +48,14 @@ class _Pending:
     answer: asyncio.Future[tuple[int, bytes]]
 
 
-def messages(texts: Sequence[str]) -> list[list[str]]:
+def messages(texts: Sequence[str], *, small: bool = False) -> list[list[str]]:
     """Cut a list of texts into messages of bounded count and size; order is kept."""
+    part = SMALL_PART if small else 1
     parts: list[list[str]] = []
     chars = 0
     for text in texts:
-        if not parts or len(parts[-1]) == TEXTS_PER_MESSAGE or chars + len(text) > CHARS_PER_MESSAGE:
+        full = parts and (len(parts[-1]) == TEXTS_PER_MESSAGE // part or chars + len(text) > CHARS_PER_MESSAGE // part)
+        if not parts or full:
             parts.append([])
             chars = 0
         parts[-1].append(text)
@@ -65,16 +68,31 @@ class ModelClient:
 
     When the worker dies, every request in flight is a suspect. Each is tried once more, alone in a fresh
     worker, so only the one that kills twice fails; new requests wait until the suspects are cleared.
+
+    The worker is started when a request needs it, after `admission` has found room for it. `small_batches` may be set
+    at any time and holds for the requests that follow.
     """
 
-    def __init__(self, info: ModelInfo, *, threads: int = 1) -> None:
-        """Use `start` instead."""
+    def __init__(
+        self,
+        info: ModelInfo,
+        *,
+        threads: int = 1,
+        admission: Admission | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Use `start` instead. `clock` returns seconds."""
         self._info = info
-        self._threads = threads
+        self._loader = Loader(info, threads, admission or Unlimited())
+        self._clock = clock
+        self._last_use = clock()
+        self._holds = 0
+        self._free = asyncio.Event()
+        self._free.set()
+        self.small_batches = False
         self._owner = TaskOwner(f"model {info.name}")
         self._process: WorkerProcess | None = None
         self._starting = asyncio.Lock()
-        self._starts: deque[float] = deque(maxlen=RESTARTS)
         self._pending: dict[int, _Pending] = {}
         self._next_request = 1
         self._last_sign_of_life = time.monotonic()
@@ -88,11 +106,23 @@ class ModelClient:
         self._closed = False
 
     @classmethod
-    async def start(cls, info: ModelInfo, *, threads: int = 1) -> Self:
-        """Start the worker and load the model. Raises ModelFault, WorkerDied."""
-        client = cls(info, threads=threads)
+    async def start(
+        cls,
+        info: ModelInfo,
+        *,
+        threads: int = 1,
+        admission: Admission | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        check: Check | None = None,
+    ) -> Self:
+        """Start the worker and load the model, after room was found for it and `check` did not object.
+
+        Raises ModelFault, WorkerDied.
+        """
+        client = cls(info, threads=threads, admission=admission, clock=clock)
         try:
-            await client._running()
+            with client.hold():
+                await client._running(check)
         except BaseException:
             await client.close()
             raise
@@ -105,20 +135,60 @@ class ModelClient:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the worker; None while there is none (after a crash, until the next request)."""
+        """Process id of the worker; None while there is none (unloaded or crashed, until the next request)."""
         return self._process.pid if self._process is not None and self._process.alive else None
+
+    async def footprint(self) -> ModelFootprint:
+        """What the worker takes, told from the file. Raises ModelFault when there is no such file or it is damaged."""
+        return await self._loader.footprint()
 
     @property
     def idle(self) -> bool:
-        """True when no request waits for an answer."""
-        return not self._pending and not self._suspects
+        """True when there is no request and nobody holds the model."""
+        return not self._holds
+
+    @property
+    def last_use(self) -> float:
+        """When the last request or hold ended, on the clock."""
+        return self._last_use
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Until this is left the worker is not ended for being idle or to make room for another model."""
+        self._holds += 1
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self._last_use = self._clock()
+            if not self._holds:
+                self._free.set()
 
     async def unload(self) -> None:
         """End the worker process to free its memory; the next request starts another."""
         async with self._starting:
-            process, self._process = self._process, None
-            if process is not None:
-                await process.close()
+            await self._end()
+
+    async def unload_if_idle(self) -> bool:
+        """`unload`, unless there is a request or a hold. True when a worker was ended."""
+        async with self._starting:  # a request that comes now waits for this, and then starts another worker
+            if self._holds or self._process is None:
+                return False
+            await self._end()
+            return True
+
+    async def unload_when_idle(self) -> None:
+        """End the worker as soon as its last request is answered and nobody holds it."""
+        while self.pid is not None and not await self.unload_if_idle():
+            await self._free.wait()
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            self._loader.forgive()
+            await process.close()
+        self._loader.release()
 
     async def close(self) -> None:
         """End the worker process; requests in flight fail with WorkerDied. Idempotent."""
@@ -128,18 +198,22 @@ class ModelClient:
             self._fail_pending(process, WorkerDied(f"The model {self._info.name} was closed."))
             await process.close()
         await self._owner.close()
+        self._loader.release()
 
     # ------------------------------------------------------------ requests
 
-    async def _call_all(self, kind: Kind, parts: list[list[str]]) -> list[bytes]:
-        if len(parts) == 1:
-            return [await self._call(kind, parts[0])]
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._call(kind, part)) for part in parts]
-        except BaseExceptionGroup as errors:
-            raise first_error(errors) from None
-        return [task.result() for task in tasks]
+    async def _call_all(self, kind: Kind, texts: Sequence[str], *, first: Sequence[str] = ()) -> list[bytes]:
+        """Send texts in as many messages as they need, `first` before those of each."""
+        parts = [[*first, *part] for part in messages(texts, small=self.small_batches)]
+        with self.hold():
+            if len(parts) == 1:
+                return [await self._call(kind, parts[0])]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._call(kind, part)) for part in parts]
+            except BaseExceptionGroup as errors:
+                raise first_error(errors) from None
+            return [task.result() for task in tasks]
 
     async def _call(self, kind: Kind, texts: list[str]) -> bytes:
         body = protocol.encode_texts(texts)
@@ -215,48 +289,18 @@ class ModelClient:
 
     # ------------------------------------------------------------ the process
 
-    async def _running(self) -> WorkerProcess:
+    async def _running(self, check: Check | None = None) -> WorkerProcess:
         """The worker, started if there is none. Raises ModelFault, WorkerDied."""
         async with self._starting:
             if self._closed:
                 raise WorkerDied(f"The model {self._info.name} was closed.")
             if self._process is None or not self._process.alive:
-                self._note_start()
-                self._process = await self._spawn()
+                self._process = await self._loader.load(check)
+                if self._closed:  # meanwhile
+                    await self._end()
+                    raise WorkerDied(f"The model {self._info.name} was closed.")
                 self._owner.start(self._read(self._process), name="read")
             return self._process
-
-    def _note_start(self) -> None:
-        now = time.monotonic()
-        if len(self._starts) == RESTARTS and now - self._starts[0] < RESTART_WINDOW_S:
-            raise WorkerDied(
-                f"The process of the model {self._info.name} keeps ending ({RESTARTS} starts within a minute)."
-            )
-        self._starts.append(now)
-
-    async def _spawn(self) -> WorkerProcess:
-        info = self._info
-        if info.path is None or not info.path.is_file():
-            raise ModelFault(
-                f"The file of the model {info.name} is not there.",
-                way_out=f"Install it again: rag-studio model install {info.name}",
-            )
-        process, ready = await start_worker(info.path, max_tokens=info.max_tokens, threads=self._threads)
-        try:
-            self._recognise(ready)
-        except ModelFault:
-            await process.kill()
-            raise
-        return process
-
-    def _recognise(self, ready: ReadyInfo) -> None:
-        info = self._info
-        if (ready.dimension, ready.pooling) != (info.dimension, info.pooling):
-            raise ModelFault(
-                f"The file of the model {info.name} is not what it was: dimension {ready.dimension} with "
-                f"{ready.pooling} pooling instead of {info.dimension} with {info.pooling}.",
-                way_out=f"Install it again: rag-studio model install {info.name}",
-            )
 
     async def _read(self, process: WorkerProcess) -> None:
         """Hand answers to whoever waits for them, until the worker ends."""
@@ -275,6 +319,9 @@ class ModelClient:
             self._fail_pending(process, error)
         finally:
             await process.kill()
+            async with self._starting:
+                if self._process is None:  # nobody has started another one yet
+                    self._loader.release()
 
     def _fail_pending(self, process: WorkerProcess, error: WorkerDied) -> None:
         for pending in self._pending.values():
@@ -303,7 +350,7 @@ class EmbeddingClient(ModelClient):
         if not texts:
             return np.zeros((0, self._info.dimension), np.float32)
         kind = Kind.EMBED_INTERACTIVE if interactive else Kind.EMBED
-        bodies = await self._call_all(kind, messages(texts))
+        bodies = await self._call_all(kind, texts)
         parts = [self._decoded(protocol.decode_vectors, body) for body in bodies]
         if any(part.shape[1] != self._info.dimension for part in parts):
             raise self._nonsense(f"vectors of other than {self._info.dimension} dimensions")
@@ -313,7 +360,7 @@ class EmbeddingClient(ModelClient):
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without special tokens. Raises WorkerDied, ModelFault."""
-        bodies = await self._call_all(Kind.COUNT_TOKENS, messages(texts))
+        bodies = await self._call_all(Kind.COUNT_TOKENS, texts)
         counts = [count for body in bodies for count in self._decoded(protocol.decode_counts, body)]
         if len(counts) != len(texts):
             raise self._nonsense(f"{len(counts)} counts for {len(texts)} texts")
@@ -341,8 +388,7 @@ class RankingClient(ModelClient):
         """
         if not passages:
             return []
-        parts = [[query, *part] for part in messages(passages)]
-        bodies = await self._call_all(Kind.RANK, parts)
+        bodies = await self._call_all(Kind.RANK, passages, first=[query])
         scores = np.concatenate([self._decoded(protocol.decode_vectors, body) for body in bodies])
         if scores.shape != (len(passages), 1):
             raise self._nonsense(f"scores of shape {scores.shape} for {len(passages)} passages")

@@ -38,12 +38,20 @@ Scalar = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True)
+class Tensor:
+    """How a tensor is stored: its type (`ggml_type` in ggml.h) and bytes, 0 of a type that is not known here."""
+
+    kind: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """Single metadata values (arrays are left out), the number of tensors, and whether a classifier is among them."""
+    """Single metadata values, the lengths of the arrays among them, and the tensors by name."""
 
     metadata: Mapping[str, Scalar]
-    tensors: int
-    classifier: bool = False
+    lengths: Mapping[str, int]
+    tensors: Mapping[str, Tensor]
 
     @property
     def architecture(self) -> str:
@@ -57,7 +65,8 @@ class GgufHeader:
     @property
     def headless_reranker(self) -> bool:
         """It claims to rank but has no classifier: llama.cpp would hand out a number that means nothing."""
-        return self.number("pooling_type", -1) == RANK_POOLING_TYPE and not self.classifier
+        classifier = any(name.startswith(CLASSIFIER) for name in self.tensors)
+        return self.number("pooling_type", -1) == RANK_POOLING_TYPE and not classifier
 
     def text(self, key: str) -> str:
         """A string by its full key, or ""."""
@@ -90,45 +99,49 @@ class _Reader:
         if tensors > MAX_ENTRIES or entries > MAX_ENTRIES:
             raise self._damaged(f"it announces {tensors} tensors and {entries} entries")
         metadata: dict[str, Scalar] = {}
+        lengths: dict[str, int] = {}
         for _ in range(entries):
             key = self._string()
-            value = self._value(self._number("I"))
-            if value is not None:
-                metadata[key] = value
-        classifier = self._check_tensors(tensors, metadata)
-        return GgufHeader(metadata, tensors, classifier)
+            kind = self._number("I")
+            if kind == _ARRAY:
+                lengths[key] = self._skip_array()
+            else:
+                metadata[key] = self._value(kind)
+        return GgufHeader(metadata, lengths, self._tensors(tensors, metadata))
 
-    def _check_tensors(self, tensors: int, metadata: Mapping[str, Scalar]) -> bool:
-        """Whether a classifier is among them. Raises ModelFault when they do not fit the file."""
+    def _tensors(self, count: int, metadata: Mapping[str, Scalar]) -> dict[str, Tensor]:
+        """Raises ModelFault when they do not fit the file."""
         end = 0
-        classifier = False
-        for _ in range(tensors):
+        found: dict[str, Tensor] = {}
+        for _ in range(count):
             name = self._string()
-            classifier |= name.startswith(CLASSIFIER)
             dimensions = self._number("I")
             if dimensions > MAX_DIMENSIONS:
                 raise self._damaged(f"the tensor {name} has {dimensions} dimensions")
             elements = math.prod(self._number("Q") for _ in range(dimensions))
             kind, offset = self._number("I"), self._number("Q")
-            end = max(end, offset + _tensor_bytes(kind, elements))
+            tensor = found[name] = Tensor(kind, _tensor_bytes(kind, elements))
+            end = max(end, offset + tensor.size)
         alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             raise self._damaged(f"its alignment is {alignment}")
         start = -(-self._file.tell() // alignment) * alignment
-        if tensors and start + end > self._size:
+        if found and start + end > self._size:
             raise ModelFault(
                 f"{self._name} is incomplete: {self._size} of {start + end} bytes are there.",
                 way_out="Fetch the file again.",
             )
-        return classifier
+        return found
 
-    def _value(self, kind: int) -> Scalar | None:
+    def _value(self, kind: int) -> Scalar:
         if kind in _SCALARS:
             return self._number(_SCALARS[kind])
         if kind == _STRING:
             return self._string()
-        if kind != _ARRAY:
-            raise self._damaged(f"it holds a value of unknown type {kind}")
+        raise self._damaged(f"it holds a value of unknown type {kind}")
+
+    def _skip_array(self) -> int:
+        """How many values the array has."""
         inner, count = self._number("I"), self._number("Q")
         if inner in _SCALARS:
             self._skip(count * struct.calcsize("<" + _SCALARS[inner]))
@@ -137,7 +150,7 @@ class _Reader:
                 self._skip(self._number("Q"))
         else:
             raise self._damaged(f"it holds a list of {count} values of type {inner}")
-        return None
+        return count
 
     def _number(self, code: str) -> int:
         layout = struct.Struct("<" + code)

@@ -17,6 +17,8 @@ from studio.workers import WorkerProcess
 
 WORKER_MODULE = "studio.embedding.worker"
 START_TIMEOUT_S = 60.0
+SLOW_DISK_BYTES_PER_S = 20_000_000
+"""Loading reads the whole file: a large one may take longer by what this gives."""
 
 LIBRARY_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads ruin query latency on a busy machine
@@ -51,8 +53,10 @@ async def start_worker(path: Path, *, max_tokens: int, threads: int = 1) -> tupl
 
 
 async def _greeting(process: WorkerProcess, path: Path) -> ReadyInfo:
+    size = path.stat().st_size if path.is_file() else 0  # one that is missing is the worker's to name
+    patience_s = START_TIMEOUT_S + size / SLOW_DISK_BYTES_PER_S
     try:
-        async with asyncio.timeout(START_TIMEOUT_S):
+        async with asyncio.timeout(patience_s):
             kind, _, body = await process.receive()
         if kind != Kind.READY:
             message, way_out = protocol.decode_error(body)
@@ -61,7 +65,7 @@ async def _greeting(process: WorkerProcess, path: Path) -> ReadyInfo:
     except WorkerDied as error:
         raise ModelFault(f"Loading {path.name} as a model ended the worker: {error}", way_out=_DAMAGED) from error
     except TimeoutError as error:
-        raise ModelFault(f"{path.name} did not load within {START_TIMEOUT_S:.0f} seconds.", way_out=_DAMAGED) from error
+        raise ModelFault(f"{path.name} did not load within {patience_s:.0f} seconds.", way_out=_DAMAGED) from error
     except ProtocolError as error:
         raise ModelFault(f"The worker that loaded {path.name} gave a senseless answer: {error}.") from error
 
@@ -75,7 +79,9 @@ async def probe(path: Path, *, max_tokens: int) -> ReadyInfo:
                 await process.send(Kind.RANK, 1, protocol.encode_texts(["What is tried?", _SENTENCE]))
             else:
                 await process.send(Kind.EMBED, 1, protocol.encode_texts([_SENTENCE]))
-            kind, _, body = await process.receive()
+            kind = int(Kind.ALIVE)
+            while kind == Kind.ALIVE:
+                kind, _, body = await process.receive()
         if kind != Kind.VECTORS:
             raise ModelFault(f"{path.name} loads but does not work: {protocol.decode_error(body)[0]}")
         vectors = protocol.decode_vectors(body)

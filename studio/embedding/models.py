@@ -26,12 +26,16 @@ import portalocker
 
 from studio.domain import ModelInfo
 from studio.embedding import sources
+from studio.embedding.admission import Admission, Unlimited
 from studio.embedding.download import download, partial_path
 from studio.embedding.files import copy_file, publish, replacing, sha256_of
+from studio.embedding.footprint import read_footprint
 from studio.embedding.gguf_convert import DEFAULT_MAX_TOKENS, convert
 from studio.embedding.gguf_header import read_header
 from studio.embedding.launch import probe
+from studio.embedding.loading import reserve
 from studio.embedding.progress import Monitor, ProgressCallback
+from studio.embedding.protocol import ReadyInfo
 from studio.embedding.sources import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
 from studio.errors import Conflict, ModelFault, NotFound, StorageFault, storage_fault
 from studio.paths import DataPaths
@@ -65,8 +69,10 @@ class _Staged:
 class ModelCatalog:
     """The embedders and rerankers of this machine, as one data directory sees them."""
 
-    def __init__(self, paths: DataPaths) -> None:
+    def __init__(self, paths: DataPaths, *, admission: Admission | None = None) -> None:
+        """`admission` is asked before a model that is being installed is tried."""
         self._paths = paths
+        self._admission = admission or Unlimited()
 
     # ------------------------------------------------------------ looking
 
@@ -167,12 +173,21 @@ class ModelCatalog:
         try:
             staged = await _in_thread(monitor, self._stage, what, work, monitor)
             monitor.report(0, None, "Trying the model")
-            ready = await probe(staged.path, max_tokens=staged.max_tokens)
+            ready = await self._try(staged)
             return await _in_thread(
                 monitor, self._publish, staged, ready.dimension, ready.max_tokens, ready.pooling, monitor
             )
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, work, ignore_errors=True))
+
+    async def _try(self, staged: _Staged) -> ReadyInfo:
+        component = f"the new model {staged.name}"
+        footprint = await asyncio.to_thread(read_footprint, staged.path, staged.max_tokens)
+        await reserve(self._admission, component, staged.name, footprint)
+        try:
+            return await probe(staged.path, max_tokens=staged.max_tokens)
+        finally:
+            self._admission.release(component)
 
     def _sweep(self) -> None:
         """Remove what killed installations left; only called under the lock, so nobody uses it."""

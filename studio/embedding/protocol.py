@@ -3,7 +3,8 @@
 A conversation is frames of `studio.workers`: kind, request id, body. This module defines the kinds
 and the bodies; integers are little-endian. The worker speaks first, with READY or ERROR under request
 id 0; after that every request is answered by exactly one frame under its id, unless it was withdrawn
-with CANCEL before the answer was sent. RANK takes texts, the query first and then the passages, and is
+with CANCEL before the answer was sent. A worker that is long about a batch sends ALIVE under request id 0 now and then,
+so that it is not taken for one that hangs. RANK takes texts, the query first and then the passages, and is
 answered with VECTORS of one column: the scores.
 """
 
@@ -35,6 +36,7 @@ class Kind(IntEnum):
     VECTORS = 17
     COUNTS = 18
     ERROR = 19
+    ALIVE = 20
 
 
 class ProtocolError(ValueError):

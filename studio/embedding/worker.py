@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 ADDRESS_SPACE_BESIDE_MODEL = 6 << 30
 """Bytes a worker may map beyond its model file; far above need, it stops only absurd metadata."""
+
+SIGN_EVERY_S = 10.0
+"""A text takes a model of 4 GB that long, a message of 32 some minutes."""
 
 Frame = tuple[int, int, bytes]  # kind, request id, body
 
@@ -183,7 +187,11 @@ class Server:
         self._inbox.begin_batch(request)
         try:
             embedding = begin()
+            last_sign = time.monotonic()
             while embedding.step():
+                if time.monotonic() - last_sign >= SIGN_EVERY_S:
+                    self._channel.send(Kind.ALIVE, 0)
+                    last_sign = time.monotonic()
                 if not self._inbox.batch_goes_on():
                     return
                 while (urgent := self._inbox.take_urgent()) is not None:

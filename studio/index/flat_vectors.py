@@ -27,9 +27,9 @@ class FlatVectors:
         self._filled = 0
 
     @staticmethod
-    def fit(rows: int, dimension: int) -> bool:
-        """Whether so many are few enough."""
-        return 4 * rows * dimension <= MOST_BYTES
+    def fit(rows: int, dimension: int, room: int) -> bool:
+        """Whether so many are few enough, and fit in `room` bytes."""
+        return 4 * rows * (dimension + 1) <= min(MOST_BYTES, room)
 
     @property
     def dimension(self) -> int:

@@ -44,12 +44,17 @@ from studio.index.locks import FileLock, create_lock_file, try_lock
 from studio.index.reading import GenerationReader, refuse_newer
 from studio.index.rows import ROWS_VERSION
 from studio.index.table_writer import TableWriter
+from studio.index.vectors import fresh_table_for, table_for
 
 MERGE_EVERY = 4
 """Delta indexes are merged and fragments joined in every fourth build: query time stays flat at a
 hundredth of the writing that merging every time costs (16 generations: p50 3.1 ms, unmerged 9 ms)."""
 
 CHUNKS_PER_WRITE = 4096
+SMALL_WRITE = 512
+"""Chunks written at once where memory is short: some 2 MB instead of 15."""
+CHUNKS_PER_COMMIT = 4096
+"""Where memory is short the keywords of so many are written as a segment of their own; it takes 30 ms."""
 DOCUMENTS_PER_WRITE = 2048
 
 log = logging.getLogger(__name__)
@@ -100,7 +105,7 @@ class GenerationStore(GenerationReader):
             # A rollback and a collection by another process may come while the base is being linked.
             _, lease = await self._lease(base.number, follow_active=False)
         try:
-            table = _new_table(model, generations) if new_table else _table_for(model, generations, base)
+            table = fresh_table_for(model, generations) if new_table else table_for(model, generations, base)
             return await self._begin(kb, model, table, parent, base, note)
         finally:
             if lease is not None:
@@ -131,9 +136,7 @@ class GenerationStore(GenerationReader):
         lexical: LexicalWriter | None = None
         linked = self._linkable(base, kb.settings)
         try:
-            lexical = await asyncio.to_thread(
-                LexicalWriter, self.paths.lexical_generation(generation.number), kb.settings.language, linked
-            )
+            lexical = await self._lexical_writer(generation, kb.settings, linked)
             reach("begin.linked")
             tables = await self.vectors.writer(
                 generation.chunks_table,
@@ -156,6 +159,10 @@ class GenerationStore(GenerationReader):
         if base is None or base.lexical_version != LEXICAL_VERSION or base.settings.language != settings.language:
             return None
         return self.paths.lexical_generation(base.number)
+
+    async def _lexical_writer(self, generation: Generation, settings: KbSettings, linked: Path | None) -> LexicalWriter:
+        path, heap = self.paths.lexical_generation(generation.number), self.caches.lexical_heap_bytes
+        return await asyncio.to_thread(LexicalWriter, path, settings.language, linked, heap_bytes=heap)
 
     async def seal(self, build: Build) -> Generation:
         """Make a finished build durable and `ready`. Raises InvariantViolated when its halves differ."""
@@ -269,14 +276,13 @@ class GenerationStore(GenerationReader):
         if generation.parent != kb.active_generation or not generation.settings.same_content(kb.settings):
             return None
         base = generations[found.base] if found.base is not None else None
-        directory = self.paths.lexical_generation(generation.number)
         linked = self._linkable(base, kb.settings)
         lexical: LexicalWriter | None = None
         try:
             versions = (found.chunks_version, found.documents_version)
             tables = await self.vectors.writer(generation.chunks_table, model.dimension, versions)
             await tables.delete_chunks(found.open_documents)
-            lexical = await asyncio.to_thread(LexicalWriter, directory, kb.settings.language, linked)
+            lexical = await self._lexical_writer(generation, kb.settings, linked)
             async for rows in tables.added_since(base.chunks_version if base and linked else None):
                 await run_to_end(lexical.add_contents, rows)
         except StorageFault as error:
@@ -325,6 +331,7 @@ class Build:
         self._vectors: list[Vectors] = []
         self._records: list[DocumentRecord] = []
         self._replaced: list[str] = []
+        self._uncommitted = 0
 
     async def delete_documents(self, document_ids: Sequence[str]) -> None:
         """Delete the chunks of documents that no path refers to any more."""
@@ -337,7 +344,7 @@ class Build:
         """Add chunks with their embeddings, shape (len(chunks), dimension); written some thousand at a time."""
         self._chunks.extend(chunks)
         self._vectors.extend(vectors)
-        if len(self._chunks) >= CHUNKS_PER_WRITE:
+        if len(self._chunks) >= (SMALL_WRITE if self._store.caches.small_builds else CHUNKS_PER_WRITE):
             await self._flush_chunks()
 
     async def add_record(self, record: DocumentRecord) -> None:
@@ -369,6 +376,10 @@ class Build:
             reach("write.chunks")
             await run_to_end(self.lexical.add, chunks)
             reach("write.keywords")
+            self._uncommitted += len(chunks)
+            if self._store.caches.small_builds and self._uncommitted >= CHUNKS_PER_COMMIT:
+                self._uncommitted = 0
+                await run_to_end(self.lexical.flush)
 
     async def suspend(self) -> None:
         """Let go of the files, as a killed process would: a checkpoint says how to go on."""
@@ -382,16 +393,3 @@ class Build:
             records, self._records = self._records, []
             await self.tables.append_documents(records)
             reach("write.documents")
-
-
-def _table_for(model: ModelIdentity, generations: Sequence[Generation], base: Generation | None) -> str:
-    """Vectors of different models never share a table: the first model has `chunks`, others one by hash."""
-    for generation in (base, *generations) if base else generations:
-        if generation.model is not None and generation.model.sha256 == model.sha256:
-            return generation.chunks_table
-    return "chunks" if not generations else f"chunks_{model.sha256[:8]}"
-
-
-def _new_table(model: ModelIdentity, generations: Sequence[Generation]) -> str:
-    """A name that no generation's table has."""
-    return f"chunks_{model.sha256[:8]}_{max((item.number for item in generations), default=0) + 1}"

@@ -6,10 +6,7 @@ that no input is a syntax error.
 
 from __future__ import annotations
 
-import errno
 import re
-import shutil
-import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
@@ -29,11 +26,10 @@ from studio.index.analysis import (
 )
 from studio.index.analysis_first import analyzer_for
 from studio.index.lexical_faults import mapped
-from studio.index.lexical_writer import ANALYZER, COPIED, segments_of
+from studio.index.lexical_mirror import mirrored, remove
+from studio.index.lexical_writer import ANALYZER
 from studio.index.query import Condition, Operand, Phrase, Query, Word, parse
 
-_OTHER_PLACES = ("/dev/shm",)  # memory, where the disk that is full also holds the temporary files
-_REMOVAL_ATTEMPTS = 5
 _MAX_QUERY_TERMS = 256
 _MANY_DOCUMENTS = 600
 """So many documents are looked up for the hits; fewer are part of the query (of 50,000, for 40,000: 1 and 40 ms)."""
@@ -71,7 +67,7 @@ class LexicalReader:
                 if "Lockfile" not in str(error) or "IoError" not in str(error):
                     raise
                 mirror = mirrored(path)
-                self._drop_mirror = weakref.finalize(self, _remove, mirror)
+                self._drop_mirror = weakref.finalize(self, remove, mirror)
                 self._open(mirror, language)
 
     def _open(self, path: Path, language: str) -> None:
@@ -79,8 +75,22 @@ class LexicalReader:
 
         index = tantivy.Index.open(str(path))
         index.register_tokenizer(ANALYZER, text_analyzer(language))
+        self._opened = (path, language)
         self._index: Any = index
         self._searcher: Any = index.searcher()
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+        return self._path
+
+    def reopen(self) -> None:
+        """Map the files anew, so that no page of them is in memory. Searches that run finish on the mapping they have,
+        or go on with the new one: the files never change. Blocking, some milliseconds.
+        """
+        if self._index is not None:
+            with mapped(self._path):
+                self._open(*self._opened)
 
     def close(self) -> None:
         """Let go of the mapped files."""
@@ -353,40 +363,3 @@ def _held(condition: Condition, holds: Holds) -> Collection[str]:
 
 def _as_set(document_ids: Collection[str]) -> Set[str]:
     return document_ids if isinstance(document_ids, Set) else frozenset(document_ids)
-
-
-def mirrored(source: Path) -> Path:
-    """A private temporary directory that reads as the index in `source`, by symbolic links. The caller deletes it.
-
-    Copies where there are no links. Raises OSError when no temporary place has room.
-    """
-    failure: OSError | None = None
-    for place in dict.fromkeys((tempfile.gettempdir(), *_OTHER_PLACES)):
-        target: Path | None = None
-        try:
-            target = Path(tempfile.mkdtemp(prefix="rag-studio-", dir=place))
-            for file in segments_of(source):
-                if file.name in COPIED or not _linked_symbolically(file, target / file.name):
-                    shutil.copyfile(file, target / file.name)
-            return target
-        except OSError as error:  # full as well, or not there
-            failure = failure or error
-            if target is not None:
-                shutil.rmtree(target, ignore_errors=True)
-    raise failure or FileNotFoundError(errno.ENOENT, "there is no temporary directory")
-
-
-def _remove(mirror: Path) -> None:
-    """Delete a mirrored directory. Tantivy's thread may put its lock file there between emptying and removing it."""
-    for _ in range(_REMOVAL_ATTEMPTS):
-        shutil.rmtree(mirror, ignore_errors=True)
-        if not mirror.exists():
-            return
-
-
-def _linked_symbolically(file: Path, link: Path) -> bool:
-    try:
-        link.symlink_to(file.absolute())
-    except (OSError, NotImplementedError):  # Windows asks for a privilege
-        return False
-    return True

@@ -25,16 +25,26 @@ from studio.index.lexical_faults import mapped
 ANALYZER = "studio"
 COPIED = ("meta.json", ".managed.json")
 WRITER_HEAP_BYTES = 48 << 20
+LEAST_HEAP_BYTES = 16 << 20
+"""Tantivy refuses less than 15 MB."""
 _HEX_ID = re.compile("[0-9a-f]{32}")
 
 
 class LexicalWriter:
     """Builds one generation's directory. Blocking; one thread at a time.
 
-    `parent` is a directory of the same version and language, None to begin with nothing.
+    `parent` is a directory of the same version and language, None to begin with nothing. `heap_bytes` is what it may
+    hold before it writes a segment.
     """
 
-    def __init__(self, path: Path, language: str, parent: Path | None, version: int = LEXICAL_VERSION) -> None:
+    def __init__(
+        self,
+        path: Path,
+        language: str,
+        parent: Path | None,
+        version: int = LEXICAL_VERSION,
+        heap_bytes: int = WRITER_HEAP_BYTES,
+    ) -> None:
         import tantivy
 
         self._path = path
@@ -50,7 +60,7 @@ class LexicalWriter:
                 link_directory(parent, path)
                 self._index = tantivy.Index.open(str(path))
             self._index.register_tokenizer(ANALYZER, text_analyzer(language))
-            self._writer: Any = self._index.writer(heap_size=WRITER_HEAP_BYTES, num_threads=1)
+            self._writer: Any = self._index.writer(heap_size=max(LEAST_HEAP_BYTES, heap_bytes), num_threads=1)
 
     def add(self, chunks: Sequence[Chunk]) -> None:
         """Add chunks with their context; those of the same document must have been deleted before."""
@@ -68,6 +78,11 @@ class LexicalWriter:
         with mapped(self._path):
             for document_id in document_ids:
                 self._writer.delete_documents_by_term("document_id", document_id)
+
+    def flush(self) -> None:
+        """Write what is held in memory."""
+        with mapped(self._path):
+            self._writer.commit()
 
     def seal(self) -> None:
         """Commit, finish merges, let go of the lock. The writer cannot be used afterwards."""

@@ -19,6 +19,7 @@ from studio.concurrency import Executor
 from studio.domain import Candidate, Generation, GenerationState, KnowledgeBase
 from studio.errors import NotFound, StorageFault
 from studio.index.analysis import LEXICAL_VERSION, Analyzer
+from studio.index.caches import IndexCaches
 from studio.index.catalog import Catalog
 from studio.index.lexical import LexicalReader
 from studio.index.locks import FileLock, try_lock
@@ -35,16 +36,28 @@ READABLE = (GenerationState.ACTIVE, GenerationState.ARCHIVED, GenerationState.RE
 class Snapshot:
     """One generation, open and leased. `close` when done; until then nothing of it is collected."""
 
-    def __init__(self, generation: Generation, tables: TableReader, lexical: LexicalReader, lease: FileLock) -> None:
+    def __init__(
+        self,
+        generation: Generation,
+        tables: TableReader,
+        lexical: LexicalReader,
+        lease: FileLock,
+        caches: IndexCaches,
+    ) -> None:
         self.generation = generation
         self.tables = tables
         self.lexical = lexical
+        self.kept = False
+        """Whether it stays open between readers."""
         self.doubted = isinstance(lexical, LostLexicalReader)
         """Set when reading it failed: it is opened anew the next time."""
         self._lease = lease
+        self._caches = caches
+        caches.opened(self)
 
     def close(self) -> None:
         """Let go of the indexes and the lease."""
+        self._caches.closed(self)
         self.tables.close()
         self.lexical.close()
         self._lease.release()
@@ -53,10 +66,13 @@ class Snapshot:
 class GenerationReader:
     """All generations of one knowledge base, as this process reads them."""
 
-    def __init__(self, kb_id: str, paths: KbPaths, catalog: Catalog, catalog_thread: Executor) -> None:
+    def __init__(
+        self, kb_id: str, paths: KbPaths, catalog: Catalog, catalog_thread: Executor, caches: IndexCaches
+    ) -> None:
         self.kb_id = kb_id
         self.paths = paths
-        self.vectors = VectorDatabase(paths.vectors)
+        self.caches = caches
+        self.vectors = VectorDatabase(paths.vectors, caches)
         self._catalog = catalog
         self._thread = catalog_thread
         self._cached: Snapshot | None = None
@@ -76,10 +92,11 @@ class GenerationReader:
             raise NotFound(f"“{base.name}” is empty.", way_out="Ingest some documents first.")
         snapshot = self._open_one(wanted) or await self._acquire(wanted, follow_active=number is None)
         if number is None and snapshot is not self._cached and not self._closed:  # a late reader keeps nothing open
-            self._retire(self._cached)
-            self._cached = snapshot
+            self._keep(snapshot)
         self._uses[snapshot] = self._uses.get(snapshot, 0) + 1
         try:
+            if snapshot is self._cached:
+                await self.caches.adopt(snapshot)
             yield snapshot
         except StorageFault:
             snapshot.doubted = True
@@ -89,6 +106,7 @@ class GenerationReader:
             if snapshot.doubted:
                 self.vectors.forget_caches()
                 if snapshot is self._cached:
+                    snapshot.kept = False
                     self._cached = None
             if snapshot is not self._cached and self._uses[snapshot] == 0:
                 del self._uses[snapshot]
@@ -105,9 +123,12 @@ class GenerationReader:
             refuse_newer(generation)
             lexical = await asyncio.to_thread(_lexical, self.paths.lexical_generation(generation.number), generation)
             tables = await self.vectors.reader(
-                generation.chunks_table, generation.chunks_version, generation.documents_version
+                generation.chunks_table,
+                generation.chunks_version,
+                generation.documents_version,
+                kept=follow_active,
             )
-            return Snapshot(generation, tables, lexical, lease)
+            return Snapshot(generation, tables, lexical, lease, self.caches)
         except BaseException:
             lease.release()
             raise
@@ -135,16 +156,26 @@ class GenerationReader:
             await asyncio.sleep(0.005)
             number = (await self._thread.run(self._catalog.knowledge_base, self.kb_id)).active_generation or number
 
-    def _retire(self, snapshot: Snapshot | None) -> None:
+    def _keep(self, snapshot: Snapshot) -> None:
+        before, self._cached = self._cached, snapshot
+        snapshot.kept = True
+        if before is not None:
+            self._retire(before)
+            snapshot.tables.warm |= before.tables.warm  # it is warmed up when it is adopted
+
+    def _retire(self, snapshot: Snapshot) -> None:
         """Close a snapshot that is no longer cached, at once or when its last reader leaves."""
-        if snapshot is not None and self._uses.get(snapshot, 0) == 0:
+        snapshot.kept = False
+        self.caches.forget()  # what was read of it
+        if self._uses.get(snapshot, 0) == 0:
             self._uses.pop(snapshot, None)
             snapshot.close()
 
     def release(self) -> None:
         """Let go of the generation kept open; readers in flight finish on it."""
         cached, self._cached = self._cached, None
-        self._retire(cached)
+        if cached is not None:
+            self._retire(cached)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -156,7 +187,8 @@ class GenerationReader:
 class LostLexicalReader(LexicalReader):
     """Stands in for a keyword index that cannot be opened: whoever asks it for passages hears why."""
 
-    def __init__(self, language: str, fault: StorageFault) -> None:
+    def __init__(self, path: Path, language: str, fault: StorageFault) -> None:
+        self._path = path
         self.analyzer = Analyzer(language)
         self._fault = fault
 
@@ -176,6 +208,9 @@ class LostLexicalReader(LexicalReader):
     def chunk_ids(self) -> list[str]:
         raise self._again()
 
+    def reopen(self) -> None:
+        """There is nothing to open."""
+
     def close(self) -> None:
         """There is nothing to let go of."""
 
@@ -188,7 +223,7 @@ def _lexical(path: Path, generation: Generation) -> LexicalReader:
     try:
         return LexicalReader(path, language, generation.lexical_version)
     except StorageFault as fault:
-        return LostLexicalReader(language, fault)
+        return LostLexicalReader(path, language, fault)
 
 
 def refuse_newer(generation: Generation) -> None:

@@ -32,6 +32,9 @@ _Numbers = NDArray[np.uint64]
 
 log = logging.getLogger(__name__)
 
+BYTES_PER_ROW = 72
+"""What a map takes of a row, to be expected before it is read: documents of a single chunk take some more."""
+
 
 class RowMap:
     """Rows are known by the library's row ids, which hold for one version of the table."""
@@ -125,15 +128,15 @@ class RowMap:
         return found
 
 
-async def read_row_map(table: Any, folder: Path, *, indexed: bool) -> RowMap | None:
+async def read_row_map(table: Any, folder: Path, *, vector_bytes: int) -> RowMap | None:
     """The map of an open version of a chunks table; None where a chunk id is not one that this program makes.
 
-    Passages are written to a file in `folder`, where there is room for it. Vectors are kept where they are few and not
-    `indexed`.
+    Passages are written to a file in `folder`, where there is room for it. Vectors are kept where they are few and take
+    at most `vector_bytes`.
     """
     rows = await table.count_rows()
     dimension = (await table.schema()).field("embedding").type.list_size
-    flat = FlatVectors(rows, dimension) if not indexed and FlatVectors.fit(rows, dimension) else None
+    flat = FlatVectors(rows, dimension) if FlatVectors.fit(rows, dimension, vector_bytes) else None
     writer = PassageWriter(folder, rows)
     try:
         return await _read(table, writer, flat)

@@ -193,6 +193,11 @@ class DocumentTable:
         self._rows = rows.take(pc.sort_indices(rows.column("document_id"))).combine_chunks()
         self._ids = np.array([name.encode() for name in self._rows.column("document_id").to_pylist()], np.bytes_)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes it takes."""
+        return int(self._rows.nbytes + self._ids.nbytes)
+
     def records(self, document_ids: Sequence[str]) -> list[DocumentRecord]:
         """The rows with these ids, one per source path."""
         import pyarrow as pa

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from studio.domain import AnnIndex, AnnState, Metric
+from studio.index.caches import Cache
 from studio.index.lance_faults import mapped
 from studio.index.recall import Measurement, Yardstick, measure, yardstick
 from studio.index.upkeep import index_bytes, train_vectors
@@ -18,13 +19,14 @@ from studio.index.upkeep import index_bytes, train_vectors
 class Scratch:
     """A cloned table and what recall is measured against. Not for concurrent use."""
 
-    def __init__(self, table: Any, rows: int, dimension: int, metric: Metric, path: Path) -> None:
+    def __init__(self, table: Any, rows: int, dimension: int, metric: Metric, path: Path, cache: Cache) -> None:
         self.rows = rows
         self._table = table
         self._dimension = dimension
         self._metric = metric
         self._path = path
         self._against: Yardstick | None = None
+        self._cache = cache  # held: it ends with this
 
     async def look(self, samples: int) -> None:
         """Take sample queries and search them exactly, which reads every vector once."""

@@ -8,8 +8,10 @@ import shutil
 from studio.concurrency import Executor
 from studio.domain import KnowledgeBase
 from studio.errors import StorageFault, storage_fault
+from studio.index.caches import IndexCaches
 from studio.index.catalog import Catalog
 from studio.index.generations import GenerationStore
+from studio.memory import use_few_arenas
 from studio.paths import DataPaths
 
 
@@ -20,11 +22,13 @@ class Stores:
         self.paths = paths
         self.catalog = catalog
         self.thread = thread
+        self.caches = IndexCaches(paths.root / "kb")
         self._stores: dict[str, GenerationStore] = {}
 
     @classmethod
     async def open(cls, paths: DataPaths) -> Stores:
         """Create the data directory if need be and open its catalog. Raises StorageFault."""
+        use_few_arenas()
         thread = Executor("catalog")
         try:
             await asyncio.to_thread(paths.create)
@@ -45,7 +49,7 @@ class Stores:
     def store(self, kb_id: str) -> GenerationStore:
         """The store of a knowledge base, by id."""
         if kb_id not in self._stores:
-            self._stores[kb_id] = GenerationStore(kb_id, self.paths.kb(kb_id), self.catalog, self.thread)
+            self._stores[kb_id] = GenerationStore(kb_id, self.paths.kb(kb_id), self.catalog, self.thread, self.caches)
         return self._stores[kb_id]
 
     async def forget(self, kb_id: str) -> None:
@@ -61,6 +65,7 @@ class Stores:
         for store in self._stores.values():
             store.close()
         self._stores.clear()
+        self.caches.forget()
         await self.thread.run(self.catalog.close)
         await asyncio.to_thread(self.thread.close)
 

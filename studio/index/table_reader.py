@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any
 from studio.concurrency import TaskOwner
 from studio.domain import AnnIndex, AnnState, Candidate, Chunk, DocumentRecord, DocumentStatus, Metric, Vectors
 from studio.errors import StorageFault
+from studio.index.caches import Cache
 from studio.index.lance_faults import mapped
 from studio.index.nearest import Estimating, nearest
 from studio.index.passage_file import PASSAGE_COLUMNS
 from studio.index.predicates import Within, id_lists, quoted, sql_text
-from studio.index.row_map import RowMap, read_row_map
+from studio.index.row_map import BYTES_PER_ROW, RowMap, read_row_map
 from studio.index.rows import (
     CHUNK_CONTENT,
     CHUNK_TEXT,
@@ -36,13 +37,19 @@ FLAT = AnnState()
 _SEARCHES_BEFORE_MAP = 2
 """The row map is read beside this one: a program that answers one query and ends would wait for it in vain."""
 
+_IN_MEMORY = 2
+"""Times the bytes that an index has on disk it takes at most in memory."""
+
 log = logging.getLogger(__name__)
 
 
 class TableReader:
     """Reads one generation; any number of concurrent calls."""
 
-    def __init__(self, chunks: Any, documents: Any, path: Path) -> None:
+    def __init__(self, chunks: Any, documents: Any, path: Path, *, cache: Cache, room: Callable[[], int]) -> None:
+        """`room` says how many bytes more may be kept in memory."""
+        self.cache: Cache | None = cache
+        self._room = room
         self._chunks = chunks
         self._documents = documents
         self._path = path
@@ -52,6 +59,19 @@ class TableReader:
         self._mapping = asyncio.Lock()
         self._tasks = TaskOwner("row map")
         self._searches = 0
+        self._document_table: DocumentTable | None = None
+        self.warm = False
+        """Whether it was warmed up, so that another cache is too."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The directories of the two tables."""
+        return tuple(self._path / f"{table.name}.lance" for table in (self._chunks, self._documents))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its own tables in memory."""
+        return sum(table.nbytes for table in (self._row_map, self._document_table) if table is not None)
 
     async def nearest(
         self,
@@ -95,19 +115,35 @@ class TableReader:
         return found if minimum is None else [item for item in found if item.score >= minimum]
 
     async def prewarm(self) -> None:
-        """Read the vector index into memory, the row map, and a first row, which the first queries would wait for."""
+        """Read the row map into memory, the vector index, and a first row, which the first queries would wait for.
+
+        What there is no room for is left out.
+        """
+        self.warm = True
         await self._read_row_map()
         with mapped(self._path):
-            if await index_bytes(self._chunks):
+            size = _IN_MEMORY * await index_bytes(self._chunks)
+            if size and size <= self._room():
                 await self._chunks.prewarm_index(VECTOR_INDEX)
             await self._chunks.query().limit(1).select(["chunk_id", "document_id", "embedding"]).to_arrow()
+
+    async def _warm_up(self) -> None:
+        try:
+            await self.prewarm()
+        except StorageFault as fault:  # whoever searches meets it too
+            log.warning("the indexes in %s could not be read ahead: %s", self._path, fault)
 
     async def _read_row_map(self) -> None:
         async with self._mapping:  # the warm-up and the second search may come together
             if self._row_map is None:
                 with suppress(StorageFault), mapped(self._path):  # whoever needs the rows themselves meets it too
+                    room = self._room()
+                    if await self._chunks.count_rows() * BYTES_PER_ROW > room:
+                        return
                     indexed = await self._chunks.index_stats(VECTOR_INDEX) is not None
-                    self._row_map = await read_row_map(self._chunks, self._path.parent, indexed=indexed)
+                    self._row_map = await read_row_map(
+                        self._chunks, self._path.parent, vector_bytes=0 if indexed else room
+                    )
                     self._wholly_indexed = await self.unindexed_rows() == 0
                     await asyncio.to_thread(give_back)  # the reading took four times what the map takes
 
@@ -213,10 +249,17 @@ class TableReader:
         return await asyncio.to_thread(records_of, rows)
 
     async def document_table(self) -> DocumentTable:
-        """All document rows, to be asked many times."""
-        with mapped(self._path):
-            rows = await self._documents.query().to_arrow()
-        return await asyncio.to_thread(DocumentTable, rows)
+        """All document rows, to be asked many times; kept until this is closed."""
+        if self._document_table is None:
+            with mapped(self._path):
+                rows = await self._documents.query().to_arrow()
+            self._document_table = await asyncio.to_thread(DocumentTable, rows)
+        return self._document_table
+
+    @property
+    def documents_at_hand(self) -> DocumentTable | None:
+        """What `document_table` has read."""
+        return self._document_table
 
     async def failed_documents(self) -> int:
         """Files that could not be indexed."""
@@ -229,11 +272,37 @@ class TableReader:
             stats = await self._chunks.index_stats(VECTOR_INDEX)
             return int(await self._chunks.count_rows() if stats is None else stats.num_unindexed_rows)
 
-    def close(self) -> None:
-        """Let go of the tables."""
+    def forget(self) -> None:
+        """Let go of what was read to be quick."""
         self._tasks.cancel("read")
         if self._row_map is not None:
             self._row_map.close()
-            self._row_map = None
+        self._row_map = self._document_table = None
+        self._wholly_indexed = False
+        self._searches = 0
+
+    async def move_to(self, cache: Cache, *, warm: bool) -> None:
+        """Read through another cache from now on; calls that run finish on the old one. With `warm`, what was in memory
+        is read again, as far as there is room, while the caller goes on. Raises StorageFault; then nothing has changed.
+        """
+        db = await cache.connection(self._path)
+        with mapped(self._path):
+            tables = [
+                await db.open_table(table.name, version=await table.version())
+                for table in (self._chunks, self._documents)
+            ]
+        if self.cache is None:  # closed meanwhile
+            return
+        self._chunks, self._documents = tables
+        self.cache = cache
+        if warm:
+            self._searches = 0
+            if self.warm:
+                self._tasks.launch("read", self._warm_up())
+
+    def close(self) -> None:
+        """Let go of the tables."""
+        self.cache = None
+        self.forget()
         self._chunks.close()
         self._documents.close()

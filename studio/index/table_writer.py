@@ -14,6 +14,7 @@ import numpy as np
 from studio.domain import AnnIndex, AnnState, Chunk, DocumentRecord, DocumentStatus, Generation, Metric, Vectors
 from studio.errors import InvariantViolated
 from studio.index.ann import Upkeep
+from studio.index.caches import Cache
 from studio.index.lance_faults import mapped
 from studio.index.predicates import id_lists, sql_text
 from studio.index.rows import CHUNK_TEXT, chunk_rows, document_rows, indexed_texts, sound_rows
@@ -39,12 +40,13 @@ class Sealed:
 class TableWriter:
     """Writes one build. Not for concurrent use; the generation's builder serialises calls."""
 
-    def __init__(self, chunks: Any, documents: Any, dimension: int, path: Path) -> None:
+    def __init__(self, chunks: Any, documents: Any, dimension: int, path: Path, cache: Cache) -> None:
         self._chunks = chunks
         self._documents = documents
         self._dimension = dimension
         self._path = path
         self._appended = 0
+        self._cache: Cache | None = cache  # held: it ends with its last user
 
     async def append_chunks(self, kb_id: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
         """Append rows. `vectors` has shape (len(chunks), dimension). Raises InvariantViolated, StorageFault."""
@@ -115,6 +117,7 @@ class TableWriter:
 
     def close(self) -> None:
         """Let go of the tables."""
+        self._cache = None
         self._chunks.close()
         self._documents.close()
 

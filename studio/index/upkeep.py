@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import shutil
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
@@ -30,6 +31,7 @@ from studio.index.ann import (
 )
 from studio.index.recall import climb, measure, yardstick
 from studio.index.rows import ROWS_PER_TURN, embedding_keys, matrix_of, sound_rows
+from studio.memory import give_back
 
 _ROWS_PER_FRAGMENT = 10_000
 """Smaller fragments are joined. What a merge may have to write again is one such fragment. Reading the 100 rows that a
@@ -38,6 +40,12 @@ search of 100,000 compares takes a third longer from fragments of 4,096 rows, an
 VECTOR_INDEX = "embedding_idx"
 
 log = logging.getLogger(__name__)
+
+_READ_AHEAD_BYTES = 32 << 20
+"""How far a scan of a table may be ahead of whoever takes its rows; the library's own is 2 GB."""
+_INDEX_CACHE_BYTES = 32 << 20
+_METADATA_CACHE_BYTES = 16 << 20
+"""Of a dataset, which is opened for one call; the library's own are 6 GB and 1 GB."""
 
 _HINT = Path("_versions", "latest_version_hint.json")
 
@@ -65,6 +73,8 @@ async def maintain(table: Any, *, merge: bool) -> None:
     if await table.list_indices():
         await asyncio.to_thread(dataset.optimize.optimize_indices, num_indices_to_merge=1000 if merge else 0)
     await table.checkout_latest()
+    if merge:
+        await asyncio.to_thread(give_back)
 
 
 def _has_room(table: Path) -> bool:
@@ -95,7 +105,10 @@ async def maintain_vectors(table: Any, metric: Metric, dimension: int, upkeep: U
     if kind is AnnIndex.FLAT:
         return AnnState()
     await train_vectors(table, kind, metric, dimension, rows)
-    return await climb(table, await yardstick(table, metric), ladder(kind, rows))
+    await asyncio.to_thread(give_back)  # some hundred MB, which the next step would take anew
+    against = await yardstick(table, metric)
+    await asyncio.to_thread(give_back)
+    return await climb(table, against, ladder(kind, rows))
 
 
 async def _extended(table: Any, metric: Metric, upkeep: Upkeep, rows: int, *, merge: bool) -> AnnState | None:
@@ -165,11 +178,25 @@ async def files_of_version(table: Any, version: int, root: Path) -> list[Path]:
     return await asyncio.to_thread(read)
 
 
+async def new_session(index_bytes: int, metadata_bytes: int) -> Any:
+    """A session whose two caches hold at most so many bytes."""
+    os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(_READ_AHEAD_BYTES))
+    return (await asyncio.to_thread(importlib.import_module, "lancedb")).Session(index_bytes, metadata_bytes)
+
+
+async def connect(path: Path, session: Any) -> Any:
+    """The database in a folder, read through the caches of a session."""
+    lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
+    return await lancedb.connect_async(str(path), session=session)
+
+
 async def dataset_of(table: Any) -> Any:
     """The table's head as a pylance dataset. `AsyncTable.to_lance` opens it on the calling thread (32 ms)."""
     uri = await table.uri()
     lance = await asyncio.to_thread(importlib.import_module, "lance")
-    return await asyncio.to_thread(lance.dataset, uri)
+    return await asyncio.to_thread(
+        lance.dataset, uri, index_cache_size_bytes=_INDEX_CACHE_BYTES, metadata_cache_size_bytes=_METADATA_CACHE_BYTES
+    )
 
 
 async def clone_version(table: Path, version: int, target: Path) -> None:

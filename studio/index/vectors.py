@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from studio.domain import DocumentRecord, Metric
+from studio.domain import DocumentRecord, Generation, Metric, ModelIdentity
+from studio.index.caches import IndexCaches
 from studio.index.lance_faults import mapped
 from studio.index.rows import (
     ADDED_COLUMNS,
@@ -30,46 +32,30 @@ from studio.index.upkeep import (
     clean_up_versions,
     clone_version,
     files_of_version,
-    index_bytes,
 )
-from studio.memory import share_arenas
 
-INDEX_CACHE_BYTES = 64 << 20
-METADATA_CACHE_BYTES = 32 << 20
-"""Lance's own caches default to 6 GB and 1 GB, which a laptop does not have."""
-MOST_INDEX_CACHE_BYTES = 1 << 30
-"""A part of an index that is larger than the cache is read again for every query: 250 ms."""
+_PRIVATE_CACHE_BYTES = 32 << 20
 
 DOCUMENTS_TABLE = "documents"
 
 
 class VectorDatabase:
-    """The LanceDB database of one knowledge base."""
+    """The LanceDB database of one knowledge base, read through caches it shares with others or has for itself."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, caches: IndexCaches | None = None) -> None:
         self._path = path
-        self._db: Any = None
-        self._opening = asyncio.Lock()
-        self._index_cache_bytes = INDEX_CACHE_BYTES
+        self._caches = caches or IndexCaches(path, _PRIVATE_CACHE_BYTES)
 
     async def _connection(self) -> Any:
-        async with self._opening:
-            if self._db is None:
-                lancedb = await load_library()
-                with mapped(self._path):
-                    session = lancedb.Session(self._index_cache_bytes, METADATA_CACHE_BYTES)
-                    self._db = await lancedb.connect_async(str(self._path), session=session)
-        return self._db
+        return await (await self._caches.main()).connection(self._path)
 
     def close(self) -> None:
-        """Let go of the connection and its caches."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        """Let go of the connection."""
+        self._caches.disconnect(self._path)
 
     def forget_caches(self) -> None:
-        """Connect anew the next time: files that vanished or came back are not what the caches remember."""
-        self._db = None
+        """Remember nothing the next time: files that vanished or came back are not what the caches remember."""
+        self._caches.forget()
 
     async def table_names(self) -> list[str]:
         """Names of the tables that exist."""
@@ -82,12 +68,13 @@ class VectorDatabase:
 
         An abandoned build leaves rows at the head; they vanish here, by a metadata-only commit.
         """
-        chunks = await self._at_base(chunks_table, chunk_schema(dimension), base[0] if base else None)
-        documents = await self._at_base(DOCUMENTS_TABLE, document_schema(), base[1] if base else None)
-        return TableWriter(chunks, documents, dimension, self._path)
+        cache = await self._caches.aside()
+        db = await cache.connection(self._path)
+        chunks = await self._at_base(db, chunks_table, chunk_schema(dimension), base[0] if base else None)
+        documents = await self._at_base(db, DOCUMENTS_TABLE, document_schema(), base[1] if base else None)
+        return TableWriter(chunks, documents, dimension, self._path, cache)
 
-    async def _at_base(self, name: str, schema: Any, version: int | None) -> Any:
-        db = await self._connection()
+    async def _at_base(self, db: Any, name: str, schema: Any, version: int | None) -> Any:
         with mapped(self._path):
             if name not in await self.table_names():
                 table = await db.create_table(name, schema=schema)
@@ -107,30 +94,25 @@ class VectorDatabase:
                 await table.add_columns(missing)
             return table
 
-    async def reader(self, chunks_table: str, chunks_version: int, documents_version: int) -> TableReader:
-        """The two tables as one generation sees them."""
-        db = await self._connection()
+    async def reader(
+        self, chunks_table: str, chunks_version: int, documents_version: int, *, kept: bool = False
+    ) -> TableReader:
+        """The two tables as one generation sees them; in the main cache when they are `kept` open."""
+        cache = await (self._caches.main() if kept else self._caches.aside())
+        db = await cache.connection(self._path)
         with mapped(self._path):
             chunks = await db.open_table(chunks_table, version=chunks_version)
-            # In memory an index takes up to twice the bytes it has on disk.
-            needed = min(INDEX_CACHE_BYTES + 2 * await index_bytes(chunks), MOST_INDEX_CACHE_BYTES)
-            if needed > self._index_cache_bytes:
-                self._index_cache_bytes = needed
-                self.forget_caches()
-                db = await self._connection()
-                chunks = await db.open_table(chunks_table, version=chunks_version)
             documents = await db.open_table(DOCUMENTS_TABLE, version=documents_version)
-        return TableReader(chunks, documents, self._path)
+        return TableReader(chunks, documents, self._path, cache=cache, room=self._caches.room)
 
     async def scratch(self, chunks_table: str, version: int, folder: Path, metric: Metric) -> Scratch:
         """A clone of a version of a chunks table in a folder of its own, to try vector indexes on."""
-        lancedb = await load_library()
+        cache = await self._caches.apart()
         with mapped(self._path):
             await clone_version(self._path / f"{chunks_table}.lance", version, folder / f"{chunks_table}.lance")
-            session = lancedb.Session(MOST_INDEX_CACHE_BYTES, METADATA_CACHE_BYTES)
-            table = await (await lancedb.connect_async(str(folder), session=session)).open_table(chunks_table)
+            table = await (await cache.connection(folder)).open_table(chunks_table)
             dimension = (await table.schema()).field("embedding").type.list_size
-            return Scratch(table, await table.count_rows(), dimension, metric, folder)
+            return Scratch(table, await table.count_rows(), dimension, metric, folder, cache)
 
     async def records(self, version: int) -> list[DocumentRecord]:
         """The document rows of a version of their table; the chunks may be unreadable."""
@@ -202,6 +184,18 @@ class VectorDatabase:
 
 async def load_library() -> Any:
     """Import lancedb in a thread (seconds at first use). Returns the module."""
-    share_arenas()  # before its threads begin
     await asyncio.to_thread(importlib.import_module, "lancedb.index")
     return await asyncio.to_thread(importlib.import_module, "lancedb")
+
+
+def table_for(model: ModelIdentity, generations: Sequence[Generation], base: Generation | None) -> str:
+    """Vectors of different models never share a table: the first model has `chunks`, others one by hash."""
+    for generation in (base, *generations) if base else generations:
+        if generation.model is not None and generation.model.sha256 == model.sha256:
+            return generation.chunks_table
+    return "chunks" if not generations else f"chunks_{model.sha256[:8]}"
+
+
+def fresh_table_for(model: ModelIdentity, generations: Sequence[Generation]) -> str:
+    """A name that no generation's table has."""
+    return f"chunks_{model.sha256[:8]}_{max((item.number for item in generations), default=0) + 1}"

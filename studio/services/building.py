@@ -197,6 +197,7 @@ class Builder:
                     self._stores.catalog.forget_generation, run.kb.id, build.generation.number
                 )
                 return report_of(run, None, outcome)
+            await run.control.proceed()
             run.tracker.stage(IngestStage.SEALING)
             with run.stages.busy("seal"):
                 generation = await self._stores.store(run.kb.id).seal(build)
@@ -302,7 +303,8 @@ class Builder:
         pipeline.outcome.removed += removed
         pipeline.outcome.new_failures += lost
         try:
-            files = await pipeline.run(plan.sources, plan.removed, options.jobs)
+            with run.place.using(embedder):
+                files = await pipeline.run(plan.sources, plan.removed, run.place.readers(options.jobs))
         finally:
             journal.close()
         await thread.run(jobs.update_files, run.job.id, files)

@@ -92,6 +92,12 @@ class DocumentFilters:
         """Ids of every indexed document of the generation."""
         return await asyncio.to_thread((await self._table(snapshot))[1].every_id)
 
+    def forget(self) -> None:
+        """Read what filters look at anew."""
+        self._tables.clear()
+        self._answers.clear()
+        self._held = 0
+
     async def _answer(self, table_key: _TableKey, table: FilterTable, key: str, value: str) -> frozenset[str]:
         day = _day(key, value) if key in DATE_KEYS else 0.0  # "7d" is another day tomorrow
         known = (table_key, key, value, day)

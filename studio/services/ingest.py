@@ -26,6 +26,7 @@ from studio.domain import (
 )
 from studio.errors import Conflict, InvalidRequest, NotFound
 from studio.index.stores import Stores
+from studio.services.build_room import BuildRoom
 from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
 from studio.services.plan import Plan, plan_ingest
@@ -56,13 +57,15 @@ class IngestService:
         parser: DocumentParser,
         promotion: Promotion,
         after_promotion: AfterPromotion,
+        room: BuildRoom | None = None,
     ) -> None:
+        """Without `room` there is always memory for a build."""
         self._stores = stores
         self._parser = parser
         self._promotion = promotion
         self._after_promotion = after_promotion
         self._builder = Builder(stores, embedders, promotion)
-        self._runner = JobRunner(stores)
+        self._runner = JobRunner(stores, room or BuildRoom())
 
     async def ingest(
         self,
@@ -78,8 +81,9 @@ class IngestService:
 
         A named file is read even when it failed before. A generation that fails its pinned queries is not promoted,
         and the next job starts from the active one again. The same request that an earlier program did not finish goes
-        on where it was. Raises NotFound, Busy, Conflict, ModelFault, StorageFault; then the active generation is as it
-        was. `control` steers the job; when only the calling task is cancelled, the job waits for `resume`.
+        on where it was. Raises NotFound, Busy, Conflict, ModelFault, StorageFault, MemoryRefused; then the active
+        generation is as it was. `control` steers the job; when only the calling task is cancelled, the job waits for
+        `resume`.
         """
         if not paths:
             raise InvalidRequest("Nothing to ingest: name at least one file or folder.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from studio.config import Config
 from studio.domain import Generation, GenerationState, KnowledgeBase
@@ -27,10 +28,18 @@ __all__ = ["GcReport", "Kept", "MaintenanceService"]
 class MaintenanceService:
     """Promote, roll back, and collect."""
 
-    def __init__(self, stores: Stores, config: Config, promotion: Promotion) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        config: Config,
+        promotion: Promotion,
+        switched: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        """`switched` hears of every knowledge base, by id, whose active generation is another one now."""
         self._stores = stores
         self._config = config
         self._promotion = promotion
+        self._switched = switched
 
     async def generations(self, kb: str) -> list[Generation]:
         """Newest first. Raises NotFound."""
@@ -48,7 +57,7 @@ class MaintenanceService:
             await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
         elif held := await self._promotion.promote(item):
             raise Conflict(held, way_out=way_past(number))
-        await self.collect_if_due(base.id)
+        await self.promoted(base.id)
         return await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
 
     async def rollback(self, kb: str, number: int | None = None) -> Generation:
@@ -61,7 +70,7 @@ class MaintenanceService:
             number = max(older)
         elif number not in await self._archived(base):
             return await self.promote(base.id, number)  # one that was never active is no way back: it has to pass first
-        return await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
+        return await self._go_to(base.id, number)
 
     async def roll_forward(self, kb: str) -> Generation:
         """Undo one rollback: go to the oldest archived generation after the active one. Raises Conflict."""
@@ -69,7 +78,19 @@ class MaintenanceService:
         newer = [item for item in await self._archived(base) if item > (base.active_generation or 0)]
         if not newer:
             raise Conflict(f"“{base.name}” has no newer generation to go forward to.")
-        return await self._stores.thread.run(self._stores.catalog.promote, base.id, min(newer))
+        return await self._go_to(base.id, min(newer))
+
+    async def _go_to(self, kb_id: str, number: int) -> Generation:
+        generation = await self._stores.thread.run(self._stores.catalog.promote, kb_id, number)
+        if self._switched is not None:
+            await self._switched(kb_id)
+        return generation
+
+    async def promoted(self, kb_id: str) -> None:
+        """To be called when a generation was promoted. Never raises StudioError."""
+        if self._switched is not None:
+            await self._switched(kb_id)  # before the generation that was active may be collected
+        await self.collect_if_due(kb_id)
 
     async def annotate(self, kb: str, number: int, note: str) -> Generation:
         """Replace a generation's note. Raises NotFound."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
@@ -44,6 +45,10 @@ class Marker:
             found = _marked(snapshot, chunk, words)
             self._kept.keep(key, found)
         return found
+
+    def held_bytes(self) -> int:
+        """Of the snippets kept."""
+        return self._kept.total(lambda marked: sys.getsizeof(marked.snippet))
 
     def forget(self) -> None:
         """Mark everything anew."""

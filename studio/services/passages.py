@@ -7,7 +7,8 @@ read at once and stay.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,10 +29,8 @@ KEPT_VECTORS = 2_000
 """Embeddings kept: 3 MB of 384 numbers each."""
 
 WHOLE_TABLE = 50_000
-"""The rows of at most so many documents are all kept: 0.4 KB each. Of more, those that were asked for last."""
-
-KEPT_TABLES = 4
-"""Generations whose documents are all kept."""
+"""The rows of at most so many documents are all kept, 0.4 KB each, while the generation stays open. Of more, and of
+other generations, those that were asked for last."""
 
 T = TypeVar("T")
 
@@ -52,7 +51,6 @@ class Passages:
         self._chunks: _Rows[Chunk] = _Rows(KEPT_PASSAGES)
         self._documents: _Rows[list[DocumentRecord]] = _Rows(KEPT_PASSAGES)
         self._vectors: _Rows[Vectors] = _Rows(KEPT_VECTORS)
-        self._tables = Recent[Hashable, DocumentTable](KEPT_TABLES)
 
     async def fetch(self, ranking: Ranking, ids: Iterable[str]) -> Fetched:
         """The rows of scoped chunk ids. Raises StorageFault when none of a knowledge base's can be read."""
@@ -77,7 +75,7 @@ class Passages:
         for number, wanted in _by_scope(ids).items():
             scope = ranking.scopes[number]
             place = (scope.kb.id, scope.snapshot.generation.number)
-            table = self._tables.get(place)
+            table = scope.snapshot.tables.documents_at_hand
             chunks, missing = self._chunks.find(place, wanted)
             found = scope.snapshot.tables.passages_at_hand(missing) if missing else {}
             if table is None or found is None:
@@ -89,9 +87,14 @@ class Passages:
             result.documents.update((f"{number}:{key}", rows) for key, rows in records.items())
         return result
 
+    def held_bytes(self) -> int:
+        """Of the texts and embeddings kept; tables of documents are Arrow's."""
+        texts = self._chunks.total(lambda chunk: sys.getsizeof(chunk.content))
+        return texts + self._vectors.total(lambda vector: vector.nbytes)
+
     def forget(self) -> None:
         """Read everything anew."""
-        for kept in (self._chunks, self._documents, self._vectors, self._tables):
+        for kept in (self._chunks, self._documents, self._vectors):
             kept.clear()
 
     async def _read_chunks(
@@ -112,11 +115,8 @@ class Passages:
     async def _read_documents(
         self, scope: Scope, place: Hashable, wanted: AbstractSet[str]
     ) -> dict[str, list[DocumentRecord]]:
-        table = self._tables.get(place)
-        if table is None and scope.snapshot.generation.documents <= WHOLE_TABLE:
+        if scope.snapshot.kept and scope.snapshot.generation.documents <= WHOLE_TABLE:
             table = await scope.snapshot.tables.document_table()
-            self._tables.keep(place, table)
-        if table is not None:
             return await asyncio.to_thread(self._known, place, table, wanted)
         records, missing = self._documents.find(place, sorted(wanted))
         if missing:
@@ -159,6 +159,9 @@ class _Rows(Generic[T]):
 
     def clear(self) -> None:
         self._values.clear()
+
+    def total(self, measure: Callable[[T], int]) -> int:
+        return self._values.total(measure)
 
     def find(self, place: Hashable, ids: Sequence[str]) -> tuple[dict[str, T], list[str]]:
         """(what is there by id, ids that are not)."""

@@ -7,9 +7,6 @@ import psutil
 from studio.config import Config
 from studio.memory import MemoryCoordinator
 
-LOW_MEMORY_SHARE = 0.05
-"""Of the machine's memory: with less than that available, systems begin to swap."""
-
 
 def on_battery() -> bool:
     """Whether the machine runs on its battery; False where there is none or nothing is known of it."""
@@ -22,10 +19,4 @@ def reason_to_wait(config: Config, memory: MemoryCoordinator) -> str:
     """Why work in the background should wait, in a sentence; "" when it need not. Blocks for some milliseconds."""
     if not config.get("watch_on_battery") and on_battery():
         return "The computer runs on its battery."
-    held = memory.snapshot()
-    if held.used_bytes > held.budget_bytes:
-        return "The program holds more memory than its budget."
-    machine = psutil.virtual_memory()
-    if machine.available < LOW_MEMORY_SHARE * machine.total:
-        return "The computer is short of memory."
-    return ""
+    return memory.reason

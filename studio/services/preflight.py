@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +60,9 @@ the keyword index and 0.4 in the store of extracted texts, and the row of a docu
 APPLICATION_BYTES, MODEL_EXTRA_BYTES, READER_BYTES, FILE_BYTES = 330_000_000, 120_000_000, 110_000_000, 1_000
 """Peaks of memory during an ingest of 82 files in 14 formats: the program itself, the model's process beside its
 weights, a process that reads, and what is kept in mind of a file."""
+
+MODEL, PARSERS, MODEL_FILES = "model", "parsers", "model files"
+"""Names in the ledger: the worker processes, and what the first has mapped of models."""
 
 NEEDS_PASSWORD = "protected by a password"
 NEEDS_OCR = "without text of their own (scans need OCR)"
@@ -193,11 +196,13 @@ class PreflightService:
         return active, await self._library.documents(base.id)
 
     def _peak_memory(self, embedder: Embedder, files: int) -> int:
-        now: Mapping[str, int] = self._memory.snapshot().parts
+        now = self._memory.snapshot()
+        model = now.parts.get(MODEL, 0) + now.parts.get(MODEL_FILES, 0)
+        parsers = now.parts.get(PARSERS, 0)
         return (
-            max(APPLICATION_BYTES, now.get("application", 0))
-            + max(embedder.model.size_bytes + MODEL_EXTRA_BYTES, now.get("model", 0))
-            + max(READERS * READER_BYTES, now.get("parsers", 0))
+            max(APPLICATION_BYTES, now.used_bytes - model - parsers)
+            + max(embedder.model.size_bytes + MODEL_EXTRA_BYTES, model)
+            + max(READERS * READER_BYTES, parsers)
             + files * FILE_BYTES
         )
 

@@ -37,6 +37,10 @@ class QueryEmbeddings:
             self._kept.keep(key, found)
         return found
 
+    def held_bytes(self) -> int:
+        """Of the embeddings kept."""
+        return self._kept.total(lambda vector: vector.nbytes)
+
     def forget(self) -> None:
         """Embed every query anew."""
         self._kept.clear()

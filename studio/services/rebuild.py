@@ -204,7 +204,8 @@ async def _replace(
     pipeline = Pipeline(
         build, Means(embedder, kb.settings, texts, run.tracker, run.control, run.stages), basis, _nothing
     )
-    await pipeline.run(plan.sources, (), 1)
+    with run.place.using(embedder):
+        await pipeline.run(plan.sources, (), 1)
     return pipeline.outcome
 
 

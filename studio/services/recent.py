@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -37,6 +37,12 @@ class Recent(Generic[K, V]):
             self._values.move_to_end(key)
             if len(self._values) > self._size:
                 self._values.popitem(last=False)
+
+    def total(self, measure: Callable[[V], int]) -> int:
+        """The sum of `measure` over all values."""
+        with self._lock:
+            values = list(self._values.values())
+        return sum(map(measure, values))
 
     def clear(self) -> None:
         """Keep nothing."""

@@ -20,8 +20,9 @@ from studio.domain import (
     KnowledgeBase,
     ProgressSink,
 )
-from studio.errors import ModelFault, StudioError
+from studio.errors import MemoryRefused, ModelFault, StudioError
 from studio.index.stores import Stores
+from studio.services.build_room import BuildRoom, Place
 from studio.services.control import JobControl
 from studio.services.progress import ProgressTracker
 from studio.services.stages import Stages
@@ -37,7 +38,8 @@ log = logging.getLogger(__name__)
 class Run:
     """A job at work. `passwords` are for protected files; they are written down nowhere.
 
-    `waits` is set when the job failed for a reason that passes, and can go on from a checkpoint afterwards.
+    `place` is the memory it may use. `waits` is set when the job failed for a reason that passes, and can go on from a
+    checkpoint afterwards.
     """
 
     job: Job
@@ -47,6 +49,7 @@ class Run:
     passwords: Sequence[str] = ()
     stages: Stages = field(default_factory=Stages)
     waits: bool = False
+    place: Place = field(default_factory=Place)
 
 
 Work = Callable[[Run], Awaitable[IngestReport]]
@@ -55,8 +58,9 @@ Work = Callable[[Run], Awaitable[IngestReport]]
 class JobRunner:
     """Runs jobs, one per call; the caller holds the knowledge base's writer lock."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, room: BuildRoom) -> None:
         self._stores = stores
+        self._room = room
 
     async def run(
         self,
@@ -70,7 +74,8 @@ class JobRunner:
         """Do the work of a job and write down how it ends.
 
         When the calling task is cancelled but the job was not, the job stays as it is, to go on later. So does a repair
-        that misses its model. Raises what the work raises.
+        that misses its model, and a job with a checkpoint that finds no room in memory. Raises what the work raises,
+        and MemoryRefused.
         """
         control = control or JobControl()
         jobs, thread = self._stores.catalog.jobs, self._stores.thread
@@ -81,7 +86,8 @@ class JobRunner:
         control.attach(asyncio.current_task())
         run = Run(job, kb, tracker, control, passwords)
         try:
-            report = await work(run)
+            async with self._room.place(kb.name, job, control, await self._documents(kb)) as run.place:
+                report = await work(run)
         except asyncio.CancelledError:
             if control.cancelled:
                 tracker.stage(IngestStage.CANCELLED)
@@ -89,7 +95,7 @@ class JobRunner:
             raise
         except StudioError as error:
             tracker.stage(IngestStage.FAILED)
-            if run.waits:
+            if run.waits or (isinstance(error, MemoryRefused) and await self._has_checkpoint(job)):
                 with contextlib.suppress(StudioError):  # on a full disk it stays as it is, which can go on as well
                     await thread.run(jobs.set_state, job.id, JobState.PAUSED, error=error.full_message)
                 error.way_out = f"{error.way_out} {GO_ON}".strip()
@@ -107,6 +113,17 @@ class JobRunner:
         await self._finish(job, JobState.DONE, generation=report.generation)
         tracker.stage(IngestStage.DONE)
         return report
+
+    async def _has_checkpoint(self, job: Job) -> bool:
+        with contextlib.suppress(StudioError):
+            return bool(await self._stores.thread.run(self._stores.catalog.jobs.checkpoint_of, job.id))
+        return False
+
+    async def _documents(self, kb: KnowledgeBase) -> int:
+        """Of the active generation."""
+        if kb.active_generation is None:
+            return 0
+        return (await self._stores.thread.run(self._stores.catalog.generation, kb.id, kb.active_generation)).documents
 
     async def _finish(self, job: Job, state: JobState, *, generation: int | None = None, error: str = "") -> None:
         finish = self._stores.catalog.jobs.finish

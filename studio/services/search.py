@@ -145,6 +145,15 @@ class SearchService:
         self._passages.forget()
         self._marker.forget()
 
+    def drop(self) -> None:
+        """Keep nothing of earlier answers, nor what filters look at."""
+        self.forget()
+        self._filters.forget()
+
+    def held_bytes(self) -> int:
+        """What is kept of earlier answers, as far as it can tell its size. For any thread."""
+        return sum(part.held_bytes() for part in (self._embeddings, self._passages, self._marker))
+
     async def document_text(self, kb: str, generation: int, document_id: str) -> StoredText:
         """The extracted text of a document, for previews. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)

@@ -127,6 +127,8 @@ class IngestPane(QWidget):
     copied = Signal(str)
     generations_wanted = Signal(str)
     """Show the generations of the knowledge base of this id."""
+    memory_wanted = Signal()
+    """Show who holds the memory."""
 
     def __init__(self, workspace: Workspace, theme: Theme) -> None:
         super().__init__()
@@ -146,6 +148,8 @@ class IngestPane(QWidget):
         self.card = PreflightCard(workspace.preflight, theme)
         self.held = Banner(theme, self.tr("Show generations"))
         self.held.acted.connect(lambda: self.generations_wanted.emit(model.held_kb))
+        self.paused = Banner(theme, self.tr("Show memory"))
+        self.paused.acted.connect(self.memory_wanted)
         self.jobs = JobList(model.jobs, theme)
         self._files = button(self.tr("Files"), "segment")
         self._failed = button(self.tr("Could not be indexed"), "segment")
@@ -171,13 +175,14 @@ class IngestPane(QWidget):
         head_frame.setLayout(head)
         head_frame.setFixedHeight(32)  # the same with and without buttons in it
         layout = column(
-            head_frame, self.drop, self.line, self.card, self.held, self.jobs, self._between, self._lists,
+            head_frame, self.drop, self.line, self.card, self.paused, self.held, self.jobs, self._between, self._lists,
             margins=(24, 20, 24, 0), spacing=12,
         )  # fmt: skip
-        layout.setStretch(7, 1)
+        layout.setStretch(layout.indexOf(self._lists), 1)
         self.setLayout(column(panel("page", layout), spacing=0))
         for changed in (model.changed, workspace.preflight.changed):
             changed.connect(self._show)
+        workspace.memory.changed.connect(lambda: self.paused.show_text(workspace.memory.pause))
         self._failures = workspace.failures
         workspace.failures.changed.connect(self._show)
         theme.changed.connect(self._retint)

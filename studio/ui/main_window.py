@@ -14,6 +14,7 @@ from studio.ui.bundles import ask_export, ask_import, offer_import
 from studio.ui.dialogs import show_shortcuts
 from studio.ui.generations_pane import GenerationsPane
 from studio.ui.ingest_pane import IngestPane, accept_files, dropped_paths
+from studio.ui.memory_popover import MemoryPopover
 from studio.ui.preview import PreviewPane
 from studio.ui.quality_pane import QualityPane
 from studio.ui.search_pane import SearchPane
@@ -77,6 +78,7 @@ class MainWindow(QMainWindow):
         body.setLayout(column(self.read_only, top, self.status, spacing=0))
         self.setCentralWidget(body)
         self.toast = Toast(theme, body)
+        self.memory = MemoryPopover(workspace.memory, theme, body, self.status.gauge)
         self._connect()
         self._add_shortcuts()
         self._restore_geometry()
@@ -119,6 +121,9 @@ class MainWindow(QMainWindow):
         workspace.transfers.exported.connect(self._say_exported)
         workspace.transfers.imported.connect(self._say_imported)
         self.status.generations_wanted.connect(lambda: self.show_pane(GENERATIONS))
+        self.status.gauge.clicked.connect(self.memory.toggle)
+        self.ingest.memory_wanted.connect(self.memory.open)
+        self.memory.settings_wanted.connect(lambda: self.open_settings().budget.focus())
         self.welcome.drop.chosen.connect(self.take_files)
         self.welcome.sample_wanted.connect(self.load_sample)
 
@@ -172,9 +177,11 @@ class MainWindow(QMainWindow):
         self._stack.setCurrentIndex(page)
         self.preview.setVisible(page == SEARCH)
 
-    def open_settings(self) -> None:
+    def open_settings(self) -> SettingsDialog:
         """Show the settings."""
-        SettingsDialog(self._workspace.settings, self._theme, self).open()
+        dialog = SettingsDialog(self._workspace.settings, self._theme, self)
+        dialog.open()
+        return dialog
 
     def take_files(self, paths: list[Path]) -> None:
         """Index files that were dropped anywhere on the window; bundles are offered for import."""
@@ -256,6 +263,8 @@ class MainWindow(QMainWindow):
         self.search.focus_query()
 
     def _escape(self) -> None:
+        if self.memory.leave():
+            return
         if self.toast.isVisible():
             self.toast.hide()
         elif self._pane == SEARCH:

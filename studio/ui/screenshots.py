@@ -86,7 +86,7 @@ async def render_screenshots(
 
 
 async def _search(window: MainWindow, workspace: Workspace, kb_name: str, query: str) -> None:
-    library, search, status = workspace.library, workspace.search, workspace.status
+    library, search = workspace.library, workspace.search
     await until(lambda: library.is_loaded, library.loaded)
     kb = next((kb for kb in library.knowledge_bases if kb_name in (kb.name, kb.id)), None)
     if kb is None:
@@ -103,7 +103,7 @@ async def _search(window: MainWindow, workspace: Workspace, kb_name: str, query:
     await until(lambda: bool(workspace.ingest.queue.items), workspace.ingest.changed)
     await until(lambda: bool(workspace.generations.rows.items), workspace.generations.changed)
     read = asyncio.Event()
-    status.memory_changed.connect(read.set)
+    workspace.memory.changed.connect(read.set)
     async with asyncio.timeout(_PATIENCE_S):
         await read.wait()  # one taken after the search, with the model loaded
 

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QButtonGroup, QDialog, QDialogButtonBox, QGridLayout, QPushButton, QWidget
 
+from studio.ui.memory_settings import BudgetField, IdleField
 from studio.ui.theme import Theme, ThemeChoice
 from studio.ui.widgets import button, column, label, row, segmented
 from studio.viewmodels.text import size
@@ -19,7 +20,7 @@ _THEMES = (
 
 
 class SettingsDialog(QDialog):
-    """Theme, embedding models, data folder. Choices take effect at once."""
+    """Theme, embedding models, memory, data folder. Choices take effect at once."""
 
     def __init__(self, model: SettingsViewModel, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
@@ -42,6 +43,8 @@ class SettingsDialog(QDialog):
         self.themes.idClicked.connect(self._theme_chosen)
         self._models = label("", "body")
         self._models.setWordWrap(True)
+        self.budget = BudgetField(model)
+        self.idle = IdleField(model)
         folder = label(str(model.data_dir), "body")
         folder.setWordWrap(True)
         folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -59,8 +62,14 @@ class SettingsDialog(QDialog):
         grid.addLayout(row(segmented(self.tr("Theme"), *segments), None), 0, 1)
         grid.addWidget(label(self.tr("Embedding models"), "title"), 1, 0, top)
         grid.addWidget(self._models, 1, 1)
-        grid.addWidget(label(self.tr("Data folder"), "title"), 2, 0, top)
-        grid.addLayout(folder_row, 2, 1)
+        budget = label(self.tr("Memory budget"), "title")
+        budget.setFixedHeight(36)  # beside the buttons, not beside the words below them
+        grid.addWidget(budget, 2, 0, top)
+        grid.addLayout(self.budget.layout, 2, 1)
+        grid.addWidget(label(self.tr("Unload models"), "title"), 3, 0)
+        grid.addLayout(self.idle.layout, 3, 1)
+        grid.addWidget(label(self.tr("Data folder"), "title"), 4, 0, top)
+        grid.addLayout(folder_row, 4, 1)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         open_folder.setAutoDefault(False)
         buttons.rejected.connect(self.reject)

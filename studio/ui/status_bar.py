@@ -1,13 +1,15 @@
-"""The bar at the bottom: generation, activity, saved state, memory."""
+"""The bar at the bottom: generation, activity, what memory holds up, saved state, memory."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QAccessible, QAccessibleEvent
 from PySide6.QtWidgets import QFrame, QProgressBar, QSizePolicy, QWidget
 
 from studio.ui.health_dialog import HealthDialog
+from studio.ui.memory_popover import MemoryGauge
 from studio.ui.theme import Theme
-from studio.ui.widgets import button, label, row, set_flag, tool_button
+from studio.ui.widgets import ElidedLabel, button, label, row, set_flag, tool_button
 from studio.viewmodels.status import StatusViewModel
 
 
@@ -45,25 +47,26 @@ class StatusBar(QFrame):
         self._cancel = tool_button(self.tr("Cancel the export or import"))
         self._cancel.clicked.connect(model.cancel_transfers)
         self._saved = label("")
-        self._memory_text = label("")
-        self._memory = gauge(self.tr("Memory use"), 60)
-        for text in (self._activity, self._transfer, self._saved, self._memory_text):
+        self.notice = ElidedLabel("notice")
+        self.notice.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.gauge = MemoryGauge(model.memory, theme)
+        for text in (self._activity, self._transfer, self._saved):
             text.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
-        self.setLayout(
-            row(
-                self._generation,
-                self._health,
-                row(self._activity, self._progress, spacing=8),
-                row(self._transfer, self._transfer_progress, self._cancel, spacing=8),
-                None,
-                self._saved,
-                row(self._memory_text, self._memory, spacing=8),
-                margins=(12, 0, 16, 0),
-                spacing=16,
-            )
+        content = row(
+            self._generation,
+            self._health,
+            row(self._activity, self._progress, spacing=8),
+            row(self._transfer, self._transfer_progress, self._cancel, spacing=8),
+            self.notice,
+            self._saved,
+            self.gauge,
+            margins=(12, 0, 8, 0),
+            spacing=16,
         )
+        content.setStretch(content.indexOf(self.notice), 1)
+        self.setLayout(content)
         model.changed.connect(self._show)
-        model.memory_changed.connect(self._show_memory)
+        model.memory.changed.connect(self._show_memory)
         model.health_changed.connect(self._show_health)
         theme.changed.connect(self._retint)
         self._retint()
@@ -103,10 +106,10 @@ class StatusBar(QFrame):
         HealthDialog(self._model, self.window()).open()
 
     def _show_memory(self) -> None:
-        model = self._model
-        self._memory_text.setText(model.memory_text)
-        self._memory.setVisible(bool(model.memory_text))
-        self._memory.setValue(round(model.memory_fraction * 100))
-        self._memory.setAccessibleDescription(model.memory_text)
-        for widget in (self._memory_text, self._memory):
-            widget.setToolTip(model.memory_tip)
+        memory = self._model.memory
+        is_new = memory.sentence != self.notice.text()
+        self.notice.setText(memory.sentence)
+        self.notice.setToolTip(memory.state if memory.sentence else "")
+        set_flag(self.notice, "level", memory.level.name.lower())
+        if is_new and memory.sentence:
+            QAccessible.updateAccessibility(QAccessibleEvent(self.notice, QAccessible.Event.Alert))

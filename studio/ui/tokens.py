@@ -98,6 +98,12 @@ QPushButton#warnchip { background: @warnsoft; color: @warn; border: 1px solid tr
     padding: 1px 9px; font-size: 12px; font-weight: 500; }
 QPushButton#warnchip:focus { border: 1px solid @accent; }
 #statusbar QLabel { font-size: 12px; color: @muted; }
+#statusbar QLabel#notice { color: @warn; font-weight: 500; }
+#statusbar QLabel#notice[level="critical"] { color: @bad; }
+QPushButton#gauge { border: 1px solid transparent; border-radius: 6px; background: transparent; color: @muted;
+    font-size: 12px; padding: 3px 78px 3px 8px; text-align: left; }
+QPushButton#gauge:hover { background: @hover; }
+QPushButton#gauge:focus { border: 1px solid @accent; }
 #listframe { background: @card; border: 1px solid @border2; border-radius: 8px; }
 #drop { border: 1.5px dashed @border2; border-radius: 12px; background: @side; }
 #drop[hot="true"] { border-color: @accent; background: @soft; }

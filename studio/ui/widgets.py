@@ -238,6 +238,7 @@ class Banner(QFrame):
         super().__init__()
         self.setObjectName("banner")
         self._theme = theme
+        self._color = "warn"
         self._icon = QLabel()
         self._text = label("", "bannertext")
         self._text.setWordWrap(True)
@@ -260,10 +261,18 @@ class Banner(QFrame):
         self.setAccessibleName(text)
         self.setVisible(bool(text))
 
+    def set_urgent(self, urgent: bool) -> None:
+        """Red while it is urgent, amber while it is not."""
+        kind = "bad" if urgent else ""
+        set_flag(self, "kind", kind)
+        set_flag(self._text, "kind", kind)  # what is inside looks only when a property of its own changes
+        self._color = "bad" if urgent else "warn"
+        self._retint()
+
     def forbid(self, reason: str) -> None:
         """Take the way out away, and say why; "" gives it back."""
         if self._way_out is not None:
             forbid(reason, self._way_out)
 
     def _retint(self) -> None:
-        self._icon.setPixmap(self._theme.pixmap("triangle-alert", "warn", 16, self.devicePixelRatioF()))
+        self._icon.setPixmap(self._theme.pixmap("triangle-alert", self._color, 16, self.devicePixelRatioF()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from studio.domain import (
     StoredText,
 )
 from studio.index.gc import GcReport
+from studio.memory import MemorySnapshot
 from studio.services.bundles import BundleInfo, ByteProgress, Imported
 from studio.services.citing import Verification
 from studio.services.compare import Comparison
@@ -261,23 +262,33 @@ class Health(Protocol):
     async def report(self, kb: str | None = None, *, measure: bool = True) -> HealthReport: ...
 
 
-class MemoryReading(Protocol):
-    """What the program holds now."""
+class MemoryBudget(Protocol):
+    """How much memory the program keeps to, and could have at most, in bytes."""
 
     @property
-    def used_bytes(self) -> int: ...
+    def total(self) -> int: ...
 
     @property
-    def budget_bytes(self) -> int: ...
-
-    @property
-    def parts(self) -> Mapping[str, int]: ...
+    def ceiling(self) -> int: ...
 
 
 class Memory(Protocol):
-    """The memory budget."""
+    """The memory budget and who holds what of it."""
 
-    def snapshot(self) -> MemoryReading: ...
+    @property
+    def budget(self) -> MemoryBudget: ...
+
+    def snapshot(self) -> MemorySnapshot: ...
+
+    def register(self, name: str, held: Callable[[], int]) -> Callable[[], None]: ...
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]: ...
+
+
+class MemoryCare(Protocol):
+    """What keeps the program within the budget."""
+
+    def settings_changed(self) -> None: ...
 
 
 class Settings(Protocol):
@@ -354,6 +365,9 @@ class StudioServices(Protocol):
 
     @property
     def memory(self) -> Memory: ...
+
+    @property
+    def memory_care(self) -> MemoryCare: ...
 
     @property
     def sample(self) -> Sample: ...

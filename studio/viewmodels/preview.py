@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,6 +87,12 @@ class PreviewViewModel(ViewModel):
         self.result: SearchResult | None = None
         self.content: PdfContent | TextContent | None = None
         self.source_exists = False
+
+    def held_bytes(self) -> int:
+        """What is kept of the file that was shown last, and of the text. May be called from any thread."""
+        file, text = self._file, self._text
+        copies = 2  # one for what comes next, one that the page on screen is drawn from
+        return (copies * len(file.data) if file is not None else 0) + (sys.getsizeof(text[1].text) if text else 0)
 
     def show(self, result: SearchResult | None) -> None:
         """Show a result, or nothing."""

@@ -1,24 +1,22 @@
-"""The status bar: the active generation, what runs, what is saved, how searching stands, how much memory is in use."""
+"""The status bar: the active generation, what runs, what is saved, how searching stands, how short memory is."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.concurrency import Executor
 from studio.services.health_report import HealthReport, text_of
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.generations import GenerationsViewModel
 from studio.viewmodels.ingest import IngestViewModel
 from studio.viewmodels.library import LibraryViewModel
-from studio.viewmodels.ports import Health, Memory
-from studio.viewmodels.text import count, memory, size
+from studio.viewmodels.memory import MemoryViewModel
+from studio.viewmodels.ports import Health
+from studio.viewmodels.text import count
 from studio.viewmodels.transfers import TransfersViewModel
 
-_MEMORY_INTERVAL_S = 2.0
 HEALTH_INTERVAL_S = 30.0
 """Between two looks at the health of searching; each reads the log of the searches."""
 
@@ -28,14 +26,12 @@ class StatusViewModel(ViewModel):
 
     changed = Signal()
     """A text changed."""
-    memory_changed = Signal()
-    """A new reading of the memory is there."""
     health_changed = Signal()
     """A new report on the health of searching is there."""
 
     def __init__(
         self,
-        memory: Memory,
+        memory: MemoryViewModel,
         health: Health,
         sources: LibraryViewModel,
         generations: GenerationsViewModel,
@@ -44,16 +40,12 @@ class StatusViewModel(ViewModel):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._memory = memory
+        self.memory = memory
         self._health = health
         self._sources = sources
         self._generations = generations
         self._ingest = ingest
         self._transfers = transfers
-        self._thread = Executor("studio-memory")
-        self.memory_text = ""
-        self.memory_fraction = 0.0
-        self.memory_parts: Mapping[str, int] = {}
         self._report: HealthReport | None = None
         self._looked = -HEALTH_INTERVAL_S
         self._look: asyncio.Task[None] | None = None
@@ -64,6 +56,7 @@ class StatusViewModel(ViewModel):
             generations.changed,
             ingest.changed,
             transfers.changed,
+            memory.changed,
         ):
             signal.connect(self.changed)
 
@@ -91,8 +84,9 @@ class StatusViewModel(ViewModel):
 
     @property
     def activity(self) -> str:
-        """What runs, "" when nothing does."""
-        return self._ingest.status
+        """What runs, "" when nothing does. Why memory lets it wait is said once, beside the gauge."""
+        said = self._ingest.status
+        return f"Ingest paused, {self.fraction:.0%}" if said and said == self.memory.sentence else said
 
     @property
     def fraction(self) -> float:
@@ -124,12 +118,6 @@ class StatusViewModel(ViewModel):
         if self.read_only:
             return "Read-only"
         return "Indexing…" if self._ingest.running else "All changes saved"
-
-    @property
-    def memory_tip(self) -> str:
-        """What holds the memory, line by line."""
-        lines = [f"{name}: {size(held)}" for name, held in sorted(self.memory_parts.items(), key=lambda part: -part[1])]
-        return "\n".join(["Memory in use, of the budget", *lines])
 
     @property
     def health(self) -> str:
@@ -164,20 +152,3 @@ class StatusViewModel(ViewModel):
         self._looked = time.monotonic()
         self._report = await self._health.report(measure=measure)
         self.health_changed.emit()
-
-    def start(self) -> None:
-        """Keep reading the memory."""
-        self.launch("memory", self._watch())
-
-    async def close(self) -> None:
-        await super().close()
-        await asyncio.to_thread(self._thread.close)
-
-    async def _watch(self) -> None:
-        while True:
-            reading = await self._thread.run(self._memory.snapshot)
-            self.memory_text = memory(reading.used_bytes, reading.budget_bytes)
-            self.memory_fraction = min(1.0, reading.used_bytes / max(1, reading.budget_bytes))
-            self.memory_parts = dict(reading.parts)
-            self.memory_changed.emit()
-            await asyncio.sleep(_MEMORY_INTERVAL_S)

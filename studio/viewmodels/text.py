@@ -6,9 +6,21 @@ from datetime import datetime
 from pathlib import Path
 
 from studio.domain import SearchResult
+from studio.memory import APPLICATION
 from studio.services import citations
 from studio.services.citations import CitationStyle
 
+_COMPONENTS = {
+    APPLICATION: "Program",
+    "model": "Embedding model",
+    "model files": "Model file (mapped)",
+    "parsers": "Reading files",
+    "LanceDB's caches": "Vector index cache",
+    "tables of rows": "Tables of passages",
+    "Arrow's buffers": "Arrow buffers",
+    "keyword indexes": "Keyword index (mapped)",
+    "files in the page cache": "Files of the indexes",
+}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -39,8 +51,13 @@ def size(size_bytes: int) -> str:
 
 
 def memory(used_bytes: int, budget_bytes: int) -> str:
-    """`1.24 of 4.0 GB`."""
-    return f"{used_bytes / 1e9:.2f} of {budget_bytes / 1e9:.1f} GB"
+    """`1.24 of 4.0 GB`, `0.46 of 0.54 GB`."""
+    return f"{used_bytes / 1e9:.2f} of {budget_bytes / 1e9:.{1 if budget_bytes >= 1e9 else 2}f} GB"
+
+
+def component(name: str) -> str:
+    """What a part of the memory ledger is called: `Program`, `Model bge-small`."""
+    return _COMPONENTS.get(name) or f"{name[:1].upper()}{name[1:]}"
 
 
 def about(seconds: float) -> str:

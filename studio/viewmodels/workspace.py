@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from studio.domain import ModelInfo
 from studio.errors import StudioError
+from studio.memory.budget import budget_bytes
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.citing import CitingViewModel
 from studio.viewmodels.cleanup import CleanupViewModel
@@ -18,6 +19,7 @@ from studio.viewmodels.generations import GenerationsViewModel
 from studio.viewmodels.ingest import IngestViewModel
 from studio.viewmodels.jobs import JobsViewModel
 from studio.viewmodels.library import LibraryViewModel
+from studio.viewmodels.memory import MemoryViewModel
 from studio.viewmodels.ports import StudioServices
 from studio.viewmodels.preflight import PreflightViewModel
 from studio.viewmodels.preview import PreviewViewModel
@@ -33,6 +35,8 @@ class SettingsViewModel(ViewModel):
 
     models_changed = Signal()
     """The list of embedding models was read."""
+    memory_changed = Signal()
+    """The memory budget or the idle time is another one, and in effect."""
 
     def __init__(self, services: StudioServices, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -59,6 +63,22 @@ class SettingsViewModel(ViewModel):
             self._services.config.set(key, value)
         except StudioError as error:
             self.report(error)
+
+    @property
+    def memory_ceiling(self) -> int:
+        """The most memory the program could be allowed, in bytes."""
+        return self._services.memory.budget.ceiling
+
+    @property
+    def automatic_budget(self) -> int:
+        """What the memory budget is while none is set, in bytes."""
+        return budget_bytes(self.memory_ceiling)
+
+    def set_memory(self, key: str, value: int) -> None:
+        """Save the memory budget or the idle time of models, and keep to it from now on."""
+        self.set(key, str(value))
+        self._services.memory_care.settings_changed()
+        self.memory_changed.emit()
 
     def read_models(self) -> None:
         """Read the list of models."""
@@ -93,13 +113,16 @@ class Workspace(QObject):
         self.gate = GateViewModel(services.gate, services.library, self)
         self.quality = QualityViewModel(services.quality, self.library, self)
         self.transfers = TransfersViewModel(services.bundles, self.library, self)
+        self.memory = MemoryViewModel(services.memory, self)
+        self._forget_preview = services.memory.register("preview", self.preview.held_bytes)
         self.status = StatusViewModel(
-            services.memory, services.health, self.library, self.generations, self.ingest, self.transfers, self
+            self.memory, services.health, self.library, self.generations, self.ingest, self.transfers, self
         )
         self.settings = SettingsViewModel(services, self)
         # Closed in this order: readers of others first, the list of knowledge bases last.
         self._models: tuple[ViewModel, ...] = (
             self.status,
+            self.memory,
             self.preview,
             self.search,
             self.citing,
@@ -129,11 +152,12 @@ class Workspace(QObject):
         self.quality.grades_known.connect(self.search.show_grades)
         self.cleanup.collected.connect(self.generations.refresh)
         self.transfers.imported.connect(self.search.refresh)
+        self.settings.memory_changed.connect(self.memory.look)
 
     def start(self) -> None:
         """Begin to read and watch, and go on with unfinished jobs. Call it once the window is on screen."""
         self.library.start()
-        self.status.start()
+        self.memory.start()
         self.jobs.start()
 
     def _look_up_grades(self) -> None:
@@ -145,5 +169,6 @@ class Workspace(QObject):
 
     async def close(self) -> None:
         """Cancel what runs and wait for it, one view-model after the other."""
+        self._forget_preview()
         for model in self._models:
             await model.close()

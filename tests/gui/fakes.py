@@ -34,7 +34,7 @@ from studio.domain import (
 )
 from studio.errors import Conflict, NotFound, StorageFault
 from studio.index.gc import GcReport
-from studio.memory import MemorySnapshot
+from studio.memory import GIB, Holding, MemorySnapshot
 from studio.services.citations import locator
 from studio.services.citing import Place, Verification, VerificationStatus
 from studio.services.health_report import HealthReport, Level
@@ -256,7 +256,13 @@ class FakeConfig:
     """Settings in memory."""
 
     def __init__(self) -> None:
-        self.values = {"theme": "light", "window_geometry": "", "model": "all-MiniLM-L6-v2"}
+        self.values = {
+            "theme": "light",
+            "window_geometry": "",
+            "model": "all-MiniLM-L6-v2",
+            "memory_budget_mib": "0",
+            "model_idle_minutes": "15",
+        }
 
     def get(self, key: str) -> object:
         return self.values[key]
@@ -284,6 +290,50 @@ class FakeHealth:
         return self.answer
 
 
+def held(*holdings: Holding, budget: int = 4_000_000_000, **changes: Any) -> MemorySnapshot:
+    """A reading of the memory in which these parts hold something."""
+    parts = {holding.name: holding.counted for holding in holdings}
+    return replace(MemorySnapshot(sum(parts.values()), budget, parts, holdings), **changes)
+
+
+class FakeMemory:
+    """Reads what the test says; on a computer of 16 GiB."""
+
+    def __init__(self) -> None:
+        self.reading = held(Holding("application", 1_000_000_000), Holding("model", 40_000_000, 200_000_000))
+        self.budget = SimpleNamespace(total=8 * GIB, ceiling=16 * GIB)
+        self.listeners: list[Callable[[], None]] = []
+        self.sources: dict[str, Callable[[], int]] = {}
+
+    def register(self, name: str, held: Callable[[], int]) -> Callable[[], None]:
+        self.sources[name] = held
+        return lambda: self.sources.__delitem__(name)
+
+    def snapshot(self) -> MemorySnapshot:
+        return self.reading
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def tell(self, reading: MemorySnapshot) -> None:
+        """The memory is so now, and who asked to be told is."""
+        self.reading = reading
+        for listener in list(self.listeners):
+            listener()
+
+
+class FakeMemoryCare:
+    """Counts how often the settings were read anew, and keeps what they were."""
+
+    def __init__(self, config: FakeConfig) -> None:
+        self._config = config
+        self.read: list[tuple[object, object]] = []
+
+    def settings_changed(self) -> None:
+        self.read.append((self._config.get("memory_budget_mib"), self._config.get("model_idle_minutes")))
+
+
 class FakeServices:
     """Everything a workspace asks for."""
 
@@ -304,7 +354,8 @@ class FakeServices:
         self.bundles = FakeBundles(self.library)
         self.models = FakeModels()
         self.health = FakeHealth()
-        self.memory = SimpleNamespace(snapshot=lambda: MemorySnapshot(1_240_000_000, 4_000_000_000, {"application": 1}))
+        self.memory = FakeMemory()
+        self.memory_care = FakeMemoryCare(self.config)
         self.sample = SimpleNamespace(ensure=self._ensure_sample)
 
     async def _ensure_sample(self, progress: ProgressSink | None = None) -> KnowledgeBase:

@@ -48,7 +48,7 @@ async def test_the_latest_query_wins_over_a_slow_one() -> None:
     async with opened(services) as (workspace, complaints):
         workspace.search.set_query("slow")
         workspace.search.run_now()
-        await until(lambda: bool(services.search.asked), workspace.search.changed, workspace.status.memory_changed)
+        await until(lambda: bool(services.search.asked), workspace.search.changed, workspace.memory.changed)
         workspace.search.set_query("fast")
         workspace.search.run_now()
         await searched(workspace)
@@ -244,9 +244,9 @@ async def test_rows_and_chip_describe_each_state() -> None:
         assert active.detail == "all-MiniLM-L6-v2 · 384 d · chunk 240/32 · 3 documents · 40 passages"
         assert active.origin == "own 2.0 kB, shared 10 kB"
         assert workspace.status.generation == "Generation 2 · all-MiniLM-L6-v2 · 384 d"
-        await until(lambda: bool(workspace.status.memory_text), workspace.status.memory_changed)
-        assert workspace.status.memory_text == "1.24 of 4.0 GB"
-        assert workspace.status.memory_fraction == pytest.approx(0.31)
+        await until(lambda: bool(workspace.memory.text), workspace.memory.changed)
+        assert workspace.memory.text == "1.24 of 4.0 GB"
+        assert workspace.memory.fraction == pytest.approx(0.31)
 
 
 # ---------------------------------------------------------------- preview

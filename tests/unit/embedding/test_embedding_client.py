@@ -13,7 +13,7 @@ import pytest
 
 from studio.domain import Embedder, EmbedderProvider, ModelInfo
 from studio.embedding import client as client_module
-from studio.embedding import launch
+from studio.embedding import launch, loading
 from studio.embedding.client import EmbeddingClient, messages
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
@@ -44,7 +44,7 @@ PROJECT = [str(Path(client_module.__file__).parents[2])]
 
 async def busy(client: EmbeddingClient) -> int:
     """Wait until the worker owes an answer; its process id."""
-    while client.idle or client.pid is None:  # noqa: ASYNC110 - no event tells, and none is needed
+    while not client._pending or client.pid is None:  # noqa: ASYNC110 - no event tells, and none is needed
         await asyncio.sleep(0)
     return client.pid
 
@@ -177,7 +177,7 @@ async def test_only_the_text_that_kills_twice_fails(tiny_model: ModelInfo) -> No
 async def test_a_worker_that_keeps_dying_is_given_up(tiny_model: ModelInfo) -> None:
     client = await EmbeddingClient.start(tiny_model)
     try:
-        for _ in range(client_module.RESTARTS):
+        for _ in range(loading.RESTARTS):
             with pytest.raises(WorkerDied):
                 await client.embed([fragile_worker.KILLER])
         with pytest.raises(WorkerDied, match="keeps ending"):
@@ -194,6 +194,15 @@ async def test_a_worker_that_hangs_is_ended(tiny_model: ModelInfo, monkeypatch: 
     try:
         with pytest.raises(WorkerDied, match="twice"):
             await client.embed([fragile_worker.HANGER])
+    finally:
+        await client.close()
+
+
+@pytest.mark.usefixtures("fragile")
+async def test_signs_of_life_are_no_answers(tiny_model: ModelInfo) -> None:
+    client = await EmbeddingClient.start(tiny_model)
+    try:
+        assert (await client.embed([SENTENCE] * 100)).shape == (100, 64)
     finally:
         await client.close()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from studio.domain import ModelInfo
-from studio.embedding import protocol
+from studio.embedding import protocol, worker
 from studio.embedding.engine import Embedding, Engine
 from studio.embedding.launch import probe, start_worker
 from studio.embedding.protocol import Kind, ReadyInfo
@@ -101,6 +101,18 @@ def test_a_query_overtakes_the_batch_under_way(talk: Conversation, engine: Gated
         (Kind.VECTORS, 2),
     ]
     np.testing.assert_array_equal(protocol.decode_vectors(answers[1][2]), engine.embed([LONG]).repeat(8, axis=0))
+
+
+def test_a_long_batch_gives_signs_of_life(
+    talk: Conversation, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "SIGN_EVERY_S", 0.0)
+    engine.go_on.set()
+    talk.parent.send(Kind.EMBED, 5, protocol.encode_texts([LONG] * 4))
+    frames = [talk.parent.receive()[:2]]
+    while frames[-1][0] == Kind.ALIVE:
+        frames.append(talk.parent.receive()[:2])
+    assert frames == [(Kind.ALIVE, 0)] * 4 + [(Kind.VECTORS, 5)]
 
 
 def test_withdrawn_requests_are_not_answered(talk: Conversation, engine: GatedEngine) -> None:

@@ -331,15 +331,3 @@ async def test_vectors_by_chunk(bench: Bench) -> None:
         assert set(found) == {chunk_id(3), chunk_id(17)}
         assert np.array_equal(found[chunk_id(17)], matrix[17])
         assert await snapshot.tables.vectors_of([]) == {}
-
-
-async def test_the_cache_holds_a_large_index(bench: Bench, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that does not fit is read again for every query."""
-    monkeypatch.setattr("studio.index.vectors.INDEX_CACHE_BYTES", 1 << 10)
-    bench.store.vectors._index_cache_bytes = 1 << 10
-    matrix = vectors(3_000)
-    await generation_of(bench, matrix, index=AnnIndex.IVF_FLAT)
-    async with bench.store.reading() as snapshot:
-        await snapshot.tables.prewarm()
-        assert bench.store.vectors._index_cache_bytes > 2 * matrix.nbytes
-        assert await recall(snapshot, matrix) >= 0.95

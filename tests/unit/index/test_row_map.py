@@ -50,7 +50,7 @@ async def table_of(folder: Path, ids: list[list[str]]) -> object:
 
 async def check(table: object, expected: set[str], folder: Path) -> RowMap:
     """The map knows just these chunks, and each at the row where it is."""
-    found = await read_row_map(table, folder, indexed=False)
+    found = await read_row_map(table, folder, vector_bytes=1 << 20)
     assert found is not None
     rows = np.array(found.rows_of(expected), np.uint64)
     assert len(rows) == len(expected)
@@ -92,11 +92,11 @@ async def test_ids_that_only_share_a_key_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strange", ["c1", "F" * 32, "g" * 32, "0" * 33])
 async def test_there_is_no_map_of_other_ids(tmp_path: Path, strange: str) -> None:
-    assert await read_row_map(await table_of(tmp_path, [[chunk_id(1), strange]]), tmp_path, indexed=True) is None
+    assert await read_row_map(await table_of(tmp_path, [[chunk_id(1), strange]]), tmp_path, vector_bytes=0) is None
 
 
 async def test_an_empty_table_has_no_map(tmp_path: Path) -> None:
-    assert await read_row_map(await table_of(tmp_path, []), tmp_path, indexed=False) is None
+    assert await read_row_map(await table_of(tmp_path, []), tmp_path, vector_bytes=1 << 20) is None
 
 
 # ---------------------------------------------------------------- searching with it
@@ -217,7 +217,7 @@ async def test_vectors_with_an_index_are_not_kept(bench: Bench) -> None:
 
 
 async def test_vectors_that_are_many_are_not_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flat_vectors, "MOST_BYTES", 20 * 4 * 32 - 1)
+    monkeypatch.setattr(flat_vectors, "MOST_BYTES", 20 * 4 * 33 - 1)
     await generation_of(bench, vectors(20))
     async with bench.store.reading() as snapshot:
         await mapped_snapshot(bench, snapshot)
@@ -264,9 +264,9 @@ async def test_it_is_read_beside_the_second_search(bench: Bench, monkeypatch: py
     read = asyncio.Event()
     real = read_row_map
 
-    async def told(table: object, folder: Path, *, indexed: bool) -> RowMap | None:
+    async def told(table: object, folder: Path, *, vector_bytes: int) -> RowMap | None:
         try:
-            return await real(table, folder, indexed=indexed)
+            return await real(table, folder, vector_bytes=vector_bytes)
         finally:
             read.set()
 
@@ -284,10 +284,10 @@ async def test_it_is_read_beside_the_second_search(bench: Bench, monkeypatch: py
 async def test_it_is_read_once_by_those_that_come_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = 0
 
-    async def counted(table: object, folder: Path, *, indexed: bool) -> RowMap | None:
+    async def counted(table: object, folder: Path, *, vector_bytes: int) -> RowMap | None:
         nonlocal reads
         reads += 1
-        return await read_row_map(table, folder, indexed=indexed)
+        return await read_row_map(table, folder, vector_bytes=vector_bytes)
 
     monkeypatch.setattr(table_reader, "read_row_map", counted)
     await generation_of(bench, vectors(100))

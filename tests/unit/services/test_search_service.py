@@ -148,8 +148,8 @@ async def test_a_missing_model_degrades_to_keywords(data_dir: Path, services: Se
 async def test_a_killed_model_process_is_replaced(services: Services, kb: str) -> None:
     request = SearchRequest((kb,), "whales")
     before = await services.search.search(request)
-    pids = services.memory._workers()["model"]
-    os.kill(pids[0], signal.SIGKILL)
+    (model,) = services.memory_care._embedders.loaded()
+    os.kill(model.pid, signal.SIGKILL)
     after = await services.search.search(replace(request, query="whales again"))
     assert after.degraded is None
     assert after.results[0].chunk_id == before.results[0].chunk_id
@@ -193,4 +193,4 @@ async def test_odd_queries_are_just_queries(services: Services, kb: str, query: 
 
 async def test_warming_up_starts_the_model(services: Services, kb: str) -> None:
     await services.search.warm_up()
-    assert services.memory._workers()["model"]
+    assert services.memory_care._embedders.loaded()

@@ -19,7 +19,7 @@ from workbench import Bench, Write
 from studio.config import Config
 from studio.domain import IngestOptions, JobKind, JobState
 from studio.errors import InvalidRequest, NotFound, StorageFault
-from studio.memory import MemoryCoordinator
+from studio.memory import GIB, MachineReading, MemoryCoordinator
 from studio.services import folder_events, watch
 from studio.services.folder_events import FolderEvents, Noise
 from studio.services.power import on_battery, reason_to_wait
@@ -259,19 +259,22 @@ async def test_on_battery_changes_are_kept_for_later(guard: Guard, folder: Path,
     await guard.holds("a.txt", "b.txt")
 
 
-def test_reasons_to_wait(tmp_path: Path, monkeypatch) -> None:
+async def test_reasons_to_wait(tmp_path: Path, monkeypatch) -> None:
     config = Config(tmp_path / "config.json")
-    roomy, tight = MemoryCoordinator(1 << 20, dict), MemoryCoordinator(1, dict)
+    machine = MachineReading(8 * GIB, 4 * GIB)
+    roomy = MemoryCoordinator(0, dict, read_machine=lambda: machine)
+    tight = MemoryCoordinator(1, dict, read_machine=lambda: machine)
     monkeypatch.setattr(psutil, "sensors_battery", lambda: SimpleNamespace(power_plugged=None), raising=False)
     assert not on_battery()
     monkeypatch.delattr(psutil, "sensors_battery")
     assert not on_battery()
+    for memory in (roomy, tight):
+        await memory.step()
     assert "budget" in reason_to_wait(config, tight)
-    machine = SimpleNamespace(total=1000, available=60)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
     assert reason_to_wait(config, roomy) == ""
-    machine.available = 40
-    assert "short of memory" in reason_to_wait(config, roomy)
+    machine = MachineReading(8 * GIB, GIB // 2)
+    await roomy.step()
+    assert "The computer has 537 MB" in reason_to_wait(config, roomy)
 
 
 async def test_without_means_of_the_system_folders_are_looked_through(

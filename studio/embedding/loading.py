@@ -1,0 +1,111 @@
+"""Loading one model into a worker process: asking for room first, and giving up one that keeps dying."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from studio.domain import ModelInfo
+from studio.embedding.admission import Admission
+from studio.embedding.footprint import ModelFootprint, read_footprint
+from studio.embedding.launch import start_worker
+from studio.embedding.protocol import ReadyInfo
+from studio.errors import EnvironmentFault, ModelFault, WorkerDied
+from studio.memory import amount
+from studio.workers import WorkerProcess
+
+Check = Callable[[], Awaitable[None]]
+"""Says whether the file may be loaded, by raising what is wrong with it."""
+
+RESTARTS = 6
+RESTART_WINDOW_S = 60.0
+
+
+async def reserve(admission: Admission, component: str, model: str, footprint: ModelFootprint) -> None:
+    """Ask for room for a model. Raises ModelFault with the numbers and the way out when there is none."""
+    smaller = f"Install a smaller quantisation of the model {model} or choose a smaller model"
+    try:
+        await admission.admit(component, footprint.total_bytes, smaller)
+    except EnvironmentFault as error:
+        raise ModelFault(
+            f"The model {model} is not loaded: it would take {amount(footprint.mapped_bytes)} mapped "
+            f"from files and {amount(footprint.private_bytes)} of its own. {error}",
+            way_out=error.way_out or f"{smaller}.",
+        ) from error
+
+
+class Loader:
+    """Starts workers of one model, one at a time. What is loaded holds its reservation until `release`."""
+
+    def __init__(self, info: ModelInfo, threads: int, admission: Admission) -> None:
+        self._info = info
+        self._threads = threads
+        self._admission = admission
+        self._component = f"the model {info.name}"
+        self._footprint: ModelFootprint | None = None
+        self._starts: deque[float] = deque(maxlen=RESTARTS)
+
+    async def footprint(self) -> ModelFootprint:
+        """What a worker takes. Raises ModelFault when the file is not there or damaged."""
+        if self._footprint is None:
+            self._footprint = await asyncio.to_thread(read_footprint, self._file(), self._info.max_tokens)
+        return self._footprint
+
+    async def load(self, check: Check | None = None) -> WorkerProcess:
+        """Start a worker. Raises ModelFault, also when there is no room, WorkerDied when it keeps ending."""
+        await reserve(self._admission, self._component, self._info.name, await self.footprint())
+        try:
+            if check is not None:
+                await check()
+            self._note_start()
+            return await self._spawn()
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Give the reservation back: the worker is gone. Idempotent."""
+        self._admission.release(self._component)
+
+    def forgive(self) -> None:
+        """Do not count the last start: that worker ends because it is told to, not because it keeps dying."""
+        if self._starts:
+            self._starts.pop()
+
+    def _note_start(self) -> None:
+        now = time.monotonic()
+        if len(self._starts) == RESTARTS and now - self._starts[0] < RESTART_WINDOW_S:
+            raise WorkerDied(
+                f"The process of the model {self._info.name} keeps ending ({RESTARTS} starts within a minute)."
+            )
+        self._starts.append(now)
+
+    def _file(self) -> Path:
+        info = self._info
+        if info.path is None or not info.path.is_file():
+            raise ModelFault(
+                f"The file of the model {info.name} is not there.",
+                way_out=f"Install it again: rag-studio model install {info.name}",
+            )
+        return info.path
+
+    async def _spawn(self) -> WorkerProcess:
+        process, ready = await start_worker(self._file(), max_tokens=self._info.max_tokens, threads=self._threads)
+        try:
+            self._recognise(ready)
+        except ModelFault:
+            await process.kill()
+            raise
+        return process
+
+    def _recognise(self, ready: ReadyInfo) -> None:
+        info = self._info
+        if (ready.dimension, ready.pooling) != (info.dimension, info.pooling):
+            raise ModelFault(
+                f"The file of the model {info.name} is not what it was: dimension {ready.dimension} with "
+                f"{ready.pooling} pooling instead of {info.dimension} with {info.pooling}.",
+                way_out=f"Install it again: rag-studio model install {info.name}",
+            )

@@ -1,0 +1,29 @@
+"""Memory that was freed, and that the C library keeps for itself."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_ARENA_MAX = -8
+"""`M_ARENA_MAX` of mallopt(3)."""
+_ARENAS = 2
+
+
+def use_few_arenas() -> None:
+    """Let all threads share two heaps where the C library (glibc) would give each its own, up to eight a core. What is
+    freed in one is no use to another: building an index of 200,000 rows of 384 numbers held on to 350 MB in many heaps
+    and to 115 in two. Holds for threads that begin later.
+    """
+    if sys.platform == "linux":
+        options = getattr(ctypes.CDLL(None), "mallopt", None)
+        if options is not None:
+            options(_ARENA_MAX, _ARENAS)
+
+
+def give_back() -> None:
+    """Hand memory that was freed back to the operating system, where the C library keeps it. Some milliseconds."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+        if trim is not None:
+            trim(0)
