@@ -83,11 +83,6 @@ class ControlGroup:
         """How many processes of the group were killed because its limit was met."""
         return self._values("memory.events" if self._v2 else "memory.oom_control").get("oom_kill", 0)
 
-    @property
-    def full(self) -> int:
-        """How often the limit was met, whatever came of it: page cache is given up first."""
-        return self._values("memory.events").get("max", 0) if self._v2 else int(self._read("memory.failcnt"))
-
     def remove(self) -> None:
         """End what is left in the group and remove it."""
         for _ in range(100):
