@@ -21,7 +21,9 @@ from studio.domain import (
 )
 from studio.index.gc import GcReport, collect
 from studio.index.generations import Build, GenerationStore
+from studio.index.rows import CHUNK_TEXT, indexed_texts
 from studio.index.stores import Stores
+from studio.index.table_reader import TableReader
 
 DIMENSION = 8
 MODEL = ModelIdentity("toy", "a" * 64, DIMENSION, "mean")
@@ -44,6 +46,16 @@ def record_of(document: str, path: str, chunks: int = 1) -> DocumentRecord:
         document, path, "s" * 64, 10, 20, "text", f"Title of {document}", "", "", "", 0, PageCounts(), chunks,
         DocumentStatus.INDEXED, "", "",
     )  # fmt: skip
+
+
+async def contents_of(tables: TableReader) -> list[tuple[str, str, str]]:
+    """(chunk id, document id, indexed text) of every chunk."""
+    return [row async for batch in tables.batches(CHUNK_TEXT) for row in indexed_texts(batch)]
+
+
+async def chunk_ids_of(tables: TableReader) -> list[str]:
+    """Every chunk id."""
+    return [chunk_id for chunk_id, _, _ in await contents_of(tables)]
 
 
 class Bench:
@@ -91,5 +103,5 @@ class Bench:
 
     async def contents(self, number: int | None = None) -> set[str]:
         async with self.store.reading(number) as snapshot:
-            assert sorted(await snapshot.tables.chunk_ids()) == sorted(snapshot.lexical.chunk_ids())
-            return {content for _, _, content in await snapshot.tables.contents()}
+            assert sorted(await chunk_ids_of(snapshot.tables)) == sorted(snapshot.lexical.chunk_ids())
+            return {content for _, _, content in await contents_of(snapshot.tables)}

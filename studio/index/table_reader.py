@@ -21,11 +21,9 @@ from studio.index.predicates import Within, id_lists, quoted, sql_text
 from studio.index.row_map import BYTES_PER_ROW, RowMap, read_row_map
 from studio.index.rows import (
     CHUNK_CONTENT,
-    CHUNK_TEXT,
     DocumentTable,
     chunk_of,
     embedding_keys,
-    indexed_texts,
     matrix_of,
     records_of,
 )
@@ -59,7 +57,8 @@ class TableReader:
         self._mapping = asyncio.Lock()
         self._tasks = TaskOwner("row map")
         self._searches = 0
-        self._document_table: DocumentTable | None = None
+        self.documents_at_hand: DocumentTable | None = None
+        """What `document_table` has read."""
         self.warm = False
         """Whether it was warmed up, so that another cache is too."""
 
@@ -71,7 +70,7 @@ class TableReader:
     @property
     def nbytes(self) -> int:
         """Bytes of its own tables in memory."""
-        return sum(table.nbytes for table in (self._row_map, self._document_table) if table is not None)
+        return sum(table.nbytes for table in (self._row_map, self.documents_at_hand) if table is not None)
 
     async def nearest(
         self,
@@ -213,24 +212,12 @@ class TableReader:
                 found.update(zip(embedding_keys(rows), matrix_of(rows["embedding"]), strict=True))
         return found
 
-    async def chunk_ids(self) -> list[str]:
-        """Every chunk id (for checks)."""
-        with mapped(self._path):
-            rows = await self._chunks.query().select(["chunk_id"]).to_arrow()
-        return await asyncio.to_thread(rows["chunk_id"].to_pylist)
-
     async def batches(self, columns: Sequence[str], rows: int | None = None) -> AsyncGenerator[Any, None]:
         """These columns of every chunk as Arrow record batches, of at most `rows` rows or of some thousand."""
         with mapped(self._path):
             query = self._chunks.query().select(list(columns))
             async for batch in await query.to_batches(max_batch_length=rows):
                 yield batch
-
-    async def contents(self) -> list[tuple[str, str, str]]:
-        """(chunk id, document id, indexed text) of every chunk."""
-        with mapped(self._path):
-            rows = await self._chunks.query().select(list(CHUNK_TEXT)).to_arrow()
-        return await asyncio.to_thread(indexed_texts, rows)
 
     async def document_columns(self, columns: Sequence[str]) -> Any:
         """These columns of the indexed documents as an Arrow table, without those that an older table lacks."""
@@ -250,16 +237,11 @@ class TableReader:
 
     async def document_table(self) -> DocumentTable:
         """All document rows, to be asked many times; kept until this is closed."""
-        if self._document_table is None:
+        if self.documents_at_hand is None:
             with mapped(self._path):
                 rows = await self._documents.query().to_arrow()
-            self._document_table = await asyncio.to_thread(DocumentTable, rows)
-        return self._document_table
-
-    @property
-    def documents_at_hand(self) -> DocumentTable | None:
-        """What `document_table` has read."""
-        return self._document_table
+            self.documents_at_hand = await asyncio.to_thread(DocumentTable, rows)
+        return self.documents_at_hand
 
     async def failed_documents(self) -> int:
         """Files that could not be indexed."""
@@ -277,7 +259,7 @@ class TableReader:
         self._tasks.cancel("read")
         if self._row_map is not None:
             self._row_map.close()
-        self._row_map = self._document_table = None
+        self._row_map = self.documents_at_hand = None
         self._wholly_indexed = False
         self._searches = 0
 

@@ -31,6 +31,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mixed_files import write_files
+from toy import contents_of
 
 from studio.bootstrap import Services, open_services
 from studio.domain import Embedder, KbSettings
@@ -69,7 +70,7 @@ async def compare(services: Services, name: str, source: Path, rounds: int) -> l
         await embedder.embed(["warm up"] * 8)
         report = await services.ingest.ingest(kb.id, [source])
         async with services.library._stores.store(kb.id).reading() as snapshot:
-            texts = [content for _, _, content in await snapshot.tables.contents()]
+            texts = [content for _, _, content in await contents_of(snapshot.tables)]
         distinct = list(dict.fromkeys(texts))
         ingest_s += report.seconds
         alone_s += await alone(embedder, distinct)

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from command import Program
 from mixed_files import write_files
+from toy import chunk_ids_of
 
 from studio.bootstrap import open_services
 from studio.services.pipeline import CHUNKS_PER_BATCH
@@ -107,7 +108,7 @@ async def chunk_ids(data_dir: Path) -> list[str]:
     async with open_services(data_dir) as services:
         kb = await services.library.get(KB)
         async with services.library._stores.store(kb.id).reading() as snapshot:
-            ids = sorted(await snapshot.tables.chunk_ids())
+            ids = sorted(await chunk_ids_of(snapshot.tables))
             if ids != sorted(await asyncio.to_thread(snapshot.lexical.chunk_ids)):
                 raise SystemExit("vectors and keywords hold different chunks")
             return ids

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from clusters import MODEL, generation_of, queries, recall, search, vectors
-from toy import Bench, chunk_of
+from toy import Bench, chunk_ids_of, chunk_of
 
 from studio.domain import AnnIndex, Candidate
 from studio.index import caches as module
@@ -198,7 +198,7 @@ async def test_dropping_leaves_nothing(bench: Bench, caches: IndexCaches) -> Non
     assert caches.held() < before / 4
     assert caches.maps() == 0
     async with bench.store.reading() as snapshot:
-        assert snapshot.tables._document_table is None
+        assert snapshot.tables.documents_at_hand is None
     found = await searched(bench)
     assert [ids(one) for one in found] == [ids(one) for one in expected]
 
@@ -318,7 +318,7 @@ async def test_another_knowledge_base_moves_along(bench: Bench, caches: IndexCac
     bench.store.release()
     async with other.store.reading() as snapshot:
         assert snapshot.tables.cache is await caches.main()
-        assert await snapshot.tables.chunk_ids() == snapshot.lexical.chunk_ids()
+        assert await chunk_ids_of(snapshot.tables) == snapshot.lexical.chunk_ids()
     assert caches.held() < MATRIX.nbytes / 2
 
 
@@ -375,7 +375,7 @@ async def test_builds_write_in_small_parts_when_they_are_told_to(
 
 async def chunk_ids(bench: Bench) -> list[str]:
     async with bench.store.reading() as snapshot:
-        return await snapshot.tables.chunk_ids()
+        return await chunk_ids_of(snapshot.tables)
 
 
 async def test_the_heap_of_a_writer_is_that_of_its_beginning(

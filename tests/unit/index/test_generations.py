@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from toy import DIMENSION, MODEL, Bench, chunk_of, record_of, vector_of
+from toy import DIMENSION, MODEL, Bench, chunk_of, contents_of, record_of, vector_of
 
 from studio.domain import (
     CONTEXT,
@@ -88,7 +88,7 @@ async def test_a_reader_stays_on_its_generation_while_others_are_promoted(bench:
     await bench.promote(await bench.built({"d1": ["old"]}))
     async with bench.store.reading() as snapshot:
         await bench.promote(await bench.built({"d2": ["new"]}, delete=["d1"]))
-        assert {content for _, _, content in await snapshot.tables.contents()} == {"old"}
+        assert {content for _, _, content in await contents_of(snapshot.tables)} == {"old"}
         assert [hit.chunk_id for hit in snapshot.lexical.search("old", limit=1)]
         assert await bench.contents() == {"new"}
 
@@ -404,7 +404,7 @@ async def test_embeddings_are_known_by_what_was_embedded(bench: Bench) -> None:
         ):  # fmt: skip
             assert found.keys() == wanted.keys()
             assert all(np.array_equal(found[key], vector_of(text)) for key, text in wanted.items())
-        assert {text for _, _, text in await snapshot.tables.contents()} == set(wanted.values())
+        assert {text for _, _, text in await contents_of(snapshot.tables)} == set(wanted.values())
 
 
 async def test_a_generation_of_a_newer_program_is_refused(bench: Bench) -> None:

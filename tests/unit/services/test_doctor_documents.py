@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pyarrow as pa
 import pytest
+from toy import contents_of
 from ward import DIMENSION, ROWS, TEXTS, Ward, replaced, wrong
 
 from studio.domain import (
@@ -49,7 +50,7 @@ async def test_a_file_that_changed_meanwhile_is_indexed_as_it_is(ward: Ward) -> 
     await ward.doctor.repair()
     await ward.answers()
     async with ward.store.reading() as snapshot:
-        contents = {content for _, _, content in await snapshot.tables.contents()}
+        contents = {content for _, _, content in await contents_of(snapshot.tables)}
     assert "A piano forte is another name of the piano." in contents
     assert not any("eighty-eight" in content for content in contents)
 
@@ -112,7 +113,7 @@ async def test_changed_contents_are_read_again(ward: Ward) -> None:
     assert await ward.repaired() == {}
     await ward.answers()
     async with ward.store.reading() as snapshot:
-        assert all("Nobody" not in content for _, _, content in await snapshot.tables.contents())
+        assert all("Nobody" not in content for _, _, content in await contents_of(snapshot.tables))
 
 
 @pytest.mark.parametrize("damage", ["missing", "repeated", "stray"])

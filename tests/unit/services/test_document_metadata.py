@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from toy import chunk_ids_of
 from ward import Write
 from workbench import Bench
 
@@ -46,7 +47,7 @@ async def test_metadata_is_kept_with_the_document_and_filtered_by(bench: Bench, 
     assert await passing(bench, "before", "2024-05-07") == {"note.md"}
     kb = await bench.library.get("Toy")
     async with bench.stores.store(kb.id).reading() as snapshot:
-        chunks = await snapshot.tables.chunks(await snapshot.tables.chunk_ids())
+        chunks = await snapshot.tables.chunks(await chunk_ids_of(snapshot.tables))
     assert not any("audience" in chunk.metadata or "year" in chunk.metadata for chunk in chunks.values())
 
 

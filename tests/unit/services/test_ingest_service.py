@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toy import contents_of
 
 from studio.bootstrap import Services
 from studio.domain import (
@@ -303,7 +304,7 @@ async def test_a_long_word_without_spaces_is_still_indexed(
     report = await services.ingest.ingest(kb, [folder])
     assert report.failed == ()
     async with services.library._stores.store(kb).reading() as snapshot:
-        contents = [content for _, _, content in await snapshot.tables.contents()]
+        contents = [content for _, _, content in await contents_of(snapshot.tables)]
     embedder = await services.ingest._builder._embedders.embedder("all-MiniLM-L6-v2")
     assert max(await embedder.count_tokens(contents)) <= 240
 

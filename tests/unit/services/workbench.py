@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from toy import chunk_ids_of, contents_of
 
 from studio.domain import DocumentStatus, Embedder, ModelInfo, Vectors
 from studio.errors import ModelFault, WorkerDied
@@ -66,13 +67,13 @@ class Bench:
         """Contents of the active generation, after checking that both indexes agree."""
         kb = await self.library.get("Toy")
         async with self.stores.store(kb.id).reading() as snapshot:
-            assert sorted(await snapshot.tables.chunk_ids()) == sorted(snapshot.lexical.chunk_ids())
+            assert sorted(await chunk_ids_of(snapshot.tables)) == sorted(snapshot.lexical.chunk_ids())
             records = await snapshot.tables.documents()
             assert snapshot.generation.chunks == sum({item.document_id: item.chunks for item in records}.values())
-            return {content for _, _, content in await snapshot.tables.contents()}
+            return {content for _, _, content in await contents_of(snapshot.tables)}
 
     async def chunk_ids(self) -> list[str]:
         """The chunk ids of the active generation, in order."""
         kb = await self.library.get("Toy")
         async with self.stores.store(kb.id).reading() as snapshot:
-            return sorted(await snapshot.tables.chunk_ids())
+            return sorted(await chunk_ids_of(snapshot.tables))
