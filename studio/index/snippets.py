@@ -199,6 +199,7 @@ def _neighbours(
 
 def _pieces(content: str, marks: Sequence[Range], keys: Sequence[int], length: int) -> list[_Piece]:
     pieces = []
+    plain = content.isprintable() and "  " not in content
     ahead = [*marks, (len(content), len(content) + 1)]
     start = mark = 0
     opens = True
@@ -211,7 +212,8 @@ def _pieces(content: str, marks: Sequence[Range], keys: Sequence[int], length: i
             at += 1
         if held and ahead[at - 1][1] > end and end - start < length:
             continue  # no cut inside a marked phrase
-        pieces.append(_Piece(start, end, _size(content, start, end), held, opens))
+        size = len(content[start:end].strip()) if plain else _size(content, start, end)
+        pieces.append(_Piece(start, end, size, held, opens))
         start, opens = end, closes
     return pieces
 
@@ -238,6 +240,9 @@ def _sentence_ends(content: str) -> Iterator[int]:
 
 def _word_end(content: str, start: int, latest: int) -> int:
     """The last place in `content[start:latest]` behind a word; where there is none, behind a whole character."""
+    space = content.rfind(" ", start, latest)
+    if space >= start and content[space + 1] < _FIRST_JOINED and content[space + 1 : latest].isprintable():
+        return space + 1  # the same as below, for most texts: printable characters are no other white space
     word = f"{content[start:latest]}.".rsplit(None, 1)[-1]  # what is cut off, and a dot
     for cut in range(latest + 1 - len(word), start, -1):
         if content[cut - 1].isspace() and not _joined(content[cut - 1], content[cut]):
