@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
+from studio.concurrency import TaskOwner
 from studio.documents import frames
 from studio.documents.attempts import Clock, Reading
 from studio.documents.ocr_settings import find_tesseract
@@ -48,6 +50,8 @@ class ParserPool:
         usual_memory_bytes: int = USUAL_MEMORY_BYTES,
         worker_module: str = WORKER_MODULE,
         environment: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         if workers < 1:
             raise ValueError("a parser pool needs at least one worker")
@@ -61,6 +65,12 @@ class ParserPool:
         self._idle: list[ParserProcess] = []
         self._live: set[ParserProcess] = set()
         self._watch = MemoryWatch()
+        self._idle_s = 0.0
+        self._last_use = 0.0
+        self._clock = clock
+        self._sleep = sleep
+        self._owner = TaskOwner("parser")
+        self._ending: asyncio.Task[None] | None = None
         self._started = False
         self._closed = False
 
@@ -134,7 +144,7 @@ class ParserPool:
             self._watch.remove(worker)
             # Not finished: timed out, crashed, or the consumer left; the worker is in the middle of the file.
             if finished and self._reusable(worker):
-                self._idle.append(worker)
+                self._rest(worker)
             else:
                 await self._end(worker)
 
@@ -214,6 +224,26 @@ class ParserPool:
         finally:
             self._live.discard(worker)
 
+    def _rest(self, worker: ParserProcess) -> None:
+        self._idle.append(worker)
+        self._last_use = self._clock()
+        if self._ending is None or self._ending.done():
+            self._ending = self._owner.start(self._end_unused(), name="idle")
+
+    def end_after(self, idle_s: float) -> None:
+        """End idle workers when no file was finished for `idle_s` seconds, from now on; 0: keep them."""
+        self._idle_s = idle_s
+        if self._idle:
+            self._ending = self._owner.start(self._end_unused(), name="idle")  # the one before may sleep for longer
+
+    async def _end_unused(self) -> None:
+        while self._idle and self._idle_s > 0:
+            rest_s = self._last_use + self._idle_s - self._clock()
+            if rest_s > 0:
+                await self._sleep(rest_s)
+            else:
+                await self.end_idle()
+
     async def end_idle(self) -> None:
         """End the workers that read nothing now; the next file starts one again."""
         while self._idle:
@@ -222,6 +252,7 @@ class ParserPool:
     async def close(self) -> None:
         """End every worker, also those in the middle of a file; idempotent."""
         self._closed = True
+        await self._owner.close()
         self._idle.clear()
         while self._live:
             await self._end(next(iter(self._live)))

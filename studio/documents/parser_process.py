@@ -103,9 +103,11 @@ class ParserProcess:
         try:
             if self.process.alive:
                 await run_to_end(self.grown_bytes, look_for_children=True)
-            await self.process.kill()
-        finally:
-            await run_to_end(self._clean)
+        finally:  # also when it is cancelled
+            try:
+                await self.process.kill()
+            finally:
+                await run_to_end(self._clean)
 
     def _clean(self) -> None:
         _kill(self._children)

@@ -143,12 +143,12 @@ class EmbedderPool:
         if client is not None:
             self._owner.launch(f"retire {model}", client.unload_when_idle())
 
-    async def unload_idle(self) -> dict[str, int]:
-        """Unload every model that is idle, whenever it was used: how many bytes the worker of each had resident."""
+    async def unload_idle(self, unused_s: float = 0.0) -> dict[str, int]:
+        """Unload every model that was idle for `unused_s` seconds: how many bytes the worker of each had resident."""
         freed: dict[str, int] = {}
         for client in self._by_use():
             pid = client.pid
-            if pid is None or not client.idle:
+            if pid is None or not client.idle or self._clock() - client.last_use < unused_s:
                 continue
             reading = await asyncio.to_thread(process_reading, pid)
             if await client.unload_if_idle():

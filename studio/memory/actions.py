@@ -19,15 +19,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One sacrifice: its name, the level it belongs to, and what it means for people.
-
-    One that `repeats` is taken again with every reading that reaches the level: there may be something new to give up.
-    """
+    """One sacrifice: its name, the level it belongs to, and what it means for people."""
 
     name: str
     level: Level
     sentence: str
-    repeats: bool = False
 
 
 SMALLER_BATCHES = Step(
@@ -42,7 +38,6 @@ UNLOAD_IDLE_MODELS = Step(
     "unload_idle_models",
     Level.CRITICAL,
     "Memory is short: models that nobody uses are unloaded, and load again when they are needed.",
-    repeats=True,
 )
 DROP_CACHES = Step(
     "drop_caches", Level.CRITICAL, "Memory is short: nothing is kept for the next search, which may take longer."
@@ -54,14 +49,16 @@ ORDER = (SMALLER_BATCHES, SMALLER_CACHES, FLUSH, PAUSE_INGEST, UNLOAD_IDLE_MODEL
 class Action:
     """What one part of the program does at a step.
 
-    One that fails is not tried again before the level has ended, unless its step repeats. `release` is called then too,
-    as something may have been done by half.
+    `again` is called instead of `engage` with every later reading that reaches the level: there may be something new to
+    give up. Without it one that fails is not tried again before the level has ended. `release` is called then too, as
+    something may have been done by half.
     """
 
     step: Step
     part: str
     engage: Callable[[], Awaitable[None]]
     release: Callable[[], Awaitable[None]]
+    again: Callable[[], Awaitable[None]] | None = None
 
 
 class Sacrifices:
@@ -83,14 +80,16 @@ class Sacrifices:
         part: str,
         engage: Callable[[], Awaitable[None]],
         release: Callable[[], Awaitable[None]],
+        again: Callable[[], Awaitable[None]] | None = None,
     ) -> Callable[[], None]:
-        """Let `part` do something at a step; parts of one step act in the order of registration.
+        """Let `part` do something at a step, and `again` with every later reading that is as bad; parts of one step act
+        in the order of registration.
 
         Returns what takes the registration back; after that nothing is called any more, not even `release`.
         """
         if step not in ORDER:
             raise InvariantViolated(f"The step “{step.name}” has no place in the order of sacrifice.")
-        action = Action(step, part, engage, release)
+        action = Action(step, part, engage, release, again)
         self._actions.append(action)
         self._actions.sort(key=lambda action: ORDER.index(action.step))
 
@@ -115,7 +114,7 @@ class Sacrifices:
         for action in list(self._actions):
             if action.step.level > pressing:
                 break
-            if action in self._actions and (action not in self._engaged or action.step.repeats):
+            if action in self._actions and (action not in self._engaged or action.again is not None):
                 await self._engage(action)
                 pressing = await look()
 
@@ -124,9 +123,9 @@ class Sacrifices:
         if first:
             self._engaged.append(action)  # also when it fails: what is half done is taken back too
         try:
-            await action.engage()
+            await (action.engage if first or action.again is None else action.again)()
         except Exception:
-            if action not in self._failed:  # one that repeats is told once
+            if action not in self._failed:  # one that is done again and again is told once
                 log.exception("memory: %s of %s failed", action.step.name, action.part)
             self._failed.add(action)
             return

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
+from typing import Any
 
 _ARENA_MAX = -8
 """`M_ARENA_MAX` of mallopt(3)."""
 _ARENAS = 2
+
+
+@functools.cache
+def c_library() -> Any:
+    """The C library, loaded once: what ctypes makes for it is a cycle, which is freed late."""
+    return ctypes.CDLL(None)
 
 
 def use_few_arenas() -> None:
@@ -16,14 +24,17 @@ def use_few_arenas() -> None:
     and to 115 in two. Holds for threads that begin later.
     """
     if sys.platform == "linux":
-        options = getattr(ctypes.CDLL(None), "mallopt", None)
+        options = getattr(c_library(), "mallopt", None)
         if options is not None:
             options(_ARENA_MAX, _ARENAS)
 
 
 def give_back() -> None:
-    """Hand memory that was freed back to the operating system, where the C library keeps it. Some milliseconds."""
+    """Hand memory that was freed, and that the C library and Arrow keep, back to the system. Some milliseconds."""
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None:
+        pyarrow.default_memory_pool().release_unused()
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+        trim = getattr(c_library(), "malloc_trim", None)  # glibc's
         if trim is not None:
             trim(0)

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 
 import psutil
 
+from studio.memory.heap import c_library
+
 PROC = Path("/proc")
 _WINDOW_BYTES = 1 << 30
 """How much of a file is asked about at once: the answer takes a byte a page."""
@@ -297,7 +299,7 @@ def _cached(path: Path) -> int:
 
 def _resident(file: int, offset: int, length: int) -> int:
     # Python's own mapping does not give away the address of one that is read-only.
-    libc = ctypes.CDLL(None)
+    libc = c_library()
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64)
     libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)

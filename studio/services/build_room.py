@@ -6,21 +6,27 @@ process for every file that is read at the same time, and the rows of the docume
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 from studio.domain import Embedder, Job, JobKind
 from studio.embedding.client import ModelClient
 from studio.errors import MemoryRefused
-from studio.memory import Grant, MemoryCoordinator
+from studio.memory import Grant, Level, MemoryCoordinator
 from studio.services.control import JobControl
 from studio.services.preflight import FILE_BYTES, READER_BYTES
 
 BUILD_BYTES = 130_000_000
 """What a build adds to the program itself: the keyword index's writer, batches under way, Lance's buffers."""
 
+ASKED_AGAIN_S = 1.0
+"""How long a build that finds too little memory in the computer waits before it asks again, ..."""
+TIMES_WITHOUT_PRESSURE = 4
+"""... and how often when nothing says that memory is short."""
+
 _SMALLER = "Choose a smaller embedding model"
-_MEMORY = "memory"
+_MEMORY, _ROOM = "memory", "room"
 
 
 class Place:
@@ -53,8 +59,13 @@ class BuildRoom:
     """
 
     def __init__(
-        self, memory: MemoryCoordinator | None = None, make_room: Callable[[], Awaitable[bool]] | None = None
+        self,
+        memory: MemoryCoordinator | None = None,
+        make_room: Callable[[], Awaitable[bool]] | None = None,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._sleep = sleep
         self._memory = memory
         self._make_room = make_room
         self._reason = ""
@@ -72,7 +83,7 @@ class BuildRoom:
             control.pause(_MEMORY, self._reason)
         try:
             await control.proceed()
-            grant = await self._admit(f"indexing {name}", job, documents)
+            grant = await self._admit(f"indexing {name}", job, control, documents)
             try:
                 yield Place(self, grant)
             finally:
@@ -81,22 +92,35 @@ class BuildRoom:
         finally:
             self._controls.remove(control)
 
-    async def _admit(self, component: str, job: Job, documents: int) -> Grant | None:
+    async def _admit(self, component: str, job: Job, control: JobControl, documents: int) -> Grant | None:
         if self._memory is None:
             return None
         reads = job.kind in (JobKind.INGEST, JobKind.RESTORE) or (job.kind is JobKind.REINDEX and bool(job.paths))
         minimum = BUILD_BYTES + documents * FILE_BYTES + reads * READER_BYTES
         more = max(0, job.ingest_options.jobs - 1) if job.kind is JobKind.INGEST else 0
-        if any(grant.component == component for grant in self._memory.budget.grants):
-            component = f"{component} ({job.id})"  # the knowledge base that is built took another name meanwhile
-        while True:
-            try:
-                return self._memory.admit(
-                    component, minimum=minimum, preferred=minimum + more * READER_BYTES, smaller=_SMALLER
-                )
-            except MemoryRefused:
-                if self._make_room is None or not await self._make_room():
-                    raise
+        asked = 0
+        try:
+            while True:
+                if any(grant.component == component for grant in self._memory.budget.grants):
+                    component = f"{component} ({job.id})"  # the one that is built took another name
+                try:
+                    return self._memory.admit(
+                        component, minimum=minimum, preferred=minimum + more * READER_BYTES, smaller=_SMALLER
+                    )
+                except MemoryRefused as refused:
+                    if not asked and self._make_room is not None and await self._make_room():
+                        continue
+                    # What the budget is short of stays so; what the computer is short of now comes back. A level that
+                    # is normal may be one of some seconds ago.
+                    easy = self._memory.level is Level.NORMAL and asked >= TIMES_WITHOUT_PRESSURE
+                    if easy or minimum > self._memory.budget.free:
+                        raise
+                    asked += 1
+                    control.pause(_ROOM, f"{refused} Indexing begins by itself when there is more.")
+                    await self._sleep(ASKED_AGAIN_S)
+        finally:
+            if asked:
+                control.resume(_ROOM)
 
     # ------------------------------------------------------------ waiting
 

@@ -289,16 +289,19 @@ class Builder:
                 same_model = snapshot.generation.model == build.generation.model
                 return await snapshot.tables.embeddings_of(document_ids) if same_model else {}
 
+        unwritten: dict[str, Vectors] = {}
+
         async def save(position: Position, outcome: Outcome) -> None:
             with run.stages.busy("checkpoint"):
                 counts = {**outcome.counts, "chunks_added": outcome.chunks_added - position.open_chunks}
                 found = await store.checkpoint(build, position.open_documents, position.open_paths, counts)
                 await thread.run(jobs.record, run.job.id, found.generation, found.encode(), position.files)
-                await run_to_end(journal.restart, dict(pipeline.unwritten))
+                await run_to_end(journal.restart, dict(unwritten))
 
         means = Means(
-            embedder, build.generation.settings, store.paths.texts, run.tracker, run.control, run.stages, journal, save
-        )
+            embedder, build.generation.settings, store.paths.texts, run.tracker, run.control, run.stages, journal, save,
+            unwritten,
+        )  # fmt: skip
         pipeline = Pipeline(build, means, basis, ground.embeddings or embeddings_of)
         pipeline.outcome.removed += removed
         pipeline.outcome.new_failures += lost

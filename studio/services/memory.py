@@ -25,6 +25,7 @@ from studio.memory import (
     MemoryCoordinator,
     Step,
     cached_bytes,
+    give_back,
     mapped_files,
 )
 from studio.services.build_room import BUILD_BYTES, BuildRoom
@@ -39,6 +40,10 @@ them would by itself be what makes memory short."""
 FILES_EVERY_S = 5.0
 """How often it is asked which files are mapped and cached: that walks all mappings of a process, some 15 ms, and takes
 some system calls a file. Nothing is decided by it, only by what processes hold in all."""
+
+IN_USE_S = 10.0
+"""A model that was used so lately is not unloaded a second time while memory stays short: every search would wait for
+it to load."""
 
 log = logging.getLogger(__name__)
 
@@ -98,12 +103,14 @@ class MemoryCare:
         self._enter()
         self._offer()
         self._resize_soon()
+        self._parser.end_after(idle_seconds(self._config))
         self._owner.start(self._memory.run(), name="readings")
 
     def settings_changed(self) -> None:
-        """Take the budget and the time after which models are unloaded from the settings again."""
+        """Take the budget and the time after which unused processes end from the settings again."""
         self._memory.set_budget(self._config.integer("memory_budget_mib"))
         self._embedders.unload_after(idle_seconds(self._config))
+        self._parser.end_after(idle_seconds(self._config))
         self._program.release()
         self._share.release()
         self._program = self._baseline()
@@ -203,15 +210,15 @@ class MemoryCare:
     # ------------------------------------------------------------ what is given up
 
     def _offer(self) -> None:
-        offers: list[tuple[Step, str, Doing, Doing]] = [
-            (SMALLER_BATCHES, "models", self._shrink_batches, self._grow_batches),
-            (SMALLER_CACHES, "indexes", self._squeeze_caches, self._relax_caches),
-            (FLUSH, "builds", self._build_small, self._build_large),
-            (PAUSE_INGEST, "builds", self._pause_builds, self._resume_builds),
-            (PAUSE_INGEST, "readers", self._parser.end_idle, _nothing),
-            (UNLOAD_IDLE_MODELS, "models", self._unload_idle_models, _nothing),
-            (DROP_CACHES, "searches", self._drop_searches, _nothing),
-            (DROP_CACHES, "indexes", self._caches.drop, _nothing),
+        offers: list[tuple[Step, str, Doing, Doing, Doing | None]] = [
+            (SMALLER_BATCHES, "models", self._shrink_batches, self._grow_batches, None),
+            (SMALLER_CACHES, "indexes", self._squeeze_caches, self._relax_caches, None),
+            (FLUSH, "builds", self._build_small, self._build_large, None),
+            (PAUSE_INGEST, "builds", self._pause_builds, self._resume_builds, None),
+            (PAUSE_INGEST, "readers", self._parser.end_idle, _nothing, self._parser.end_idle),
+            (UNLOAD_IDLE_MODELS, "models", self._unload_idle_models, _nothing, self._unload_unused_models),
+            (DROP_CACHES, "searches", self._drop_searches, _nothing, None),
+            (DROP_CACHES, "indexes", self._caches.drop, _nothing, _trim),  # which ends with a trim
         ]
         self._forget += [self._memory.sacrifices.register(*offer) for offer in offers]
 
@@ -245,6 +252,9 @@ class MemoryCare:
     async def _unload_idle_models(self) -> None:
         await self._embedders.unload_idle()
 
+    async def _unload_unused_models(self) -> None:
+        await self._embedders.unload_idle(IN_USE_S)
+
     async def _drop_searches(self) -> None:
         self._search.drop()
 
@@ -265,9 +275,13 @@ class _Seldom:
 
 
 def idle_seconds(config: Config) -> float:
-    """After how many seconds without use a model is unloaded; 0: never."""
+    """After how many seconds without use a model is unloaded and the processes that read files end; 0: never."""
     return 60.0 * config.integer("model_idle_minutes")
 
 
 async def _nothing() -> None:
     pass
+
+
+async def _trim() -> None:
+    await asyncio.to_thread(give_back)

@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,9 @@ from studio.services.writer import BuildWriter, Save
 
 CHUNKS_PER_BATCH = 128
 PIECES_QUEUED = 256
+PIECES_BEFORE_A_FILE = PIECES_QUEUED * 3 // 4
+"""No file is begun while more are queued, so that most files are read to their end even when nothing is taken from the
+queue: a process that waits in the middle of a file cannot be ended."""
 FAILURES_BEFORE_GIVING_UP = 3
 
 _NOTHING: Vectors = np.empty((0, 0), np.float32)
@@ -43,7 +47,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a run works with. Without an embedder documents can only be removed."""
+    """What a run works with. Without an embedder documents can only be removed.
+
+    `unwritten` gets the embeddings by key that have come back and that the build does not hold yet. `save` may have it,
+    and nothing of the pipeline: that would keep both, and the build, until Python looks for cycles.
+    """
 
     embedder: Embedder | None
     settings: KbSettings
@@ -53,6 +61,7 @@ class Means:
     stages: Stages = field(default_factory=Stages)
     journal: VectorJournal | None = None
     save: Save | None = None
+    unwritten: dict[str, Vectors] = field(default_factory=dict)
 
 
 Embeddings = Callable[[Sequence[str]], Awaitable[Mapping[str, Vectors]]]
@@ -65,21 +74,21 @@ class Pipeline:
         self._means = means
         self._salvaged = basis.salvaged
         self.outcome = Outcome.of(basis.counts)
-        self._reader = SourceReader(
-            means.embedder, means.settings, means.texts, means.tracker, means.stages, self._put,
-            known=basis.known, copies=basis.copies, embeddings_of=embeddings_of,
-        )  # fmt: skip
         self._writer = BuildWriter(build, means.tracker, Counter(basis.references), means.save, self.outcome)
         self._writer.doubt(basis.doubtful)
         self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue(PIECES_QUEUED)
         self._batches: asyncio.Queue[tuple[list[Piece], asyncio.Task[tuple[Vectors, int]]] | None] = asyncio.Queue(1)
-        self._unwritten: dict[str, Vectors] = dict(basis.salvaged)
+        self._room = asyncio.Event()
+        self._room.set()
+        # No method: the reader would have the pipeline, which has the reader, and all of it would stay for long.
+        self._put = partial(_put, self._pieces, self._room)
+        self._reader = SourceReader(
+            means.embedder, means.settings, means.texts, means.tracker, means.stages, self._put,
+            known=basis.known, copies=basis.copies, embeddings_of=embeddings_of,
+        )  # fmt: skip
+        self._unwritten = means.unwritten
+        self._unwritten.update(basis.salvaged)
         self._failures_in_a_row = 0
-
-    @property
-    def unwritten(self) -> Mapping[str, Vectors]:
-        """Embeddings by key that have come back and that the build does not hold yet."""
-        return self._unwritten
 
     async def run(
         self, sources: Sequence[Source], removed: Sequence[DocumentRecord], readers: int
@@ -102,13 +111,11 @@ class Pipeline:
             raise first_error(errors, prefer=StudioError) from None
         return await self._writer.finish()
 
-    async def _put(self, piece: Piece) -> None:
-        await self._pieces.put(piece)
-
     # ------------------------------------------------------------ reading
 
     async def _read_all(self, waiting: Iterator[Source]) -> None:
         for source in waiting:
+            await self._room.wait()
             await self._means.control.proceed()
             await self._read(source)
             if source.read_again and source.copied is not None:
@@ -142,6 +149,8 @@ class Pipeline:
             size = 0
             while size < CHUNKS_PER_BATCH and (not batch or not self._pieces.empty()):
                 piece = await self._pieces.get()
+                if self._pieces.qsize() <= PIECES_BEFORE_A_FILE:
+                    self._room.set()
                 if piece is None:
                     ended = True
                     break
@@ -225,6 +234,12 @@ class Pipeline:
             for key, _ in keys:
                 self._unwritten.pop(key, None)
             await self._writer.write(batch, vectors)
+
+
+async def _put(pieces: asyncio.Queue[Piece | None], room: asyncio.Event, piece: Piece) -> None:
+    await pieces.put(piece)
+    if pieces.qsize() > PIECES_BEFORE_A_FILE:
+        room.clear()
 
 
 def _key(chunk: Chunk) -> str:

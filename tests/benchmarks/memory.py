@@ -16,10 +16,12 @@ budget. The ballast is what the system would kill last.
 program's own services, and a fresh one answers 500 searches in it, the model loaded and asked to embed each. Printed:
 what psutil says these processes held at most, beside what the ledger said at that moment.
 
-`cycles`: each loads the model, ingests files of which every one has changed, searches, and waits until the model is
-unloaded for being idle; then memory is read. The first that counts is the second: the one before it imports the
-libraries and starts the threads. What is compared is resident memory, as shares of mapped pages change with what else
-runs on the machine.
+`cycles`: each loads the model, ingests files of which every one has changed, searches, and waits until the model and
+the processes that read files have ended for being idle; then memory is read. Some cycles come before those that count:
+as many as it takes for everything to have happened once that happens again and again (libraries are imported, threads
+start, small fragments and deltas of indexes are joined, which is done for every fourth generation), with as many
+searches as are remembered. What is compared is resident memory, as shares of mapped pages change with what else runs on
+the machine.
 
 Needs the default model (`rag-studio model install all-MiniLM-L6-v2`). With a million passages it takes 10 GB of disk.
 """
@@ -47,10 +49,13 @@ from search_data import Data
 
 from studio.bootstrap import open_services
 from studio.domain import KbSettings, SearchRequest
+from studio.index.generations import MERGE_EVERY
+from studio.services.query_embeddings import KEPT
 from studio.services.search import SearchService
 
 DIMENSION = 384
 SEARCHES = 500
+BEFORE_CYCLES = 2 * MERGE_EVERY
 NAME = "benchmark"
 MIB = 1 << 20
 
@@ -129,19 +134,22 @@ async def cycles(count: int, files: int, notes: Path, data: Path) -> None:
     rng, vocabulary = random.Random(3), words()
     async with open_services(data) as services:
         embedders: Any = services.ingest._builder._embedders
+        parser: Any = services.ingest._parser
         kb = await services.library.create(NAME, KbSettings(contextual=False))
         print(
             f"\n{'cycle':<8}{'private MB':>12}{'resident MB':>13}{'shared once':>13}{'ledger':>9}{'of the first':>14}"
         )
         first: Held | None = None
-        for cycle in range(count + 1):
-            await asyncio.to_thread(write_notes, notes, files, seed=cycle + 1)
+        for cycle in range(1 - BEFORE_CYCLES, count + 1):
+            await asyncio.to_thread(write_notes, notes, files, seed=cycle + BEFORE_CYCLES)
             embedders.unload_after(0.0)
+            parser.end_after(0.0)
             await services.ingest.ingest(kb.id, [notes])
-            for _ in range(50):
+            for _ in range(50 if cycle > 0 else KEPT // BEFORE_CYCLES + 1):
                 await services.search.search(SearchRequest((kb.id,), question(rng, vocabulary)))
             embedders.unload_after(0.5)
-            await _unloaded(embedders)
+            parser.end_after(0.5)
+            await _ended(embedders, parser)
             await asyncio.sleep(1.0)
             held = await asyncio.to_thread(held_by, os.getpid())
             told = await asyncio.to_thread(services.memory.snapshot)
@@ -158,9 +166,9 @@ async def cycles(count: int, files: int, notes: Path, data: Path) -> None:
         print("ledger at the end: " + ", ".join(f"{name} {mb(size)}" for name, size in told.parts.items()), flush=True)
 
 
-async def _unloaded(embedders: Any) -> None:
+async def _ended(embedders: Any, parser: Any) -> None:
     async with asyncio.timeout(60):
-        while embedders.loaded():  # noqa: ASYNC110  nobody tells
+        while embedders.loaded() or parser.worker_pids:  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(0.1)
 
 

@@ -260,6 +260,76 @@ async def test_a_worker_is_replaced_after_its_share_of_files(tmp_path: Path) -> 
     await pool.close()
 
 
+class Time:
+    """A clock that stands still but for `pass_`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._moved = asyncio.Event()
+
+    def clock(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        until = self.now + seconds
+        while self.now < until:
+            await self._moved.wait()
+
+    def pass_(self, seconds: float) -> None:
+        self.now += seconds
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+
+async def ended(pool: ParserPool) -> None:
+    async with asyncio.timeout(60):
+        while pool.worker_pids:  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.01)
+
+
+async def test_workers_that_read_nothing_for_long_end(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    time = Time()
+    pool = ParserPool(workers=2, clock=time.clock, sleep=time.sleep)
+    pool.end_after(10.0)
+    await asyncio.gather(read(pool, tmp_path / "a.txt"), read(pool, tmp_path / "a.txt"))
+    pids = set(pool.worker_pids)
+    time.pass_(9.0)
+    await read(pool, tmp_path / "a.txt")  # from now on 10 seconds
+    time.pass_(9.0)
+    await read(pool, tmp_path / "a.txt")
+    assert set(pool.worker_pids) == pids
+    time.pass_(10.0)
+    await ended(pool)
+    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).is_running() for pid in pids)
+    await read(pool, tmp_path / "a.txt")  # a new one, which ends as well
+    assert len(pool.worker_pids) == 1
+    time.pass_(10.0)
+    await ended(pool)
+    await pool.close()
+
+
+async def test_how_long_workers_may_be_idle_can_be_changed_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    time = Time()
+    pool = ParserPool(workers=1, clock=time.clock, sleep=time.sleep)
+    await read(pool, tmp_path / "a.txt")
+    time.pass_(1_000_000.0)
+    await read(pool, tmp_path / "a.txt")  # unless it is said, they are kept
+    (pid,) = pool.worker_pids
+    pool.end_after(1000.0)
+    time.pass_(100.0)
+    pool.end_after(0.0)
+    time.pass_(2000.0)
+    await read(pool, tmp_path / "a.txt")
+    assert pool.worker_pids == (pid,)
+    pool.end_after(1000.0)
+    pool.end_after(10.0)
+    time.pass_(10.0)
+    await ended(pool)
+    await pool.close()
+
+
 async def test_a_file_beyond_the_memory_limit_fails_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "big.json"  # read as a whole
     path.write_text(json.dumps([{"text": f"row {i} " + "word " * 20} for i in range(500_000)]))

@@ -162,6 +162,15 @@ async def test_being_unloaded_again_and_again_is_not_taken_for_a_crash(pool: Emb
         assert freed["one"] > 20_000_000, "a Python process has more than this resident"
 
 
+async def test_models_that_were_just_used_can_be_spared(pool: EmbedderPool, clock: Clock) -> None:
+    await pool.embedder("one")
+    await clock.advance(4)
+    await pool.embedder("two")
+    await clock.advance(4)
+    assert (await pool.unload_idle(5.0)).keys() == {"one"}
+    assert names(pool) == ["two"]
+
+
 async def test_under_pressure_all_idle_models_go_and_others_stay(pool: EmbedderPool) -> None:
     kept = await client_of(pool, "two")
     with kept.hold():

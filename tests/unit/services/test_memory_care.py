@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,11 +35,13 @@ from studio.memory import (
     MemoryCoordinator,
     Step,
 )
+from studio.memory.readings import Group
 from studio.paths import DataPaths
-from studio.services import pipeline
-from studio.services.build_room import BUILD_BYTES, BuildRoom
+from studio.services import memory as memory_care
+from studio.services import pipeline, reader
+from studio.services.build_room import BUILD_BYTES, TIMES_WITHOUT_PRESSURE, BuildRoom
 from studio.services.control import JobControl
-from studio.services.memory import CACHES_MINIMUM_BYTES
+from studio.services.memory import CACHES_MINIMUM_BYTES, IN_USE_S
 from studio.services.preflight import FILE_BYTES, READER_BYTES
 from studio.services.queue import JobEnded, JobEvent, JobProgress
 
@@ -122,6 +126,11 @@ def pool(services: Services) -> EmbedderPool:
     return services.memory_care._embedders
 
 
+def some_time_after(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no model have been used lately."""
+    monkeypatch.setattr(pool(services), "_clock", lambda: time.monotonic() + IN_USE_S)
+
+
 def granted(services: Services, component: str) -> int | None:
     sizes = {grant.component: grant.size for grant in services.memory.budget.grants}
     return sizes.get(component)
@@ -154,7 +163,7 @@ async def test_the_parts_of_the_program_are_told_apart(services: Services, kb: s
 async def test_the_budget_is_shared_out(services: Services, kb: str) -> None:
     budget = services.memory.budget
     assert budget.total == TOTAL // 2
-    assert pool(services)._idle_s == 15 * 60
+    assert pool(services)._idle_s == services.ingest._parser._idle_s == 15 * 60
     assert granted(services, "the program itself") == 200_000_000
     assert granted(services, CACHES) == budget.total // 4
     (model,) = pool(services).loaded()
@@ -170,13 +179,13 @@ async def test_settings_hold_at_once(services: Services, kb: str) -> None:
     services.config.set("model_idle_minutes", "3")
     services.memory_care.settings_changed()
     assert services.memory.budget.total == GIB
-    assert pool(services)._idle_s == 180
+    assert pool(services)._idle_s == services.ingest._parser._idle_s == 180
     assert granted(services, CACHES) == GIB // 4
     await asyncio.gather(*services.memory_care._owner._tasks.keys() - {_readings(services)})
     assert services.memory_care._stores.caches._limit == GIB // 4
     services.config.set("model_idle_minutes", "0")
     services.memory_care.settings_changed()
-    assert pool(services)._idle_s == 0
+    assert pool(services)._idle_s == services.ingest._parser._idle_s == 0
 
 
 def _readings(services: Services) -> asyncio.Task:
@@ -232,7 +241,7 @@ async def test_memory_gets_short(services: Services, machine: Machine, kb: str, 
 
 
 async def test_idle_models_and_caches_go_and_come_back_with_the_next_search(
-    services: Services, machine: Machine, kb: str
+    services: Services, machine: Machine, kb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await search(services, kb, "singing mammals")
     (pid,) = model_pids(services)
@@ -252,10 +261,33 @@ async def test_idle_models_and_caches_go_and_come_back_with_the_next_search(
     (fresh,) = model_pids(services)
     assert fresh != pid
     await services.memory.step()
+    assert model_pids(services) == [fresh], "searches would wait for it again and again"
+    some_time_after(services, monkeypatch)
+    await services.memory.step()
     assert model_pids(services) == [], "as long as memory is short"
     await machine.relaxes(services.memory)
     await search(services, kb, "instruments with keys")
     assert len(model_pids(services)) == 1
+
+
+async def test_what_is_freed_while_memory_stays_short_is_given_back(
+    services: Services, machine: Machine, kb: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trims: list[int] = []
+    monkeypatch.setattr(memory_care, "give_back", lambda: trims.append(1))
+    await machine.says(SHORT, services.memory)
+    assert trims == [], "the caches do, when they are dropped"
+    await services.memory.step()
+    await services.memory.step()
+    assert len(trims) == 2
+    parser = services.ingest._parser
+    async with aclosing(parser.parse(folder / "whales.txt")) as events:
+        assert [event async for event in events]
+    assert len(parser.worker_pids) == 1
+    await services.memory.step()
+    assert list(parser.worker_pids) == []
+    await machine.relaxes(services.memory)
+    assert len(trims) == 3
 
 
 # ------------------------------------------------------------ builds
@@ -332,7 +364,7 @@ def fill(write: Write, folder: Path, files: int = 12) -> Path:
 
 @pytest.mark.parametrize("at", [2, 12])
 async def test_ingest_waits_and_goes_on_by_itself_while_searches_are_answered(
-    services: Services, machine: Machine, kb: str, folder: Path, write: Write, batches: Batches, at: int
+    services: Services, machine: Machine, kb: str, folder: Path, write: Write, batches: Batches, at: int, monkeypatch
 ) -> None:
     ear = Ear(services)
     reached = asyncio.Event()
@@ -354,6 +386,7 @@ async def test_ingest_waits_and_goes_on_by_itself_while_searches_are_answered(
     assert not ear.seals
     assert ear.ended == []
     assert (await services.queue.job(job.id)).state is JobState.RUNNING
+    some_time_after(services, monkeypatch)
     assert await machine.says(SHORT, services.memory) is Level.CRITICAL
     assert model_pids(services) == [], "a build that waits does not keep its model"
     await machine.relaxes(services.memory)
@@ -386,6 +419,73 @@ async def test_a_build_that_comes_while_memory_is_short_waits_and_can_be_cancell
     await ear.until(lambda: len(ear.ended) == 2)
     assert ear.ended[1].job.state is JobState.DONE
     assert len(await services.library.documents(kb)) == 14
+
+
+async def test_processes_that_read_files_end_while_an_ingest_waits(
+    services: Services, machine: Machine, kb: str, folder: Path, write: Write, batches: Batches, monkeypatch
+) -> None:
+    monkeypatch.setattr(reader, "CHUNKS_PER_PIECE", 1)
+    monkeypatch.setattr(pipeline, "PIECES_QUEUED", 30)
+    monkeypatch.setattr(pipeline, "PIECES_BEFORE_A_FILE", 8)
+    for n in range(8):  # of about seven passages each
+        write(f"more/{n}.txt", "\n\n".join(f"File {n} speaks of subject {n} and of {m}. " * 15 for m in range(8)))
+    ear = Ear(services)
+    batches.at[2] = lambda: machine.says(SHORT, services.memory)
+    await services.queue.start()
+    await services.queue.add(kb, [folder / "more"])
+    await ear.until(lambda: ear.paused == PAUSE_INGEST.sentence)
+    async with asyncio.timeout(20):
+        while services.ingest._parser.worker_pids:
+            await services.memory.step()
+            await asyncio.sleep(0.01)
+    assert ear.ended == []
+    await machine.relaxes(services.memory)
+    await ear.until(lambda: len(ear.ended) == 1)
+    assert len(await services.library.documents(kb)) == 10
+
+
+async def test_a_build_waits_for_memory_that_the_computer_is_short_of_now() -> None:
+    machine, control = Machine(), JobControl()
+    memory = MemoryCoordinator(1024, dict, read_machine=lambda: machine.reading)
+    job = Job("j", "kb", JobKind.INGEST, JobState.RUNNING, (), {"include": (), "exclude": (), "jobs": 2})
+    group = Group("/g", 1200_000_000, usage=980_000_000, file_cache=0)
+    told: list[str] = []
+
+    async def pass_time(_: float) -> None:
+        told.append(control.paused)
+        if len(told) == 20:
+            machine.reading = EASY
+
+    await machine.says(replace(EASY, groups=(group,)), memory)
+    async with BuildRoom(memory, sleep=pass_time).place("Notes", job, control, 0) as place:
+        assert place.readers(2) == 2
+        assert control.paused == ""
+    assert (
+        told
+        == [
+            "“indexing Notes” needs 240 MB of memory, and the computer has 220 MB left. "
+            "Indexing begins by itself when there is more."
+        ]
+        * 20
+    )
+    assert memory.budget.grants == []
+
+
+async def test_a_build_is_refused_where_there_is_too_little_memory_for_long_and_nothing_presses() -> None:
+    machine, control = Machine(), JobControl()
+    machine.reading = MachineReading(TOTAL, 220_000_000)
+    memory = MemoryCoordinator(1024, dict, read_machine=lambda: machine.reading)
+    job = Job("j", "kb", JobKind.RESTORE, JobState.RUNNING, (), {})
+    times = 0
+
+    async def pass_time(_: float) -> None:
+        nonlocal times
+        times += 1
+
+    with pytest.raises(MemoryRefused, match="needs 240 MB of memory, and the computer has 220 MB left"):
+        async with BuildRoom(memory, sleep=pass_time).place("Notes", job, control, 0):
+            pass
+    assert (times, control.paused) == (TIMES_WITHOUT_PRESSURE, "")
 
 
 async def test_what_a_person_paused_stays_so(

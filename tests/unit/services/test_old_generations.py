@@ -1,0 +1,62 @@
+"""Nothing of generations that were replaced stays in memory, not even until Python looks for cycles."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from ward import TEXTS, Ward
+
+from studio.index.analysis import Analyzer
+from studio.index.catalog import Catalog
+from studio.index.generations import Build
+from studio.index.lexical import LexicalReader
+from studio.index.lexical_writer import LexicalWriter
+from studio.index.passage_file import PassageWriter
+from studio.index.reading import Snapshot
+from studio.index.row_map import RowMap
+from studio.index.rows import DocumentTable
+from studio.index.table_reader import TableReader
+from studio.index.vectors import VectorDatabase
+
+LARGE = (
+    Analyzer, Build, Catalog, DocumentTable, LexicalReader, LexicalWriter, PassageWriter, RowMap, Snapshot, TableReader,
+    VectorDatabase,
+)  # fmt: skip
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def next_generation(ward: Ward, at: int) -> None:
+    (ward.folder / "glacier.txt").write_text(f"{TEXTS['glacier.txt']} It was seen {at} times.")
+    await ward.ingest.ingest(ward.kb_id, [ward.folder])
+    for _ in range(3):  # the second search has the tables of rows read
+        await ward.found()
+    async with ward.store.reading() as snapshot:
+        await asyncio.gather(*snapshot.tables._tasks._tasks)
+
+
+def held() -> Counter[str]:
+    return Counter(type(item).__name__ for item in gc.get_objects() if type(item) in LARGE)
+
+
+@pytest.mark.usefixtures("without_collector")
+async def test_replaced_generations_leave_nothing_behind(ward: Ward) -> None:
+    ward.stores._stores.clear()  # what was closed keeps nothing open
+    await next_generation(ward, 0)
+    before = held()
+    print(before)
+    assert before["Snapshot"] == before["LexicalReader"] == before["TableReader"] == 1
+    for at in range(1, 5):  # of which one joins small fragments
+        await next_generation(ward, at)
+    print(held())
+    assert held() == before
