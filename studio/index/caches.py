@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
@@ -25,7 +24,7 @@ from studio.errors import StorageFault
 from studio.index.lance_faults import mapped
 from studio.index.lexical_writer import WRITER_HEAP_BYTES
 from studio.index.upkeep import connect, new_session
-from studio.memory import give_back, mapped_files
+from studio.memory import arrow_bytes, give_back, mapped_files
 
 if TYPE_CHECKING:
     from studio.index.reading import Snapshot
@@ -102,8 +101,7 @@ class IndexCaches:
 
     def arrow(self) -> int:
         """Bytes allocated by pyarrow. LanceDB allocates its own elsewhere."""
-        pyarrow = sys.modules.get("pyarrow")
-        return int(pyarrow.total_allocated_bytes()) if pyarrow is not None else 0
+        return arrow_bytes()
 
     def mapped(self) -> int:
         """Resident bytes of the mapped files of keyword indexes; where the system does not tell, their size."""

@@ -88,8 +88,9 @@ class RowMap:
         try:
             return self._chunks(np.array(rows, np.uint64), passages.read)
         except OSError as error:
-            log.warning("passages are read from their table: %s", error)
-            self.close()
+            if self._passages is passages:  # not let go of meanwhile
+                log.warning("passages are read from their table: %s", error)
+                self.close()
             return None
 
     def chunks_of(self, table: Any) -> list[Chunk]:

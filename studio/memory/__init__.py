@@ -12,7 +12,7 @@ from studio.memory.actions import (
 )
 from studio.memory.budget import GIB, Budget, Grant, amount
 from studio.memory.coordinator import MemoryCoordinator, MemorySnapshot
-from studio.memory.heap import give_back, use_few_arenas
+from studio.memory.heap import arrow_bytes, give_back, use_few_arenas
 from studio.memory.ledger import APPLICATION, Holding, Kind
 from studio.memory.pressure import Level
 from studio.memory.readings import (
@@ -46,6 +46,7 @@ __all__ = [
     "ProcessReading",
     "Step",
     "amount",
+    "arrow_bytes",
     "cached_bytes",
     "give_back",
     "machine_memory_bytes",

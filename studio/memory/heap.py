@@ -29,12 +29,24 @@ def use_few_arenas() -> None:
             options(_ARENA_MAX, _ARENAS)
 
 
+def arrow_bytes() -> int:
+    """Bytes allocated by pyarrow. LanceDB allocates its own elsewhere."""
+    pool = _arrow_pool()
+    return int(pool.bytes_allocated()) if pool is not None else 0
+
+
 def give_back() -> None:
     """Hand memory that was freed, and that the C library and Arrow keep, back to the system. Some milliseconds."""
-    pyarrow = sys.modules.get("pyarrow")
-    if pyarrow is not None:
-        pyarrow.default_memory_pool().release_unused()
+    pool = _arrow_pool()
+    if pool is not None:
+        pool.release_unused()
     if sys.platform == "linux":
         trim = getattr(c_library(), "malloc_trim", None)  # glibc's
         if trim is not None:
             trim(0)
+
+
+def _arrow_pool() -> Any:
+    """None where Arrow is not used; another thread may be just importing it."""
+    default = getattr(sys.modules.get("pyarrow"), "default_memory_pool", None)
+    return default() if default is not None else None

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import numpy as np
 import psutil
+import pyarrow
 import pytest
 
-from studio.memory import give_back
+from studio.memory import arrow_bytes, give_back
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps what was freed and can be told to give it back")
@@ -17,3 +19,14 @@ def test_freed_memory_is_given_back() -> None:
     del blocks[:-1]  # the last one keeps the library from giving back what lies below it
     give_back()
     assert full - process.memory_info().rss > 50e6
+
+
+def test_arrow_tells_what_it_holds_and_nothing_while_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = arrow_bytes()
+    array = pyarrow.array(range(100_000))
+    assert arrow_bytes() - before >= array.nbytes
+    monkeypatch.setitem(sys.modules, "pyarrow", types.ModuleType("pyarrow"))  # as another thread has it for a moment
+    assert arrow_bytes() == 0
+    give_back()
+    monkeypatch.delitem(sys.modules, "pyarrow")
+    assert arrow_bytes() == 0
