@@ -106,16 +106,20 @@ async def test_without_either_side_the_error_names_the_way_out(services: Service
 
 
 @pytest.mark.parametrize("opened_before", [True, False])
-async def test_without_its_folder_a_knowledge_base_is_an_error(
+async def test_without_its_folder_a_knowledge_base_is_not_whole(
     services: Services, kb_root: Path, folder: Path, opened_before: bool
 ) -> None:
     if opened_before:
         await ask(services)
     shutil.rmtree(kb_root)
     services.search.forget()
-    with pytest.raises(StorageFault, match="gone") as caught:
-        await ask(services, "whales")
-    assert "doctor --repair" in caught.value.way_out
+    try:
+        told = (await ask(services, "whales")).degraded or ""  # passages may have been copied to a file of the process
+        assert opened_before
+    except StorageFault as fault:
+        told = fault.full_message
+    assert "gone" in told
+    assert "doctor --repair" in told
     with pytest.raises(StorageFault):
         await services.ingest.ingest("Notes", [folder / "a.txt", folder])
 
