@@ -24,7 +24,7 @@ from studio.errors import StorageFault
 from studio.index.lance_faults import mapped
 from studio.index.lexical_writer import WRITER_HEAP_BYTES
 from studio.index.upkeep import connect, new_session
-from studio.memory import arrow_bytes, give_back, mapped_files
+from studio.memory import give_back, mapped_files
 
 if TYPE_CHECKING:
     from studio.index.reading import Snapshot
@@ -98,10 +98,6 @@ class IndexCaches:
     def maps(self) -> int:
         """Bytes of our own tables about the generations that are open."""
         return sum(snapshot.tables.nbytes for snapshot in self._open)
-
-    def arrow(self) -> int:
-        """Bytes allocated by pyarrow. LanceDB allocates its own elsewhere."""
-        return arrow_bytes()
 
     def mapped(self) -> int:
         """Resident bytes of the mapped files of keyword indexes; where the system does not tell, their size."""

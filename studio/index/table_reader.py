@@ -139,11 +139,11 @@ class TableReader:
                     room = self._room()
                     if await self._chunks.count_rows() * BYTES_PER_ROW > room:
                         return
-                    indexed = await self._chunks.index_stats(VECTOR_INDEX) is not None
+                    stats = await self._chunks.index_stats(VECTOR_INDEX)
                     self._row_map = await read_row_map(
-                        self._chunks, self._path.parent, vector_bytes=0 if indexed else room
+                        self._chunks, self._path.parent, vector_bytes=room if stats is None else 0
                     )
-                    self._wholly_indexed = await self.unindexed_rows() == 0
+                    self._wholly_indexed = stats is not None and stats.num_unindexed_rows == 0
                     await asyncio.to_thread(give_back)  # the reading took four times what the map takes
 
     async def vectors_of(self, chunk_ids: Iterable[str]) -> dict[str, Vectors]:

@@ -178,16 +178,21 @@ async def files_of_version(table: Any, version: int, root: Path) -> list[Path]:
     return await asyncio.to_thread(read)
 
 
+async def load_library() -> Any:
+    """Import lancedb in a thread (seconds at first use). Returns the module."""
+    await asyncio.to_thread(importlib.import_module, "lancedb.index")
+    return await asyncio.to_thread(importlib.import_module, "lancedb")
+
+
 async def new_session(index_bytes: int, metadata_bytes: int) -> Any:
     """A session whose two caches hold at most so many bytes."""
     os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(_READ_AHEAD_BYTES))
-    return (await asyncio.to_thread(importlib.import_module, "lancedb")).Session(index_bytes, metadata_bytes)
+    return (await load_library()).Session(index_bytes, metadata_bytes)
 
 
 async def connect(path: Path, session: Any) -> Any:
     """The database in a folder, read through the caches of a session."""
-    lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
-    return await lancedb.connect_async(str(path), session=session)
+    return await (await load_library()).connect_async(str(path), session=session)
 
 
 async def dataset_of(table: Any) -> Any:

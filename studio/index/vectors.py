@@ -10,7 +10,6 @@ itself and keeps no file open between queries, so writers flush (`generations`) 
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -180,12 +179,6 @@ class VectorDatabase:
         db = await self._connection()
         with mapped(self._path):
             return await files_of_version(await db.open_table(table), version, self._path / f"{table}.lance")
-
-
-async def load_library() -> Any:
-    """Import lancedb in a thread (seconds at first use). Returns the module."""
-    await asyncio.to_thread(importlib.import_module, "lancedb.index")
-    return await asyncio.to_thread(importlib.import_module, "lancedb")
 
 
 def table_for(model: ModelIdentity, generations: Sequence[Generation], base: Generation | None) -> str:

@@ -16,7 +16,6 @@ from typing import Generic, TypeVar
 
 from studio.domain import Chunk, DocumentRecord, Vectors
 from studio.errors import StorageFault
-from studio.index.rows import DocumentTable
 from studio.index.table_reader import TableReader
 from studio.services.ranking import Ranking
 from studio.services.recent import Recent
@@ -43,6 +42,11 @@ class Fetched:
     documents: dict[str, list[DocumentRecord]] = field(default_factory=dict)
     fault: StorageFault | None = None
 
+    def add(self, scope: int, chunks: Mapping[str, Chunk], documents: Mapping[str, list[DocumentRecord]]) -> None:
+        """Put in what was read of a scope, by the ids that it has there."""
+        self.chunks.update((f"{scope}:{key}", chunk) for key, chunk in chunks.items())
+        self.documents.update((f"{scope}:{key}", rows) for key, rows in documents.items())
+
 
 class Passages:
     """Reads what results are made of. A generation never changes, so what was read of it stays true."""
@@ -65,8 +69,7 @@ class Passages:
             )
             left = {chunk.document_id for chunk in chunks.values()} - documents
             records.update(await self._read_documents(scope, place, left))
-            result.chunks.update((f"{number}:{key}", chunk) for key, chunk in chunks.items())
-            result.documents.update((f"{number}:{key}", rows) for key, rows in records.items())
+            result.add(number, chunks, records)
         return result
 
     def at_hand(self, ranking: Ranking, ids: Iterable[str]) -> Fetched | None:
@@ -82,9 +85,10 @@ class Passages:
                 return None
             self._chunks.keep(place, found)
             chunks.update(found)
-            records = self._known(place, table, {chunk.document_id for chunk in chunks.values()})
-            result.chunks.update((f"{number}:{key}", chunk) for key, chunk in chunks.items())
-            result.documents.update((f"{number}:{key}", rows) for key, rows in records.items())
+            records, unknown = self._documents.find(place, sorted({chunk.document_id for chunk in chunks.values()}))
+            if unknown:
+                records.update(self._keep_documents(place, table.records(unknown)))
+            result.add(number, chunks, records)
         return result
 
     def held_bytes(self) -> int:
@@ -115,25 +119,17 @@ class Passages:
     async def _read_documents(
         self, scope: Scope, place: Hashable, wanted: AbstractSet[str]
     ) -> dict[str, list[DocumentRecord]]:
-        if scope.snapshot.kept and scope.snapshot.generation.documents <= WHOLE_TABLE:
-            table = await scope.snapshot.tables.document_table()
-            return await asyncio.to_thread(self._known, place, table, wanted)
         records, missing = self._documents.find(place, sorted(wanted))
         if missing:
-            read = _by_document(await scope.snapshot.tables.documents(missing))
-            self._documents.keep(place, read)
-            records.update(read)
+            records.update(self._keep_documents(place, await _records(scope, missing)))
         return records
 
-    def _known(
-        self, place: Hashable, table: DocumentTable, wanted: AbstractSet[str]
-    ) -> dict[str, list[DocumentRecord]]:
-        records, missing = self._documents.find(place, sorted(wanted))
-        if missing:
-            read = _by_document(table.records(missing))
-            self._documents.keep(place, read)
-            records.update(read)
-        return records
+    def _keep_documents(self, place: Hashable, rows: Iterable[DocumentRecord]) -> dict[str, list[DocumentRecord]]:
+        found: dict[str, list[DocumentRecord]] = {}
+        for record in rows:
+            found.setdefault(record.document_id, []).append(record)
+        self._documents.keep(place, found)
+        return found
 
     async def vectors(self, ranking: Ranking, ids: Iterable[str]) -> dict[str, Vectors]:
         """Embeddings of scoped chunk ids, each of shape (dimension,); those of another dimension are left out."""
@@ -173,11 +169,11 @@ class _Rows(Generic[T]):
             self._values.keep((place, name), value)
 
 
-def _by_document(records: Iterable[DocumentRecord]) -> dict[str, list[DocumentRecord]]:
-    found: dict[str, list[DocumentRecord]] = {}
-    for record in records:
-        found.setdefault(record.document_id, []).append(record)
-    return found
+async def _records(scope: Scope, ids: Sequence[str]) -> list[DocumentRecord]:
+    if not scope.snapshot.kept or scope.snapshot.generation.documents > WHOLE_TABLE:
+        return await scope.snapshot.tables.documents(ids)
+    table = await scope.snapshot.tables.document_table()
+    return await asyncio.to_thread(table.records, ids)
 
 
 def _by_scope(ids: Iterable[str]) -> dict[int, list[str]]:

@@ -16,7 +16,7 @@ from studio.index.fusion import Fused
 from studio.index.query_log import Outcome
 from studio.index.rows import text_key
 from studio.index.stores import Stores
-from studio.index.vectors import load_library
+from studio.index.upkeep import load_library
 from studio.services.arranging import Arrangement, arrange
 from studio.services.filters import DocumentFilters, check
 from studio.services.marking import Marker

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, Signal
 
 from studio.concurrency import Executor
-from studio.memory import PAUSE_INGEST, Level, MemorySnapshot
+from studio.memory import PAUSE_INGEST, Holding, Level, MemorySnapshot
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.ports import Memory
 from studio.viewmodels.text import component, memory, size
@@ -20,19 +19,10 @@ _INTERVAL_SHOWN_S = 1.0
 _ENOUGH = "There is enough memory."
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one component holds, in bytes: of its own, in mapped files, and in the system's cache of files."""
+class Part(Holding):
+    """What one component holds, as a person reads it."""
 
-    name: str
-    private: int = 0
-    mapped: int = 0
-    cached: int = 0
-
-    @property
-    def counted(self) -> int:
-        """What counts against the budget."""
-        return self.private + self.mapped
+    __slots__ = ()
 
     @property
     def amount(self) -> str:

@@ -61,7 +61,7 @@ from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
 from studio.index.ann import refine_for
 from studio.index.stores import Stores
-from studio.index.vectors import load_library
+from studio.index.upkeep import load_library
 from studio.paths import DataPaths
 from studio.services.search import SearchService
 

@@ -19,6 +19,7 @@ from studio.domain import GenerationState
 from studio.ui.main_window import GENERATIONS, MainWindow
 from studio.ui.screenshots import until
 from studio.ui.theme import Theme
+from studio.viewmodels.ports import StudioServices
 from studio.viewmodels.workspace import Workspace
 
 LEFT = Qt.MouseButton.LeftButton
@@ -40,8 +41,8 @@ def with_generations() -> FakeServices:
 
 
 @asynccontextmanager
-async def window_over(services: FakeServices, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace]]:
-    """The window over fake services, once it knows the knowledge bases; closed as the program closes it."""
+async def opened_window(services: StudioServices, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace]]:
+    """The window as the program opens it, once it knows the knowledge bases; closed as the program closes it."""
     workspace = Workspace(services)
     window = MainWindow(workspace, theme)
     window.show()
@@ -52,9 +53,18 @@ async def window_over(services: FakeServices, theme: Theme) -> AsyncIterator[tup
     finally:
         window.hide()
         await workspace.close()
-        await services.queue.close()
         window.deleteLater()
         await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def window_over(services: FakeServices, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace]]:
+    """The window over fake services."""
+    try:
+        async with opened_window(services, theme) as opened:
+            yield opened
+    finally:
+        await services.queue.close()
 
 
 @asynccontextmanager

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from fakes import FakeServices, held
-from gestures import click, dialog_of, window_over
+from gestures import click, dialog_of, opened_window, window_over
 from opening import with_kb
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor
@@ -17,7 +14,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from qt_loop import on_qt_loop
 
-from studio.bootstrap import Services, open_services
+from studio.bootstrap import open_services
 from studio.memory import PAUSE_INGEST, SMALLER_BATCHES, SMALLER_CACHES, Holding, Level
 from studio.ui.main_window import INGEST, MainWindow
 from studio.ui.memory_popover import MemoryGauge, MemoryPopover
@@ -70,23 +67,6 @@ def bars(popover: MemoryPopover) -> dict[str, QWidget]:
     """The bars of the ledger by the name of their part."""
     named = [child for child in popover.findChildren(QWidget) if ": " in child.accessibleName()]
     return {child.accessibleName().split(":")[0]: child for child in named}
-
-
-@asynccontextmanager
-async def window_over_real(services: Services, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace]]:
-    """The window as the program opens it."""
-    workspace = Workspace(services)
-    window = MainWindow(workspace, theme)
-    window.show()
-    workspace.start()
-    try:
-        await until(lambda: workspace.library.is_loaded, workspace.library.loaded)
-        yield window, workspace
-    finally:
-        window.hide()
-        await workspace.close()
-        window.deleteLater()
-        await asyncio.sleep(0)
 
 
 @on_qt_loop
@@ -308,7 +288,7 @@ async def test_the_budget_keeps_to_the_machine(theme: Theme) -> None:
 
 @on_qt_loop
 async def test_what_is_set_in_the_window_holds_in_the_program_at_once(theme: Theme, tmp_path: Path) -> None:
-    async with open_services(tmp_path / "data") as services, window_over_real(services, theme) as (window, workspace):
+    async with open_services(tmp_path / "data") as services, opened_window(services, theme) as (window, workspace):
         before = services.memory.budget.total
         dialog = await settings_of(window, workspace)
         click(dialog, "Memory budget of at most")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from gestures import choose, click, dialog_of, drop, menu_of
+from gestures import choose, click, dialog_of, drop, menu_of, opened_window
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtTest import QTest
@@ -56,20 +56,9 @@ def folder(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def running(data_dir: Path, theme: Theme) -> AsyncIterator[tuple[MainWindow, Workspace, Services]]:
     """The window as the program opens it."""
-    async with open_services(data_dir) as services:
-        workspace = Workspace(services)
-        window = MainWindow(workspace, theme)
+    async with open_services(data_dir) as services, opened_window(services, theme) as (window, workspace):
         window.resize(*SIZE)
-        window.show()
-        workspace.start()
-        try:
-            await until(lambda: workspace.library.is_loaded, workspace.library.loaded)
-            yield window, workspace, services
-        finally:
-            window.hide()
-            await workspace.close()
-            window.deleteLater()
-            await asyncio.sleep(0)
+        yield window, workspace, services
 
 
 async def ingested(workspace: Workspace) -> None:
