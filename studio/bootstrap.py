@@ -86,7 +86,6 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
         stores = await Stores.open(paths)
         stack.push_async_callback(stores.close)
         config = Config(paths.config)
-        models = ModelCatalog(paths)
         memory = MemoryCoordinator(
             config.integer("memory_budget_mib"),
             lambda: {
@@ -94,10 +93,12 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
                 PARSERS: list(parser.worker_pids),
             },
         )
+        room = ModelRoom(memory)
+        models = ModelCatalog(paths, admission=room)
         embedders = EmbedderPool(
             models,
             threads=config.integer("embed_threads") or usual_threads(),
-            admission=ModelRoom(memory),
+            admission=room,
             idle_s=idle_seconds(config),
         )
         stack.push_async_callback(embedders.close)

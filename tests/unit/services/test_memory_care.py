@@ -529,6 +529,16 @@ async def test_a_pause_by_a_person_and_one_by_memory_are_told_apart() -> None:
     assert control.paused == "", "it has ended"
 
 
+async def test_a_model_is_not_tried_without_room_when_it_is_installed(services: Services, tmp_path: Path) -> None:
+    folder = tiny_bert.make_model(tmp_path / "tiny")
+    budget = services.memory.budget
+    others = budget.admit("others", minimum=budget.free)
+    with pytest.raises(ModelFault, match=r"is not loaded: it would take .* of its own"):
+        await services.models.install(str(folder))
+    others.release()
+    assert (await services.models.install(str(folder))).installed
+
+
 async def test_a_build_without_room_is_refused_with_numbers(
     services: Services, kb: str, folder: Path, write: Write
 ) -> None:
