@@ -43,6 +43,13 @@ MAX_PARTITIONS = 4_096
 ROWS_PER_GRAPH = 250_000
 """A graph is read into memory as a whole; larger ones are cut so that a part of it always finds room."""
 
+SAMPLES_PER_PARTITION = 256
+FEWEST_SAMPLES_PER_PARTITION = 40
+TRAINING_BYTES = 128 << 20
+"""k-means keeps its sample of the vectors in memory, more than once. The library's 256 vectors for each partition are
+400 MB for a million rows of 384 numbers. From some 40 on the centroids are as good as needed (below 39 faiss warns:
+https://github.com/facebookresearch/faiss/wiki/FAQ)."""
+
 _HNSW = frozenset((AnnIndex.HNSW_FLAT, AnnIndex.HNSW_SQ, AnnIndex.HNSW_PQ))
 _PROBES = (20, 40, 80, 160, MAX_PARTITIONS)
 _FINE_PROBES = (5, 10, *_PROBES)
@@ -100,6 +107,12 @@ def partitions(kind: AnnIndex, rows: int) -> int:
     if kind in _HNSW:
         return max(1, math.ceil(rows / ROWS_PER_GRAPH))
     return min(max(1, round(rows / ROWS_PER_PARTITION)), MAX_PARTITIONS)
+
+
+def samples_per_partition(parts: int, dimension: int) -> int:
+    """How many vectors for each of `parts` partitions k-means learns from."""
+    room = TRAINING_BYTES // (parts * dimension * 4)
+    return min(max(room, FEWEST_SAMPLES_PER_PARTITION), SAMPLES_PER_PARTITION)
 
 
 def sub_vectors(dimension: int) -> int | None:

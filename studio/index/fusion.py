@@ -16,6 +16,7 @@ more from those behind it counts more. It gained .003 nDCG@10 on those collectio
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -40,6 +41,9 @@ class Side(NamedTuple):
     rank: int
     score: float
     normalised: float
+
+
+_ABSENT = Side(sys.maxsize, 0.0, 0.0)
 
 
 class Fused(NamedTuple):
@@ -94,16 +98,17 @@ def fuse(
         weight = adaptive_weight(weight, sides_vector, sides_keyword)
     found = []
     for chunk_id in {**sides_vector, **sides_keyword}:
-        v, k = sides_vector.get(chunk_id), sides_keyword.get(chunk_id)
-        score = weight * (v.normalised if v else 0.0) + (1 - weight) * (k.normalised if k else 0.0)
-        rank = v.rank if v and (k is None or v.rank < k.rank) else k.rank if k else 0
-        found.append((-score, rank, chunk_id, v, k))
-    found.sort(key=lambda item: item[:3])
+        v, k = sides_vector.get(chunk_id, _ABSENT), sides_keyword.get(chunk_id, _ABSENT)
+        score = weight * v[2] + (1 - weight) * k[2]
+        found.append((-score, v[0] if v[0] < k[0] else k[0], chunk_id, v, k))
+    found.sort()  # no two have the same id, so that sides are never compared
     name = method.value
     return [
-        Fused(chunk_id, -score, name, weight, v, k, rank, -score)
+        Fused(
+            chunk_id, -score, name, weight, None if v is _ABSENT else v, None if k is _ABSENT else k, rank, -score,
+        )
         for rank, (score, _, chunk_id, v, k) in enumerate(found, start=1)
-    ]
+    ]  # fmt: skip
 
 
 def weight_of_vectors(tokens_per_word: float) -> float:
@@ -154,14 +159,18 @@ def single(candidates: Sequence[Candidate], *, vector: bool) -> list[Fused]:
 def _sides(candidates: Sequence[Candidate], method: Fusion, depth: int | None = None) -> dict[str, Side]:
     if not candidates:
         return {}
-    ordered = sorted(candidates, key=lambda item: (-item.score, item.chunk_id))
-    high, low = ordered[0].score, ordered[:depth][-1].score
+    ordered = sorted([(-item.score, item.chunk_id) for item in candidates])
+    high, low = -ordered[0][0], -ordered[:depth][-1][0]
     spread = high - low
     sides: dict[str, Side] = {}
-    for rank, item in enumerate(ordered, start=1):
+    for rank, (negated, chunk_id) in enumerate(ordered, start=1):
+        score = -negated
         if method is Fusion.RRF:
             normalised = 1.0 / (RRF_K + rank)
+        elif spread > 0:
+            normalised = (score - low) / spread if score > low else 0.0
         else:
-            normalised = max(0.0, (item.score - low) / spread) if spread > 0 else float(item.score >= low)
-        sides.setdefault(item.chunk_id, Side(rank, item.score, normalised))
+            normalised = float(score >= low)
+        if chunk_id not in sides:
+            sides[chunk_id] = Side(rank, score, normalised)
     return sides

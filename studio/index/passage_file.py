@@ -28,6 +28,9 @@ _SEPARATOR = "\0"
 PASSAGE_COLUMNS = ("anchor", "metadata", "content")
 """The text comes last, as it may have the separator in it. No metadata has, being JSON."""
 
+Passage = tuple[str, str, str]
+"""What a row has in `PASSAGE_COLUMNS`."""
+
 _Offsets = NDArray[np.uint32]
 
 log = logging.getLogger(__name__)
@@ -47,12 +50,12 @@ class PassageFile:
         """Bytes of memory it takes."""
         return int(self._starts.nbytes + self._sizes.nbytes)
 
-    def read(self, places: NDArray[np.intp]) -> list[dict[str, Any]]:
+    def read(self, places: NDArray[np.intp]) -> list[Passage]:
         """The rows with these numbers. Blocking, microseconds a row where the system has it cached. Raises OSError."""
         spans = zip(self._starts[places].tolist(), self._sizes[places].tolist(), strict=True)
         return [self._row(start, size) for start, size in spans]
 
-    def _row(self, start: int, size: int) -> dict[str, Any]:
+    def _row(self, start: int, size: int) -> Passage:
         with self._lock:
             if self._file.closed:  # the generation was let go of
                 raise OSError("the file of passages is closed")
@@ -60,7 +63,8 @@ class PassageFile:
             record = self._file.read(size)
         if len(record) != size:
             raise OSError("the file of passages is shorter than it was")
-        return dict(zip(PASSAGE_COLUMNS, record.decode().split(_SEPARATOR, 2), strict=True))
+        anchor, metadata, content = record.decode().split(_SEPARATOR, 2)
+        return anchor, metadata, content
 
     def close(self) -> None:
         """Remove the file."""

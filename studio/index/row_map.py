@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 from studio.concurrency import run_to_end
 from studio.domain import Chunk
 from studio.index.flat_vectors import FlatVectors
-from studio.index.passage_file import PassageWriter
-from studio.index.rows import chunk_of
+from studio.index.passage_file import PASSAGE_COLUMNS, Passage, PassageWriter
+from studio.index.rows import metadata_of
 
 _DIGITS = 32
 """Hexadecimal digits of a chunk id."""
@@ -58,7 +59,7 @@ class RowMap:
         self._passages = passages.finish(order) if passages is not None else None
         self._rows, self._ids, self._spots = rows[order], ids[order], spots[order]
         self._codes = documents.indices.to_numpy()[order]
-        self._documents = documents.dictionary
+        self._documents = _as_bytes(documents.dictionary)
         keys = _keys(self._ids)
         self._by_key = np.argsort(keys).astype(np.uint32)
         self._keys = keys[self._by_key]
@@ -77,16 +78,19 @@ class RowMap:
     def chunks_in(self, places: NDArray[np.intp]) -> list[tuple[str, str]]:
         """(chunk id, document id) of places in the order of rows, which `flat` has too."""
         digits = self._ids[places].astype(">u8").tobytes().hex()
-        documents = self._documents.take(self._codes[places]).to_pylist()
-        return [(digits[_DIGITS * at : _DIGITS * (at + 1)], name) for at, name in enumerate(documents)]
+        documents = self._documents[self._codes[places]].tolist()
+        return [(digits[_DIGITS * at : _DIGITS * (at + 1)], name.decode()) for at, name in enumerate(documents)]
 
-    def chunks_in_file(self, rows: Sequence[int]) -> list[Chunk] | None:
-        """The chunks at rows that are in the table, without their hashes; None without a file that can be read."""
+    def chunks_in_file(self, chunk_ids: Iterable[str]) -> list[Chunk] | None:
+        """Those of the chunks that are in the table, in no order, without their hashes; None without a file that can be
+        read.
+        """
         passages = self._passages
         if passages is None:
             return None
+        places = self._places_of(chunk_ids)
         try:
-            return self._chunks(np.array(rows, np.uint64), passages.read)
+            return self._chunks(places, passages.read(places))
         except OSError as error:
             if self._passages is passages:  # not let go of meanwhile
                 log.warning("passages are read from their table: %s", error)
@@ -95,19 +99,18 @@ class RowMap:
 
     def chunks_of(self, table: Any) -> list[Chunk]:
         """The chunks whose `PASSAGE_COLUMNS` an Arrow table has, with row ids; without their hashes."""
-        return self._chunks(table["_rowid"].to_numpy(), lambda _: table.to_pylist())
+        rows = zip(*(table[name].to_pylist() for name in PASSAGE_COLUMNS), strict=True)
+        return self._chunks(np.searchsorted(self._rows, table["_rowid"].to_numpy()), rows)
 
-    def _chunks(self, rows: _Numbers, read: Callable[[NDArray[np.intp]], list[dict[str, Any]]]) -> list[Chunk]:
-        places = np.searchsorted(self._rows, rows)
+    def _chunks(self, places: NDArray[np.intp], rows: Iterable[Passage]) -> list[Chunk]:
+        spots = self._spots[places].tolist()
         return [
-            chunk_of(
-                {
-                    **row, "chunk_id": chunk_id, "document_id": document_id, "content_hash": "",
-                    "page_number": page if page >= 0 else None, "char_start": start, "char_end": end,
-                }
+            Chunk(
+                chunk_id, document_id, content, "", page if page >= 0 else None, anchor, start, end,
+                metadata_of(metadata),
             )
-            for row, (chunk_id, document_id), (page, start, end) in zip(
-                read(places), self.chunks_in(places), self._spots[places].tolist(), strict=True
+            for (anchor, metadata, content), (chunk_id, document_id), (page, start, end) in zip(
+                rows, self.chunks_in(places), spots, strict=True
             )
         ]  # fmt: skip
 
@@ -119,14 +122,23 @@ class RowMap:
 
     def rows_of(self, chunk_ids: Iterable[str]) -> list[int]:
         """The rows of those ids that are in the table, in no order."""
-        found: list[int] = []
+        rows: list[int] = self._rows[self._places_of(chunk_ids)].tolist()
+        return rows
+
+    def _places_of(self, chunk_ids: Iterable[str]) -> NDArray[np.intp]:
         wanted = _halves([name for name in chunk_ids if _is_id(name)])
-        starts = np.searchsorted(self._keys, _keys(wanted))
-        ends = np.searchsorted(self._keys, _keys(wanted), "right")
-        for halves, start, end in zip(wanted, starts, ends, strict=True):
-            places = self._by_key[start:end]  # one, but for ids that have the same key by chance
-            found.extend(self._rows[places[(self._ids[places] == halves).all(axis=1)]].tolist())
-        return found
+        at = np.searchsorted(self._keys, _keys(wanted))
+        found: list[NDArray[np.intp]] = []
+        while len(wanted):  # once, but for ids that have the same key as others by chance
+            here = at < len(self._keys)
+            wanted, at = wanted[here], at[here]
+            same = self._keys[at] == _keys(wanted)
+            wanted, at = wanted[same], at[same]
+            places = self._by_key[at].astype(np.intp)
+            hits = (self._ids[places] == wanted).all(axis=1)
+            found.append(places[hits])
+            wanted, at = wanted[~hits], at[~hits] + 1
+        return np.concatenate(found) if found else np.empty(0, np.intp)
 
 
 async def read_row_map(table: Any, folder: Path, *, vector_bytes: int) -> RowMap | None:
@@ -172,6 +184,14 @@ async def _read(table: Any, passages: PassageWriter, flat: FlatVectors | None) -
     return await run_to_end(
         RowMap, np.concatenate(rows), np.concatenate(ids), together, np.concatenate(spots), passages, flat
     )
+
+
+def _as_bytes(names: Any) -> NDArray[np.bytes_]:
+    """An Arrow array of strings, of which single ones are got in no time."""
+    texts = chain.from_iterable(
+        names.slice(start, _ROWS_PER_BATCH).to_pylist() for start in range(0, len(names), _ROWS_PER_BATCH)
+    )
+    return np.array([text.encode() for text in texts], np.bytes_)
 
 
 def _keys(ids: _Numbers) -> _Numbers:

@@ -249,8 +249,13 @@ def chunk_of(row: dict[str, Any]) -> Chunk:
         anchor=row["anchor"],
         char_start=row["char_start"],
         char_end=row["char_end"],
-        metadata=json.loads(row["metadata"]) if row["metadata"] else {},
+        metadata=metadata_of(row["metadata"]),
     )
+
+
+def metadata_of(text: str | None) -> dict[str, Any]:
+    """What a metadata column holds for a row."""
+    return json.loads(text) if text else {}
 
 
 CHUNK_TEXT = ("chunk_id", "document_id", "content", "metadata")

@@ -185,7 +185,7 @@ class TableReader:
     def passages_at_hand(self, chunk_ids: Sequence[str]) -> dict[str, Chunk] | None:
         """As `passages`, in a tenth of the time; None when they are not in a file. Blocking; call it from a thread."""
         row_map = self._row_map
-        chunks = row_map.chunks_in_file(row_map.rows_of(chunk_ids)) if row_map is not None else None
+        chunks = row_map.chunks_in_file(chunk_ids) if row_map is not None else None
         return {chunk.chunk_id: chunk for chunk in chunks} if chunks is not None else None
 
     async def document_ids_of(self, chunk_ids: Sequence[str]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from studio.index.ann import (
     must_train,
     partitions,
     resolve,
+    samples_per_partition,
     sub_vectors,
 )
 from studio.index.recall import climb, measure, yardstick
@@ -128,7 +129,12 @@ async def train_vectors(table: Any, kind: AnnIndex, metric: Metric, dimension: i
     """Give a table a vector index of its own rows, in place of the one it may have."""
     classes = await asyncio.to_thread(importlib.import_module, "lancedb.index")
     name = "".join(part.capitalize() for part in kind.value.split("_"))
-    options: dict[str, Any] = {"distance_type": metric.value, "num_partitions": partitions(kind, rows)}
+    parts = partitions(kind, rows)
+    options: dict[str, Any] = {
+        "distance_type": metric.value,
+        "num_partitions": parts,
+        "sample_rate": samples_per_partition(parts, dimension),
+    }
     if kind is AnnIndex.IVF_RQ:
         options["num_bits"] = BITS_PER_DIMENSION
     if kind in (AnnIndex.IVF_PQ, AnnIndex.HNSW_PQ):

@@ -197,7 +197,10 @@ def main() -> None:
     section.add_argument("--files", type=int, default=40, metavar="N")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that control groups and files are removed then too
-    with tempfile.TemporaryDirectory(dir=getattr(options, "folder", None)) as name:
+    parent = getattr(options, "folder", None)
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent) as name:
         folder = Path(name)
         if options.section == "cgroup":
             memory_group.measure(

@@ -22,6 +22,8 @@ VOCABULARY = 50_000
 CHUNKS_PER_DOCUMENT = 20
 CHUNKS_PER_TOPIC = 100
 _WORDS_PER_TOPIC = 60
+_IDS = 1 << 128
+_SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835  # 2¹²⁸ by the golden ratio; odd, so that the numbers of all ids differ
 _SHARED_PART = 0.45
 _NOISE = 0.8
 _QUERY_NOISE = 0.6
@@ -142,18 +144,18 @@ class Exact:
 
 
 def chunk_id(number: int) -> str:
-    """The id of a passage."""
-    return f"{number:032x}"
+    """The id of a passage: 32 hexadecimal digits in no order, as the program's are."""
+    return f"{(number + 1) * _SPREAD % _IDS:032x}"
 
 
 def number_of(chunk: str) -> int:
     """The passage of an id."""
-    return int(chunk.rpartition(":")[2], 16)
+    return int(chunk.rpartition(":")[2], 16) * pow(_SPREAD, -1, _IDS) % _IDS - 1
 
 
 def document_id(document: int) -> str:
-    """The id of a document of `CHUNKS_PER_DOCUMENT` passages in a row."""
-    return f"d{document:07d}"
+    """The id of a document of `CHUNKS_PER_DOCUMENT` passages in a row, like those of passages."""
+    return chunk_id(document)
 
 
 def chunks_of(batch: Batch) -> list[Chunk]:

@@ -24,7 +24,16 @@ from toy import Bench
 
 from studio.domain import AnnIndex, AnnState, Metric
 from studio.index import ann, nearest, upkeep
-from studio.index.ann import Upkeep, ladder, must_measure, must_train, partitions, refine_for, resolve
+from studio.index.ann import (
+    Upkeep,
+    ladder,
+    must_measure,
+    must_train,
+    partitions,
+    refine_for,
+    resolve,
+    samples_per_partition,
+)
 from studio.index.flat_vectors import similarities
 from studio.index.predicates import Within
 
@@ -45,6 +54,12 @@ def test_the_index_is_chosen_by_size() -> None:
 def test_partitions_grow_with_the_rows_and_graphs_stay_small_enough_for_memory() -> None:
     assert [partitions(AnnIndex.IVF_RQ, rows) for rows in (400, 100_000, 1_000_000, 90_000_000)] == [1, 100, 1000, 4096]
     assert [partitions(AnnIndex.HNSW_SQ, rows) for rows in (400, 250_000, 1_000_000)] == [1, 1, 4]
+
+
+def test_large_tables_are_learnt_from_samples_that_fit_into_memory() -> None:
+    assert samples_per_partition(100, 384) == 256  # all that k-means can use
+    assert 1_000 * samples_per_partition(1_000, 384) * 384 * 4 <= ann.TRAINING_BYTES
+    assert samples_per_partition(4_096, 1_024) == ann.FEWEST_SAMPLES_PER_PARTITION  # fewer teach nothing
 
 
 @pytest.mark.parametrize("kind", [kind for kind in AnnIndex if kind not in (AnnIndex.AUTO, AnnIndex.FLAT)])

@@ -36,7 +36,7 @@ def read(writer: PassageWriter, order: list[int], places: list[int]) -> list[tup
         return None
     rows = file.read(np.array(places))
     file.close()
-    return [tuple(row[name] for name in PASSAGE_COLUMNS) for row in rows]  # type: ignore[misc]
+    return rows
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:

@@ -56,9 +56,9 @@ async def check(table: object, expected: set[str], folder: Path) -> RowMap:
     assert len(rows) == len(expected)
     assert {name for name, _ in found.chunks_at(rows)} == expected
     assert all(document == f"of {name}" for name, document in found.chunks_at(rows))
-    passages = found.chunks_in_file(rows.tolist())
+    passages = found.chunks_in_file(expected)
     found.close()
-    assert found.chunks_in_file(rows.tolist()) is None
+    assert found.chunks_in_file(expected) is None
     assert passages is not None
     assert {(chunk.chunk_id, chunk.content, chunk.anchor) for chunk in passages} == {
         (name, f"content of {name}", f"anchor of {name}") for name in expected

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 
@@ -19,6 +20,41 @@ def test_freed_memory_is_given_back() -> None:
     del blocks[:-1]  # the last one keeps the library from giving back what lies below it
     give_back()
     assert full - process.memory_info().rss > 50e6
+
+
+_HEAPS = """
+import ctypes, sys, threading
+from studio.memory import use_few_arenas
+if sys.argv[1] == "few":
+    use_few_arenas()
+together = threading.Barrier(9)
+def hold():
+    block = bytes(10_000)
+    together.wait()
+    together.wait()
+threads = [threading.Thread(target=hold) for _ in range(8)]
+for thread in threads:
+    thread.start()
+together.wait()
+library = ctypes.CDLL(None)
+library.fdopen.restype = ctypes.c_void_p
+stream = ctypes.c_void_p(library.fdopen(1, b"w"))
+library.malloc_info(0, stream)
+library.fflush(stream)
+together.wait()
+"""
+
+
+def heaps(setting: str) -> int:
+    """How many heaps the C library has for eight threads that hold memory at once."""
+    done = subprocess.run([sys.executable, "-c", _HEAPS, setting], capture_output=True, text=True, check=True)
+    return done.stdout.count("<heap nr=")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc gives threads heaps of their own")
+def test_threads_share_two_heaps() -> None:
+    assert heaps("many") > 2
+    assert heaps("few") == 2
 
 
 def test_arrow_tells_what_it_holds_and_nothing_while_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
