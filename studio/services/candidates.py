@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from studio.domain import Candidate
 from studio.index.query import Query
@@ -43,4 +42,4 @@ def spread(found: Sequence[Candidate]) -> list[Candidate]:
     if not found:
         return []
     high, low = max(item.score for item in found), min(item.score for item in found)
-    return [replace(item, score=(item.score - low) / (high - low) if high > low else 1.0) for item in found]
+    return [item._replace(score=(item.score - low) / (high - low) if high > low else 1.0) for item in found]
