@@ -51,18 +51,18 @@ TRAINING_BYTES = 128 << 20
 https://github.com/facebookresearch/faiss/wiki/FAQ)."""
 
 _HNSW = frozenset((AnnIndex.HNSW_FLAT, AnnIndex.HNSW_SQ, AnnIndex.HNSW_PQ))
-_PROBES = (20, 40, 80, 160, MAX_PARTITIONS)
+_PROBES = (20, 40, 80, 160, 320, MAX_PARTITIONS)
 _FINE_PROBES = (5, 10, *_PROBES)
-_EFS = (100, 200, 400, 800, 1600)
+_EFS = (100, 200, 400, 800, 1200, 1600)
 _FINE_EFS = (25, 50, *_EFS)
-_COARSE = (10, 20, 30, 50, 100)
-_CLOSE = (3, 3, 5, 10, 10)
+_COARSE = (10, 20, 30, 50, 50, 100)
+_CLOSE = (3, 3, 5, 10, 10, 10)
 _REFINES = {
-    AnnIndex.IVF_FLAT: (0, 0, 0, 0, 0),
+    AnnIndex.IVF_FLAT: (0, 0, 0, 0, 0, 0),
     AnnIndex.IVF_SQ: _CLOSE,
     AnnIndex.IVF_PQ: _COARSE,
-    AnnIndex.IVF_RQ: (2, 2, 3, 5, 10),
-    AnnIndex.HNSW_FLAT: (0, 0, 0, 0, 0),
+    AnnIndex.IVF_RQ: (2, 2, 3, 5, 5, 10),
+    AnnIndex.HNSW_FLAT: (0, 0, 0, 0, 0, 0),
     AnnIndex.HNSW_SQ: _CLOSE,
     AnnIndex.HNSW_PQ: _COARSE,
 }

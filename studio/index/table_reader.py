@@ -15,7 +15,7 @@ from studio.domain import AnnIndex, AnnState, Candidate, Chunk, DocumentRecord, 
 from studio.errors import StorageFault
 from studio.index.caches import Cache
 from studio.index.lance_faults import mapped
-from studio.index.nearest import Estimating, nearest
+from studio.index.nearest import Estimating, nearest, quick
 from studio.index.passage_file import PASSAGE_COLUMNS
 from studio.index.predicates import Within, id_lists, quoted, sql_text
 from studio.index.row_map import BYTES_PER_ROW, RowMap, read_row_map
@@ -178,7 +178,7 @@ class TableReader:
         if not wanted:
             return {}
         with mapped(self._path):
-            query = self._chunks.take_row_ids(wanted).select(list(PASSAGE_COLUMNS)).with_row_id()
+            query = quick(self._chunks.take_row_ids(wanted)).select(list(PASSAGE_COLUMNS)).with_row_id()
             rows = await query.to_arrow()
         return {chunk.chunk_id: chunk for chunk in row_map.chunks_of(rows)}
 
