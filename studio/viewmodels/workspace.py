@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -163,9 +164,9 @@ class Workspace(QObject):
     def _look_up_grades(self) -> None:
         self.quality.look_up(self.search.query, self.search.results.items)
 
-    def warm_up(self) -> None:
-        """Load what the first search needs, so that it does not have to wait."""
-        self.search.launch("warm up", self._services.search.warm_up())
+    def warm_up(self) -> asyncio.Task[None] | None:
+        """Load what the first search needs, so that it does not have to wait. None after `close`."""
+        return self.search.launch("warm up", self._services.search.warm_up())
 
     async def close(self) -> None:
         """Cancel what runs and wait for it, one view-model after the other."""
