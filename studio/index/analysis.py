@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-from studio.index.tokens import Tokens
+from studio.index.tokens import Finder, Hit, Range, Tokens
 
 LEXICAL_VERSION = 2
 """Schema of the index and the analysis that made its terms; a program reads its own version and older ones."""
@@ -37,10 +37,13 @@ PART_WEIGHT = 0.1
 answers (nDCG@10 of a documentation site -.026, at 0.1 +.007, scientific abstracts the same)."""
 
 _STOP_WORD_LISTS = frozenset(LANGUAGES.values()) - {"arabic", "greek", "romanian", "tamil", "turkish"}
-_CUTS_BEGINNINGS = frozenset({"nl", "tr"})
-"""Languages whose stemmers do not leave the first letter alone: Dutch takes “ge” away, Turkish whole short words."""
+_KEPT_LETTERS = {"nl": 0, "tr": 0, "de": 1, "fi": 1}
+"""How many letters a stemmer leaves alone at the beginning of ASCII words, where not two, “y” as “i” in second place.
+Dutch takes “ge” away, Turkish whole short words, German reads “ae” as “ä”, Finnish takes one of two letters away."""
 _LONGEST_TERM = 64
 _CACHED_WORDS = 1 << 13
+_CACHED_TOKENS = 1 << 14
+_CACHED_QUERIES = 8
 
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\U00020000-\U0002fa1f"
 _SPACELESS = (  # and Thai, Lao, Burmese, Khmer; Hangul letters by themselves; half-width Kana; the newer ideographs
@@ -55,7 +58,7 @@ _RUN = re.compile(f"[{_SPACELESS}]+")
 _SEGMENT = re.compile(r"[^._]+")
 _SEPARATORS = re.compile("_+")
 _NAME_SIGNS = frozenset("._+#")
-_STOPS = ".,;:!?)"
+_WORD = re.compile("[A-Za-z0-9]+")
 _PLAIN = re.compile("[\x00-\x7f\u00a0\u00a7\u2010-\u2027\u2030-\u205e]*")
 # Every text with an identifier has one of these. Beginning with a set of rare characters makes them fast.
 _CAMEL = re.compile(
@@ -107,7 +110,10 @@ class Analyzer:
         self._chain = text_analyzer(language)
         self._lower = _unaccented_lower()
         self._unit = functools.lru_cache(_CACHED_WORDS)(self._analyse)
-        self._tokens = Tokens(self._terms_in, keeps_initials=_code(language) not in _CUTS_BEGINNINGS)
+        self._held = functools.lru_cache(_CACHED_TOKENS)(self._terms_in)
+        self._tokens = Tokens(self._terms_in)
+        self._finder = functools.lru_cache(_CACHED_QUERIES)(self._find)
+        self._kept_letters = _KEPT_LETTERS.get(_code(language), 2)
         self._is_plain = functools.lru_cache(_CACHED_WORDS)(self._is_plain_word)
         self._pattern = _unit_pattern()
 
@@ -184,18 +190,23 @@ class Analyzer:
             return (units[0].name,)
         return tuple(term.text for term in units[0].words) if units[0].positions == 1 else ()
 
-    def highlights(self, text: str, terms: Iterable[str]) -> list[tuple[int, int]]:
-        """Code-point ranges of the words of `text`, or parts of them, that stand for one of `terms`, in order."""
-        wanted = frozenset(terms)
-        tokens = text.split()  # no unit goes beyond white space, or depends on what is there
-        hits = {token: self._ranges_in(token, wanted) for token in self._tokens.holding(wanted, tokens)}
-        ranges: list[tuple[int, int]] = []
-        at = 0
-        for token in filter(hits.__contains__, tokens):
-            at = _place_of(token, text, at)
-            ranges.extend([(at + start, at + end) for start, end in hits[token]])
-            at += len(token)
-        return ranges
+    def highlights(self, text: str, terms: Iterable[str]) -> tuple[list[Range], set[str]]:
+        """Code-point ranges of the words of `text`, or parts of them, that stand for one of `terms`, in order.
+
+        And which of the terms they stand for.
+        """
+        return self._finder(frozenset(terms)).highlights(text)
+
+    def _find(self, wanted: frozenset[str]) -> Finder:
+        # No unit goes beyond white space.
+        return Finder(wanted, self._held, self._hit, self._tokens.holding, self._kept_letters)
+
+    def _hit(self, token: str, wanted: frozenset[str]) -> Hit:
+        if _is_simple(token):
+            words = [word.span() for word in _WORD.finditer(token) if not wanted.isdisjoint(self._held(word.group()))]
+            return tuple(words), wanted.intersection(self._held(token))
+        ranges = self._ranges_in(token, wanted)
+        return tuple(ranges), wanted.intersection(self.terms(" ".join(token[start:end] for start, end in ranges)))
 
     def _ranges_in(self, token: str, wanted: frozenset[str]) -> list[tuple[int, int]]:
         ranges: list[tuple[int, int]] = []
@@ -223,11 +234,10 @@ class Analyzer:
             return False
         return [(token.text, token.position) for token in self._chain.pre_tokenize(word).tokens] == self.words(word)
 
-    def _terms_in(self, token: str) -> Iterable[str]:
-        word = token.rstrip(_STOPS)
-        if word.isascii() and word.isalpha() and word[1:].islower():  # most are: a unit of one word
-            return tuple(self._chain.analyze(word))
-        return (text for unit in self._units(token) for text in unit.texts)
+    def _terms_in(self, token: str) -> Terms:
+        if _is_simple(token):
+            return tuple(self._chain.analyze(token))
+        return tuple(text for unit in self._units(token) for text in unit.texts)
 
     def _unit_of(self, raw: str) -> Unit:
         return self._unit(raw) if len(raw) <= _LONGEST_TERM else self._analyse(raw)
@@ -266,14 +276,13 @@ class Analyzer:
         return _bare("".join(self._lower.analyze(_composed(word))))
 
 
-def _place_of(token: str, text: str, at: int) -> int:
-    """Where the next token of `text.split()` stands that is like this one, from `at` on."""
-    while True:
-        at = text.index(token, at)
-        end = at + len(token)
-        if not (text[max(0, at - 1) : at] + text[end : end + 1]).strip():
-            return at
-        at = end
+def _is_simple(token: str) -> bool:
+    """Whether all units of a token are ASCII words with nothing inside; most are."""
+    if token.isascii() and token.isalpha() and token[1:].islower():
+        return True
+    return (
+        _PLAIN.fullmatch(token) is not None and "_" not in token and not (_CAMEL.search(token) or _JOINED.search(token))
+    )
 
 
 def _place(terms: list[Term], words: Sequence[Terms], position: int, start: int, end: int) -> int:

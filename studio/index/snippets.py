@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 SNIPPET_CHARS = 320
@@ -48,17 +47,24 @@ _FIRST_JOINED = "\u0300"
 """All characters below it, those of Western European languages, stand by themselves."""
 
 
-class _Piece(NamedTuple):
-    """A sentence or part of one; `keys` are the terms marked in it, a bit each, `size` its length, white space folded.
+class _Pieces:
+    """Sentences, or parts of long ones, in order: a list of each of their properties, which is quicker than objects.
 
-    `opens`: a sentence begins with it.
+    `keys` are the terms marked in a piece, a bit each; `opens` says whether a sentence begins with it, `before` how
+    long those before it are, with white space folded and a space behind each. `marked` are the pieces with marks.
     """
 
-    start: int
-    end: int
-    size: int
-    keys: int
-    opens: bool
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.keys: list[int] = []
+        self.opens: list[bool] = []
+        self.before = [0]
+        self.marked: list[int] = []
+
+    def size(self, first: int, last: int) -> int:
+        """The length of the pieces `first`..`last`, white space folded."""
+        return self.before[last + 1] - self.before[first] - 1
 
 
 class _Run(NamedTuple):
@@ -84,15 +90,17 @@ def snippet(content: str, highlights: Sequence[Range], length: int = SNIPPET_CHA
         return _written(content, [(0, len(content))], marks)
     keys, weights = _weighted([_key(content[start:end]) for start, end in marks])
     pieces = _pieces(content, marks, keys, length)
-    if sum([piece.size for piece in pieces]) <= length and _size(content, 0, len(content)) <= length:
+    if pieces.before[-1] - len(pieces.ends) <= length and _size(content, 0, len(content)) <= length:
         return _written(content, [(0, len(content))], marks)
     chosen = _Chooser(pieces, marks, keys, weights).stretches(length)
-    return _written(content, [(pieces[first].start, pieces[last].end) for first, last in chosen], marks)
+    return _written(content, [(pieces.starts[first], pieces.ends[last]) for first, last in chosen], marks)
 
 
 def _weighted(terms: Sequence[str]) -> tuple[list[int], dict[int, float]]:
     """The terms as keys, each a bit of its own, so that several make a set; and key → weight, more for a rare one."""
-    occurrences = Counter(terms)
+    occurrences: dict[str, int] = {}
+    for term in terms:
+        occurrences[term] = occurrences.get(term, 0) + 1
     bits = {term: 1 << at for at, term in enumerate(occurrences)}
     weights = {bits[term]: 1.0 + math.log(len(terms) / number) for term, number in occurrences.items()}
     return [bits[term] for term in terms], weights
@@ -101,44 +109,44 @@ def _weighted(terms: Sequence[str]) -> tuple[list[int], dict[int, float]]:
 class _Chooser:
     """Finds the runs of pieces to show, each as (first, last)."""
 
-    def __init__(
-        self, pieces: Sequence[_Piece], marks: Sequence[Range], keys: Sequence[int], weights: dict[int, float]
-    ) -> None:
+    def __init__(self, pieces: _Pieces, marks: Sequence[Range], keys: Sequence[int], weights: dict[int, float]) -> None:
         self._pieces = pieces
+        self._final = len(pieces.ends) - 1
         self._weights = weights
         self._worths: dict[int, float] = {}
         self._near = _neighbours(pieces, marks, keys)
-        self._before = list(accumulate([piece.size + 1 for piece in pieces], initial=0))
 
     def stretches(self, length: int) -> list[Range]:
-        runs = list(self._runs(length))
+        runs = self._runs(length)
         whole = self._best(runs, length)
         if whole is None:
-            return [self._filled((0, 0), length, len(self._pieces) - 1)]
+            return [self._filled((0, 0), length, self._final)]
         if whole.keys < sum(self._weights) and (first := self._best(runs, length // 2)) is not None:
             others = [run for run in runs if run.last < first.first or first.last < run.first]
             second = self._best(others, length - len(GAP) - first.size, first.keys)
             if second is not None and self._worth(first.keys | second.keys) > self._worth(whole.keys):
                 left, right = sorted((first, second))
                 return self._both((left.first, left.last), (right.first, right.last), length)
-        return [self._filled((whole.first, whole.last), length, len(self._pieces) - 1)]
+        return [self._filled((whole.first, whole.last), length, self._final)]
 
-    def _runs(self, length: int) -> Iterator[_Run]:
+    def _runs(self, length: int) -> list[_Run]:
         """The runs of at most `length` that begin and end with a marked piece."""
-        marked = [at for at, piece in enumerate(self._pieces) if piece.keys]
-        for at, first in enumerate(marked):
-            start, keys, closeness = self._pieces[first].start, 0, 0.0
+        pieces, near, worths = self._pieces, self._near, self._worths
+        runs: list[_Run] = []
+        for at, first in enumerate(pieces.marked):
+            start, before, keys, closeness = pieces.starts[first], pieces.before[first] + 1, 0, 0.0
             closest: dict[int, float] = {}  # each pair of different terms counts once
-            for last in marked[at:]:
-                if (size := self._before[last + 1] - self._before[first] - 1) > length:
+            for last in pieces.marked[at:]:
+                if (size := pieces.before[last + 1] - before) > length:
                     break
-                keys |= self._pieces[last].keys
-                if last in self._near:
-                    for left, pair, bonus in self._near[last]:
-                        if start <= left:
-                            closest[pair] = max(bonus, closest.get(pair, 0.0))
+                keys |= pieces.keys[last]
+                if last in near:
+                    for left, pair, bonus in near[last]:
+                        if start <= left and bonus > closest.get(pair, 0.0):
+                            closest[pair] = bonus
                     closeness = sum(closest.values())
-                yield _Run(first, last, size, keys, self._worth(keys), closeness)
+                runs.append(_Run(first, last, size, keys, worths.get(keys) or self._worth(keys), closeness))
+        return runs
 
     def _best(self, runs: Iterable[_Run], length: int, known: int = 0) -> _Run | None:
         """The run of at most `length` that adds most to the terms in `known`: the shortest, then the first of them."""
@@ -155,39 +163,37 @@ class _Chooser:
             self._worths[keys] = math.fsum([weight for key, weight in self._weights.items() if key & keys])
         return self._worths[keys]
 
-    def _size(self, run: Range) -> int:
-        return self._before[run[1] + 1] - self._before[run[0]] - 1
-
     def _filled(self, run: Range, length: int, latest: int) -> Range:
         """The run with what follows it, as far as there is room; at the end of the passage with what precedes it."""
         first, last = run
-        opening = next(at for at in range(first, -1, -1) if self._pieces[at].opens)
-        if self._size((opening, first)) - self._pieces[first].size <= length // _LEAD:
-            first = opening if self._size((opening, last)) <= length else first
-        while last < latest and self._size((first, last + 1)) <= length:
+        size, opens = self._pieces.size, self._pieces.opens
+        opening = next(at for at in range(first, -1, -1) if opens[at])
+        if self._pieces.before[first] - self._pieces.before[opening] <= length // _LEAD:
+            first = opening if size(opening, last) <= length else first
+        while last < latest and size(first, last + 1) <= length:
             last += 1
-        while last == len(self._pieces) - 1 and first > 0 and self._size((first - 1, last)) <= length:
+        while last == self._final and first > 0 and size(first - 1, last) <= length:
             first -= 1
         return first, last
 
     def _both(self, left: Range, right: Range, length: int) -> list[Range]:
         room = length - len(GAP)
-        left = self._filled(left, room - self._size(right), right[0] - 1)
-        right = self._filled(right, room - self._size(left), len(self._pieces) - 1)
+        left = self._filled(left, room - self._pieces.size(*right), right[0] - 1)
+        right = self._filled(right, room - self._pieces.size(*left), self._final)
         if right[0] <= left[1] + 1:
             return [(left[0], right[1])]
         return [left, right]
 
 
 def _neighbours(
-    pieces: Sequence[_Piece], marks: Sequence[Range], keys: Sequence[int]
+    pieces: _Pieces, marks: Sequence[Range], keys: Sequence[int]
 ) -> dict[int, list[tuple[int, int, float]]]:
     """Every two different terms that follow one another: piece in which they end → (start, the terms, bonus)."""
     found: dict[int, list[tuple[int, int, float]]] = {}
     at = 0
     for (left, one), (right, other) in pairwise(zip(marks, keys, strict=True)):
         if one != other:
-            while pieces[at].end < right[1]:
+            while pieces.ends[at] < right[1]:
                 at += 1
             gap = right[0] - left[1]
             found.setdefault(at, []).append((left[0], one | other, _PROXIMITY / (1.0 + gap / _NEAR_CHARS)))
@@ -197,44 +203,58 @@ def _neighbours(
 # ---------------------------------------------------------------- pieces
 
 
-def _pieces(content: str, marks: Sequence[Range], keys: Sequence[int], length: int) -> list[_Piece]:
-    pieces = []
-    plain = content.isprintable() and "  " not in content
+def _pieces(content: str, marks: Sequence[Range], keys: Sequence[int], length: int) -> _Pieces:
+    pieces = _Pieces()
+    plain = content.isprintable() and "  " not in content  # printable characters are no other white space
     ahead = [*marks, (len(content), len(content) + 1)]
-    start = mark = 0
+    start = mark = before = 0
     opens = True
     for end, closes in _ends(content, length):
         while ahead[mark][1] <= start:
             mark += 1
-        at, held = mark, 0
-        while ahead[at][0] < end:
-            held |= keys[at]
-            at += 1
-        if held and ahead[at - 1][1] > end and end - start < length:
-            continue  # no cut inside a marked phrase
-        size = len(content[start:end].strip()) if plain else _size(content, start, end)
-        pieces.append(_Piece(start, end, size, held, opens))
+        held = 0
+        if ahead[mark][0] < end:
+            at = mark
+            while ahead[at][0] < end:
+                held |= keys[at]
+                at += 1
+            if ahead[at - 1][1] > end and end - start < length:
+                continue  # no cut inside a marked phrase
+            pieces.marked.append(len(pieces.ends))
+        before += 1 + (len(content[start:end].strip()) if plain else _size(content, start, end))
+        pieces.before.append(before)
+        pieces.starts.append(start)
+        pieces.ends.append(end)
+        pieces.keys.append(held)
+        pieces.opens.append(opens)
         start, opens = end, closes
     return pieces
 
 
-def _ends(content: str, length: int) -> Iterator[tuple[int, bool]]:
+def _ends(content: str, length: int) -> list[tuple[int, bool]]:
     """Where pieces end, and whether a sentence ends there; the long ones are cut inside too."""
+    ends: list[tuple[int, bool]] = []
     limit = min(_CLAUSE_CHARS, max(1, length // 4))
+    plain = content.isascii() and content.isprintable()  # the only white space are spaces, and nothing is joined
     start = 0
     for end in _sentence_ends(content):
         if end - start > length * _LONG:
-            while end - start > limit and (cut := _word_end(content, start, start + limit)) < end:
-                yield cut, False
-                start = cut
-        yield end, True
+            while end - start > limit:
+                cut = content.rfind(" ", start, start + limit) + 1 if plain else 0
+                start = cut or _word_end(content, start, start + limit)
+                if start >= end:
+                    break
+                ends.append((start, False))
+        ends.append((end, True))
         start = end
+    return ends
 
 
 def _sentence_ends(content: str) -> Iterator[int]:
     for match in _BREAK.finditer(content):
-        if match.end() < len(content) and not _joined(content[match.end() - 1], content[match.end()]):
-            yield match.end()
+        end = match.end()
+        if end < len(content) and (content[end] < _FIRST_JOINED or not _joined(content[end - 1], content[end])):
+            yield end
     yield len(content)
 
 
@@ -283,18 +303,25 @@ def _joined(before: str, after: str) -> bool:
 def _marks(content: str, highlights: Sequence[Range]) -> list[Range]:
     """The highlights in order, without overlaps, each of whole characters."""
     marks: list[Range] = []
+    plain = content.isascii()
     for start, end in sorted(highlights):
         if not 0 <= start < end <= len(content):
             continue
-        first, last = start, end
-        while first > max(0, start - _JOINED_CHARS) and _joined(content[first - 1], content[first]):
-            first -= 1
-        while last < min(len(content), end + _JOINED_CHARS) and _joined(content[last - 1], content[last]):
-            last += 1
+        first, last = (start, end) if plain else _whole(content, start, end)
         if marks and first < marks[-1][1]:
             first, last = marks[-1][0], max(last, marks.pop()[1])
         marks.append((first, last))
     return marks
+
+
+def _whole(content: str, start: int, end: int) -> Range:
+    """The whole characters of which a range has some part."""
+    first, last = start, end
+    while first > max(0, start - _JOINED_CHARS) and _joined(content[first - 1], content[first]):
+        first -= 1
+    while last < min(len(content), end + _JOINED_CHARS) and _joined(content[last - 1], content[last]):
+        last += 1
+    return first, last
 
 
 def _key(text: str) -> str:
@@ -308,7 +335,11 @@ def _key(text: str) -> str:
 
 
 def _size(content: str, start: int, end: int) -> int:
-    return len(" ".join(content[start:end].split()))
+    """How long `content[start:end]` is with white space folded."""
+    text = content[start:end].strip()
+    if text.isprintable() and "  " not in text:  # printable characters are no other white space
+        return len(text)
+    return len(" ".join(text.split()))
 
 
 def _written(content: str, stretches: Sequence[Range], marks: Sequence[Range]) -> tuple[str, tuple[Range, ...]]:

@@ -65,9 +65,7 @@ def query_words(snapshot: Snapshot, query: Query) -> Words:
 
 
 def _marked(snapshot: Snapshot, chunk: Chunk, words: Words) -> Marked:
-    analyzer = snapshot.lexical.analyzer
-    ranges = analyzer.highlights(chunk.content, words)
-    present = set(analyzer.terms(" ".join({chunk.content[a:b] for a, b in ranges})))
+    ranges, present = snapshot.lexical.analyzer.highlights(chunk.content, words)
     return Marked(
         *snippet(chunk.content, ranges), tuple(dict.fromkeys(word for term, word in words.items() if term in present))
     )

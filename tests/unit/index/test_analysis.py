@@ -13,7 +13,7 @@ ENGLISH = Analyzer("en")
 
 
 def shown(text: str, query: str, analyzer: Analyzer = ENGLISH) -> list[str]:
-    return [text[start:end] for start, end in analyzer.highlights(text, analyzer.terms(query))]
+    return [text[start:end] for start, end in analyzer.highlights(text, analyzer.terms(query))[0]]
 
 
 def unaccented(word: str) -> str:
@@ -152,7 +152,8 @@ def test_highlights_of_random_text_are_ordered_and_inside() -> None:
         analyzer = Analyzer(language)
         for _ in range(1500):
             text = "".join(chance.choices(alphabet, k=25))
-            ranges = analyzer.highlights(text, analyzer.terms(text))
+            ranges, found = analyzer.highlights(text, analyzer.terms(text))
+            assert found <= set(analyzer.terms(text)) and bool(found) is bool(ranges)
             assert all(0 <= a < b <= len(text) for a, b in ranges)
             assert all(before[1] <= after[0] for before, after in pairwise(ranges))
             places = [place for _, place in analyzer.words(text)]
@@ -187,7 +188,7 @@ def test_no_word_goes_beyond_white_space_or_depends_on_it(kind: type[Analyzer]) 
             for unit in units
             for start, end in analyzer._ranges_in(unit.group(), frozenset(terms))
         ]
-        assert analyzer.highlights(text, terms) == expected
+        assert analyzer.highlights(text, terms)[0] == expected
 
 
 def test_long_text_without_a_space_is_split_in_time_in_proportion() -> None:
@@ -218,6 +219,11 @@ _WORDS = [
     "running",
     "Ties",
     "dying",
+    "lying",
+    "die",
+    "aing",
+    "aebte",
+    "bbe",
     "skies",
     "idly",
     "geoon",
@@ -255,6 +261,27 @@ def test_marks_are_the_same_whatever_was_looked_for_before(language: str) -> Non
     every = Analyzer(language)
     for word in words:
         terms = set(every.terms(word))
-        fresh = Analyzer(language).highlights(text, terms)
+        fresh, found = Analyzer(language).highlights(text, terms)
+        assert found == terms
         expected = {token for token in words if terms & set(every.terms(token))}
         assert {text[start:end] for start, end in fresh} == expected
+
+
+@pytest.mark.parametrize("language", ["en", "fi", "nl"])
+def test_names_are_found_behind_whatever_stands_there(language: str) -> None:
+    text = "e.g. a. .NET b, (.net) x. ..NET C++/c++ <C#"
+    ranges, _ = Analyzer(language).highlights(text, {".net", "c++", "c#"})
+    assert [text[start:end] for start, end in ranges] == [".NET", ".net", "C++", "c++", "C#"]
+
+
+def test_what_the_first_analysis_takes_for_a_word_is_marked_whole() -> None:
+    assert shown("_loop, (loop_) a_loop loops", "loop", FirstAnalyzer("en")) == ["_loop", "loop_", "a_loop", "loops"]
+
+
+def test_the_words_found_are_told_by_their_terms() -> None:
+    text = "The readFile of os.path, loops-looping “Loop”, naïve 北京大学 and C++"
+    wanted = {"loop", "path", "file", "naiv", "京大", "c++", "missing", "read_fil"}
+    ranges, found = ENGLISH.highlights(text, wanted)
+    words = ["File", "path", "loops", "looping", "Loop", "naïve", "京大", "C++"]
+    assert [text[start:end] for start, end in ranges] == words
+    assert found == wanted - {"missing", "read_fil"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.domain import Candidate
 from studio.errors import InvariantViolated, StorageFault
 from studio.index.analysis import LANGUAGES, LEXICAL_VERSION, Analyzer
 from studio.index.lexical import LexicalReader
@@ -134,7 +135,7 @@ def test_a_missing_index_is_a_storage_fault(tmp_path: Path) -> None:
 def test_highlights_cover_the_words_behind_the_terms() -> None:
     analyzer = Analyzer("en")
     text = "Nested LOOPS, looping — 北京大学 loop"
-    ranges = analyzer.highlights(text, [*analyzer.terms("a nested loop"), "京大", "大学"])
+    ranges, _ = analyzer.highlights(text, [*analyzer.terms("a nested loop"), "京大", "大学"])
     assert [text[a:b] for a, b in ranges] == ["Nested", "LOOPS", "looping", "京大学", "loop"]
 
 
@@ -317,6 +318,12 @@ def test_accents_match_in_words_and_phrases_of_every_spelling(tmp_path: Path) ->
     assert found(reader, "-mangées") == "d"
 
 
+def same(some: list[Candidate], others: list[Candidate]) -> bool:
+    """Whether these are the same hits in the same order, with about the same scores."""
+    scores = [pytest.approx(hit.score) for hit in others]
+    return [hit.chunk_id for hit in some] == [hit.chunk_id for hit in others] and [hit.score for hit in some] == scores
+
+
 def test_many_documents_pass_or_stay_out_exactly(tmp_path: Path) -> None:
     count = 4000
     rows = [
@@ -334,13 +341,13 @@ def test_many_documents_pass_or_stay_out_exactly(tmp_path: Path) -> None:
     for size in (0, 1, 10, 1200, 1999):
         allowed = frozenset(chance.sample(documents, size))
         expected = [hit for hit in every if parent[hit.chunk_id] in allowed]
-        assert reader.search("common rare", limit=25, document_ids=allowed) == pytest.approx(expected[:25])
+        assert same(reader.search("common rare", limit=25, document_ids=allowed), expected[:25])
         holds = {Condition("tag", "x"): allowed}
         kept = [hit for hit in every if parent[hit.chunk_id] not in allowed]
-        assert reader.search("common rare -tag:x", limit=25, holds=holds) == pytest.approx(kept[:25])
+        assert same(reader.search("common rare -tag:x", limit=25, holds=holds), kept[:25])
     few = frozenset(documents[-1100:])  # none of them is among the first of "common"
     expected = [hit for hit in reader.search("rare", limit=count) if parent[hit.chunk_id] in few]
-    assert reader.search("rare", limit=2, document_ids=few) == pytest.approx(expected[:2])
+    assert same(reader.search("rare", limit=2, document_ids=few), expected[:2])
 
 
 def test_an_index_of_the_first_version_is_read_and_written_as_before(tmp_path: Path) -> None:

@@ -214,3 +214,32 @@ def test_odd_passages_are_shown_as_far_as_there_is_room(content: str) -> None:
     text, _ = snippet(content, [(0, len(content)), (5, 3), (-4, 2), (0, len(content) + 9)])
     assert len(text) <= SNIPPET_CHARS
     assert bool(text) is bool(content.strip())
+
+
+def test_texts_of_ascii_are_cut_like_all_others() -> None:
+    """A letter of another alphabet changes what the quick ways may take for granted, and nothing else."""
+    rng = random.Random(11)
+    words = ["loop", "traces", "Quit", "equal", "a", "queue's", "state-of-the-art", "e.g.", "fig.)", "x" * 100]
+    spaces = [*[" "] * 30, "  ", "\n", "\t", ". ", "\x1c"]
+    for _ in range(400):
+        text = "".join(rng.choice(words) + rng.choice(spaces) for _ in range(rng.randrange(60, 200)))
+        ranges = ranges_of(text, rng.choice(words[:5]), "traces")[:: rng.randrange(1, 9)]
+        other, same = snippet(text.replace("q", "é"), ranges)
+        assert (other.replace("é", "q"), same) == snippet(text, ranges)
+
+
+def test_a_mark_behind_a_full_stop_belongs_to_it() -> None:
+    content = "文字を検索。\u20dd" * 90
+    for place in range(40, 200):
+        text, _ = snippet(content, [(place, place + 1)], 50)
+        assert not re.search("(^|[^。])\u20dd", text)
+
+
+def test_white_space_takes_no_room_that_is_not_shown() -> None:
+    rng = random.Random(12)
+    for _ in range(200):
+        sentences = [" ".join(rng.choices(["hay", "straw", "needle"], [9, 9, 1], k=9)) + ". " for _ in range(30)]
+        content = "".join(sentences)
+        for wide in ("  ", "\t\t", "\u2003", "\u2003 \t"):
+            text, terms = marked(re.sub(r"(?<![.]) ", wide, content), "needle")
+            assert (text, terms) == marked(content, "needle")
