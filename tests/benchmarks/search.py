@@ -18,8 +18,8 @@ it is for 768 numbers too, although the model gives 384.
 
 With `--peers`, an interpreter that has chromadb, qdrant-client and bm25s, the same passages and vectors go into those
 two (hybrid: their vectors and bm25s, fused as we do), and into LanceDB's own hybrid query in our interpreter. The
-query's vector is given to all of them, to us as well, so that the table compares searching alone. Every answer holds
-the texts of its ten results.
+query's vector is given to all of them, to us as well, so that the table compares searching alone. Each is asked in a
+fresh process. Every answer holds the texts of its ten results.
 
 Needs the default model (`rag-studio model install all-MiniLM-L6-v2`). With a million passages it takes 10 GB of disk.
 """
@@ -28,6 +28,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
+import importlib
 import json
 import subprocess
 import sys
@@ -169,15 +171,14 @@ async def measure(folder: Path, data: Data, count: int, peers: Path | None, agai
         found = [_numbers(await given.search(_request(query, SearchMode.VECTOR))) for query in queries]
         print(f"recall@10 of the vector side {filled.exact.recall(found):.4f}")
         print(f"disk: vectors and texts {_mib(filled.vector_bytes)}, keywords {_mib(filled.keyword_bytes)}")
-        given = SearchService(stores, GivenVectors(model, queries))  # a new one: it has no answers to remember
-        given_times = [await _timed(lambda query=query: given.search(_request(query))) for query in queries]
     finally:
         await models.close()
         await stores.close()
     _write_queries(folder, queries, filled.ann)
+    fresh = _fresh(folder, model)
     ours = {
-        **_percentiles(given_times[WARM_UP:]), "recall": filled.exact.recall(found), "index_s": filled.seconds,
-        "disk": filled.vector_bytes + filled.keyword_bytes, **_fresh_memory(folder, model),
+        **_percentiles(fresh.pop("times_ms")), "recall": filled.exact.recall(found), "index_s": filled.seconds,
+        "disk": filled.vector_bytes + filled.keyword_bytes, **fresh,
     }  # fmt: skip
     print(
         f"resident memory of a fresh process that answered them {_mib(ours['memory'])}, "
@@ -270,26 +271,33 @@ def _write_queries(folder: Path, queries: Sequence[Query], ann: AnnState) -> Non
     (folder / "queries.json").write_text(json.dumps(told), "utf-8")
 
 
-def _fresh_memory(folder: Path, model: ModelInfo) -> dict[str, float]:
-    """Bytes that a new process holds which opened the data directory and answered every query; no model in it."""
+def _fresh(folder: Path, model: ModelInfo) -> dict[str, Any]:
+    """What a new process tells that opened the data directory and answered every query; no model in it."""
     told = json.dumps({**asdict(model), "path": None})
     command = [sys.executable, __file__, "--answer", str(folder), told]
-    found: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return found
 
 
 async def answer(folder: Path, model: ModelInfo) -> None:
-    """Answer the queries in `folder`; print this process's resident bytes after the imports ("code") and in the end."""
+    """Answer the queries in `folder`, as the peers do; print the times that it took, and this process's resident bytes
+    after the imports ("code") and in the end.
+    """
     await load_library()
+    importlib.import_module("tantivy")
     code = psutil.Process().memory_info().rss
     told = json.loads((folder / "queries.json").read_text("utf-8"))
     pairs = zip(told["texts"], np.load(folder / "queries.npy"), strict=True)
     queries = [Query(text, "", vector, 0) for text, vector in pairs]
     stores = await Stores.open(DataPaths.resolve(folder / "data"))
     service = SearchService(stores, GivenVectors(model, queries))
-    for query in queries:
-        await service.search(_request(query))
-    print(json.dumps({"code": code, "memory": psutil.Process().memory_info().rss}))
+    kb = await stores.knowledge_base(NAME)
+    async with stores.store(kb.id).reading() as snapshot:
+        await snapshot.tables.prewarm()
+    gc.freeze()  # both as the program does when it starts
+    times = [await _timed(lambda query=query: service.search(_request(query))) for query in queries]
+    memory = psutil.Process().memory_info().rss
+    print(json.dumps({"code": code, "memory": memory, "times_ms": times[told["warm_up"] :]}))
     await stores.close()
 
 
