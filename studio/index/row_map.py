@@ -7,10 +7,10 @@ some 50 bytes a chunk.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from studio.concurrency import run_to_end
 from studio.domain import Chunk
 from studio.index.flat_vectors import FlatVectors
 from studio.index.passage_file import PASSAGE_COLUMNS, Passage, PassageWriter
-from studio.index.rows import metadata_of
+from studio.index.rows import bytes_of, metadata_of
 
 _DIGITS = 32
 """Hexadecimal digits of a chunk id."""
@@ -59,7 +59,7 @@ class RowMap:
         self._passages = passages.finish(order) if passages is not None else None
         self._rows, self._ids, self._spots = rows[order], ids[order], spots[order]
         self._codes = documents.indices.to_numpy()[order]
-        self._documents = _as_bytes(documents.dictionary)
+        self._documents = bytes_of(documents.dictionary)
         keys = _keys(self._ids)
         self._by_key = np.argsort(keys).astype(np.uint32)
         self._keys = keys[self._by_key]
@@ -181,17 +181,18 @@ async def _read(table: Any, passages: PassageWriter, flat: FlatVectors | None) -
     if not rows:
         return None
     together = pa.chunked_array(documents).unify_dictionaries().combine_chunks()
-    return await run_to_end(
-        RowMap, np.concatenate(rows), np.concatenate(ids), together, np.concatenate(spots), passages, flat
-    )
+    made: list[RowMap] = []
 
+    def make() -> None:
+        made.append(RowMap(np.concatenate(rows), np.concatenate(ids), together, np.concatenate(spots), passages, flat))
 
-def _as_bytes(names: Any) -> NDArray[np.bytes_]:
-    """An Arrow array of strings, of which single ones are got in no time."""
-    texts = chain.from_iterable(
-        names.slice(start, _ROWS_PER_BATCH).to_pylist() for start in range(0, len(names), _ROWS_PER_BATCH)
-    )
-    return np.array([text.encode() for text in texts], np.bytes_)
+    try:
+        await run_to_end(make)
+    except asyncio.CancelledError:
+        for row_map in made:
+            row_map.close()  # nobody gets it
+        raise
+    return made[0]
 
 
 def _keys(ids: _Numbers) -> _Numbers:

@@ -44,7 +44,7 @@ from typing import Any
 
 import memory_group
 from memory_meter import Held, Meter, Sample, held_by, highest, mb, prepare, question, words, write_notes
-from search import WARM_UP, GivenVectors, fill
+from search import WARM_UP, GivenVectors, fill, folder_for
 from search_data import Data
 
 from studio.bootstrap import open_services
@@ -191,16 +191,13 @@ def main() -> None:
     section = sections.add_parser("build")
     section.add_argument("--rows", type=int, default=1_000_000, metavar="N")
     section.add_argument("--budgets", type=int, nargs="+", default=[1024, 2048], metavar="MIB")
-    section.add_argument("--folder", type=Path, metavar="DIR")
+    section.add_argument("--folder", type=folder_for, metavar="DIR")
     section = sections.add_parser("cycles")
     section.add_argument("--cycles", type=int, default=24, metavar="N")
     section.add_argument("--files", type=int, default=40, metavar="N")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that control groups and files are removed then too
-    parent = getattr(options, "folder", None)
-    if parent is not None:
-        parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent) as name:
+    with tempfile.TemporaryDirectory(dir=getattr(options, "folder", None)) as name:
         folder = Path(name)
         if options.section == "cgroup":
             memory_group.measure(

@@ -355,6 +355,13 @@ def _mib(size: float) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
+def folder_for(name: str) -> Path:
+    """The folder an option names, made if need be."""
+    folder = Path(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 async def run(options: argparse.Namespace) -> None:
     """Every size in a directory of its own."""
     for size in options.sizes:
@@ -372,5 +379,5 @@ if __name__ == "__main__":
     parser.add_argument("--queries", type=int, default=200, metavar="N")
     parser.add_argument("--peers", type=Path, metavar="PYTHON")
     parser.add_argument("--against", nargs="+", default=PEERS, choices=PEERS)
-    parser.add_argument("--folder", type=Path, metavar="DIR")
+    parser.add_argument("--folder", type=folder_for, metavar="DIR")
     asyncio.run(run(parser.parse_args()))

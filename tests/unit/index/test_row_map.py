@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from clusters import chunk_id, document_id, generation_of, number_of, queries, search, truth, vectors
+from numpy.typing import NDArray
 from toy import Bench
 
+from studio.concurrency import TaskOwner
 from studio.domain import AnnIndex, AnnState, Candidate, Metric, Vectors
 from studio.index import flat_vectors, table_reader
 from studio.index.flat_vectors import similarities
 from studio.index.nearest import nearest
-from studio.index.passage_file import PASSAGE_COLUMNS
+from studio.index.passage_file import PASSAGE_COLUMNS, PassageFile, PassageWriter
 from studio.index.predicates import Within
 from studio.index.reading import Snapshot
 from studio.index.row_map import RowMap, read_row_map
@@ -97,6 +100,35 @@ async def test_there_is_no_map_of_other_ids(tmp_path: Path, strange: str) -> Non
 
 async def test_an_empty_table_has_no_map(tmp_path: Path) -> None:
     assert await read_row_map(await table_of(tmp_path, []), tmp_path, vector_bytes=1 << 20) is None
+
+
+async def test_a_map_that_nobody_waits_for_any_more_leaves_no_open_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = await table_of(tmp_path, [[chunk_id(1)]])
+    files: list[PassageFile] = []
+    finished, go_on = threading.Event(), threading.Event()
+    finish = PassageWriter.finish
+
+    def slowly(writer: PassageWriter, order: NDArray[np.intp]) -> PassageFile | None:
+        file = finish(writer, order)
+        assert file is not None
+        files.append(file)
+        finished.set()
+        assert go_on.wait(30)
+        return file
+
+    monkeypatch.setattr(PassageWriter, "finish", slowly)
+    owner = TaskOwner("map")
+    reading = owner.start(read_row_map(table, tmp_path, vector_bytes=0), name="read")
+    assert await asyncio.to_thread(finished.wait, 30)
+    reading.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await owner.close()
+    with pytest.raises(OSError, match="closed"):
+        files[0].read(np.array([0]))
 
 
 # ---------------------------------------------------------------- searching with it
