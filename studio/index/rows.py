@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -180,36 +180,12 @@ def records_of(rows: Any) -> list[DocumentRecord]:
     """Rows of the documents table as records, by path and row. Takes about 10 µs a row; call it from a thread."""
     records: list[DocumentRecord] = []
     for batch in rows.to_batches(max_chunksize=ROWS_PER_TURN):
-        records.extend(_record_of(row) for row in batch.to_pylist())
+        records.extend(record_of(row) for row in batch.to_pylist())
     return sorted(records, key=lambda record: (record.source_path, record.row))
 
 
-class DocumentTable:
-    """The rows of a documents table in memory, found by document id in microseconds."""
-
-    def __init__(self, rows: Any) -> None:
-        import pyarrow.compute as pc
-
-        self._rows = rows.take(pc.sort_indices(rows.column("document_id"))).combine_chunks()
-        self._ids = bytes_of(self._rows.column("document_id"))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes it takes."""
-        return int(self._rows.nbytes + self._ids.nbytes)
-
-    def records(self, document_ids: Sequence[str]) -> list[DocumentRecord]:
-        """The rows with these ids, one per source path."""
-        import pyarrow as pa
-
-        wanted = np.array(sorted({name.encode() for name in document_ids}), np.bytes_)
-        spans = zip(np.searchsorted(self._ids, wanted), np.searchsorted(self._ids, wanted, "right"), strict=True)
-        return records_of(
-            self._rows.take(pa.array([at for first, end in spans for at in range(first, end)], pa.int64()))
-        )
-
-
-def _record_of(row: dict[str, Any]) -> DocumentRecord:
+def record_of(row: Mapping[str, Any]) -> DocumentRecord:
+    """A row of the documents table as a record; versions 1 and 2 lack `ADDED_COLUMNS`."""
     return DocumentRecord(
         document_id=row["document_id"],
         source_path=row["source_path"],

@@ -14,6 +14,7 @@ from studio.concurrency import TaskOwner
 from studio.domain import AnnIndex, AnnState, Candidate, Chunk, DocumentRecord, DocumentStatus, Metric, Vectors
 from studio.errors import StorageFault
 from studio.index.caches import Cache
+from studio.index.document_table import DocumentTable
 from studio.index.lance_faults import mapped
 from studio.index.nearest import Estimating, nearest, quick
 from studio.index.passage_file import PASSAGE_COLUMNS
@@ -21,7 +22,6 @@ from studio.index.predicates import Within, id_lists, quoted, sql_text
 from studio.index.row_map import BYTES_PER_ROW, RowMap, read_row_map
 from studio.index.rows import (
     CHUNK_CONTENT,
-    DocumentTable,
     chunk_of,
     embedding_keys,
     matrix_of,

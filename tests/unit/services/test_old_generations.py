@@ -12,13 +12,13 @@ from ward import TEXTS, Ward
 
 from studio.index.analysis import Analyzer
 from studio.index.catalog import Catalog
+from studio.index.document_table import DocumentTable
 from studio.index.generations import Build
 from studio.index.lexical import LexicalReader
 from studio.index.lexical_writer import LexicalWriter
 from studio.index.passage_file import PassageWriter
 from studio.index.reading import Snapshot
 from studio.index.row_map import RowMap
-from studio.index.rows import DocumentTable
 from studio.index.table_reader import TableReader
 from studio.index.vectors import VectorDatabase
 
