@@ -141,6 +141,25 @@ def _query(search: _Search, limit: int) -> Any:
     return query.nearest_to(search.vector).distance_type(search.metric.value).limit(limit)
 
 
+async def _first(query: Any, limit: int) -> Any:
+    """The `limit` rows of a vector query, or as many as there are, as an Arrow table or batch.
+
+    The library's ways wait for the end of the stream too, and make a table of it twice: a tenth of the whole.
+    """
+    import pyarrow as pa
+    from lancedb.query import AsyncQueryBase
+
+    reader = await AsyncQueryBase.to_batches(query)
+    batches = []
+    rows = 0
+    async for batch in reader:
+        batches.append(batch)
+        rows += batch.num_rows
+        if rows >= limit:
+            break
+    return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches, reader.schema)
+
+
 def _tuned(query: Any, ann: AnnState, limit: int) -> Any:
     if refine := refine_for(ann, limit):
         query = query.refine_factor(refine)
@@ -154,7 +173,7 @@ async def _through_index(
 ) -> list[Candidate]:
     """The best `limit`, and of them those that pass; the smaller their share, the farther away is the tenth."""
     query = _tuned(_query(search, limit).nprobes(_probes(search.ann, share)), search.ann, limit)
-    return await _candidates(query, search, within)
+    return await _candidates(query, search, limit, within)
 
 
 def _can_estimate(search: _Search) -> bool:
@@ -165,7 +184,7 @@ def _can_estimate(search: _Search) -> bool:
 async def _estimated(search: _Search, row_map: RowMap, compared: int) -> list[Candidate]:
     """The best `limit`; the first `compared` of them have the scores of their real vectors."""
     query = _query(search, max(search.limit, compared)).nprobes(search.ann.nprobes)
-    hits = await query.select(["_rowid", "_distance"]).to_arrow()
+    hits = await _first(query.select(["_rowid", "_distance"]), max(search.limit, compared))
     scores = 1.0 - hits["_distance"].to_numpy() / 2.0  # the index gives the square of the distance of unit vectors
     rows = hits["_rowid"].to_numpy()
     if compared:
@@ -187,7 +206,7 @@ async def _prefiltered(search: _Search, within: Within, share: float) -> list[Ca
     """The best that pass; so many partitions are visited that more rows are looked at than without a filter."""
     probes = _FILTERED_PROBES * _probes(search.ann, share)
     query = _query(search, search.limit).where(within.predicate()).maximum_nprobes(0).minimum_nprobes(probes)
-    return await _candidates(_tuned(query, search.ann, search.limit), search, within)
+    return await _candidates(_tuned(query, search.ann, search.limit), search, search.limit, within)
 
 
 def _compared_in_memory(search: _Search, row_map: RowMap, flat: FlatVectors, within: Within | None) -> list[Candidate]:
@@ -209,13 +228,13 @@ def _compared_in_memory(search: _Search, row_map: RowMap, flat: FlatVectors, wit
 
 
 async def _compared_with_all(search: _Search, limit: int, within: Within | None = None) -> list[Candidate]:
-    return await _candidates(_query(search, limit).bypass_vector_index(), search, within)
+    return await _candidates(_query(search, limit).bypass_vector_index(), search, limit, within)
 
 
-async def _candidates(query: Any, search: _Search, within: Within | None) -> list[Candidate]:
+async def _candidates(query: Any, search: _Search, limit: int, within: Within | None) -> list[Candidate]:
     row_map = search.row_map
     columns = ["chunk_id", "document_id"] if row_map is None else ["_rowid"]
-    rows = await query.select([*columns, "_distance"]).to_arrow()
+    rows = await _first(query.select([*columns, "_distance"]), limit)
     distances = rows["_distance"].to_numpy()
     scores = (1.0 - distances / 2.0 if search.metric is Metric.L2 else 1.0 - distances).tolist()
     if row_map is None:

@@ -86,19 +86,20 @@ class SearchService:
     async def answer(self, request: SearchRequest) -> SearchResponse:
         """As `search`, of which nothing is remembered: for questions that no person asked."""
         started = time.perf_counter()
+        threads = self._stores.search_threads
         async with self.ranking(request) as ranking:
             begun = time.perf_counter()
             arrangement = await arrange(ranking, request, self._passages, self._rerankers)
             ranking.timings_ms["arrange"] = ms_since(begun)
             begun = time.perf_counter()
             page = arrangement.order[request.offset : request.offset + request.limit]
-            results = await asyncio.to_thread(self._results_at_hand, ranking, request, page, arrangement)
+            results = await threads.run(self._results_at_hand, ranking, request, page, arrangement)
             if results is None:
                 found = await self._passages.fetch(ranking, [item.chunk_id for item in page])
                 if found.fault is not None:
                     ranking.degraded = ranking.degraded or f"Some results are left out: {found.fault.full_message}"
-                results = await asyncio.to_thread(results_of, ranking, request, page, found, arrangement, self._marker)
-            ranking.timings_ms["fetch"] = ms_since(begun)
+                results = await threads.run(results_of, ranking, request, page, found, arrangement, self._marker)
+            ranking.timings_ms["fetch"] = ms_since(begun) - ranking.timings_ms["mark"]
             return SearchResponse(
                 query=request.query,
                 mode=request.mode,

@@ -67,7 +67,7 @@ async def test_hybrid_explains_both_sides(services: Services, kb: str) -> None:
     assert best.citation.title == "Oceans"
     assert best.score == pytest.approx(0.5 * told.vector_normalised + 0.5 * told.keyword_normalised)
     assert (told.vector_rank, told.keyword_rank, told.fusion) == (1, 1, "minmax")
-    assert set(response.timings_ms) == {"open", "embed", "vector", "keyword", "fuse", "arrange", "fetch"}
+    assert set(response.timings_ms) == {"open", "embed", "vector", "keyword", "fuse", "arrange", "fetch", "mark"}
     assert response.generations == {"Mixed": 1}
     assert response.total_candidates == 3
     assert response.degraded is None
