@@ -125,6 +125,7 @@ class TableReader:
             if size and size <= self._room():
                 await self._chunks.prewarm_index(VECTOR_INDEX)
             await self._chunks.query().limit(1).select(["chunk_id", "document_id", "embedding"]).to_arrow()
+        await asyncio.to_thread(give_back)  # the index is read in larger pieces than are kept
 
     async def _warm_up(self) -> None:
         try:

@@ -32,7 +32,7 @@ from studio.index.ann import (
 )
 from studio.index.recall import climb, measure, yardstick
 from studio.index.rows import ROWS_PER_TURN, embedding_keys, matrix_of, sound_rows
-from studio.memory import give_back
+from studio.memory import give_back, use_system_heap
 
 _ROWS_PER_FRAGMENT = 10_000
 """Smaller fragments are joined. What a merge may have to write again is one such fragment. Reading the 100 rows that a
@@ -187,6 +187,7 @@ async def files_of_version(table: Any, version: int, root: Path) -> list[Path]:
 async def load_library() -> Any:
     """Import lancedb in a thread (seconds at first use). Returns the module."""
     await asyncio.to_thread(importlib.import_module, "lancedb.index")
+    use_system_heap()
     return await asyncio.to_thread(importlib.import_module, "lancedb")
 
 

@@ -12,7 +12,7 @@ from studio.memory.actions import (
 )
 from studio.memory.budget import GIB, Budget, Grant, amount
 from studio.memory.coordinator import MemoryCoordinator, MemorySnapshot
-from studio.memory.heap import arrow_bytes, give_back, use_few_arenas
+from studio.memory.heap import arrow_bytes, give_back, use_few_arenas, use_system_heap
 from studio.memory.ledger import APPLICATION, Holding, Kind
 from studio.memory.pressure import Level
 from studio.memory.readings import (
@@ -54,4 +54,5 @@ __all__ = [
     "mapped_files",
     "process_reading",
     "use_few_arenas",
+    "use_system_heap",
 ]

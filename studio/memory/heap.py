@@ -29,6 +29,16 @@ def use_few_arenas() -> None:
             options(_ARENA_MAX, _ARENAS)
 
 
+def use_system_heap() -> None:
+    """Let pyarrow, which is imported, allocate from the C library. Its own allocator (mimalloc) has a heap for each
+    thread, and what is freed in one can be given back by that thread alone: 20 of 300 MB after 100,000 passages were
+    opened.
+    """
+    import pyarrow
+
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+
+
 def arrow_bytes() -> int:
     """Bytes allocated by pyarrow. LanceDB allocates its own elsewhere."""
     pool = _arrow_pool()

@@ -57,6 +57,32 @@ def test_threads_share_two_heaps() -> None:
     assert heaps("few") == 2
 
 
+_IN_A_THREAD = """
+import asyncio, threading, psutil, pyarrow
+from studio.index.upkeep import load_library
+from studio.memory import give_back
+asyncio.run(load_library())
+held, done = threading.Event(), threading.Event()
+def work():
+    arrays = [pyarrow.array(range(20_000)) for _ in range(500)]  # 80 MB
+    arrays = arrays[::50]
+    held.set()
+    done.wait()
+threading.Thread(target=work).start()
+held.wait()
+full = psutil.Process().memory_info().rss
+give_back()
+print(full - psutil.Process().memory_info().rss)
+done.set()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told to give back what was freed")
+def test_what_arrow_freed_in_another_thread_is_given_back() -> None:
+    told = subprocess.run([sys.executable, "-c", _IN_A_THREAD], capture_output=True, text=True, check=True)
+    assert int(told.stdout) > 60e6
+
+
 def test_arrow_tells_what_it_holds_and_nothing_while_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     before = arrow_bytes()
     array = pyarrow.array(range(100_000))
