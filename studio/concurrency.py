@@ -91,6 +91,12 @@ class Executor:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+SEARCHES = Executor("search", threads=4)
+"""The threads that searches block, for the whole program. A search does not queue behind a build's work, and searches
+one after another get the same thread, whose memory the processor has at hand: those of the default executor take turns,
+which costs 3 % of a search. They begin when they are first needed."""
+
+
 def first_error(group: BaseExceptionGroup[BaseException], prefer: type[BaseException] = BaseException) -> BaseException:
     """The first plain exception of a group, one of type `prefer` before any other."""
     leaves: list[BaseException] = []

@@ -8,7 +8,6 @@ here. Whatever was found is sifted here in the end, and where that leaves too li
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from studio.concurrency import SEARCHES
 from studio.domain import AnnIndex, AnnState, Candidate, Metric, Vectors
 from studio.index.ann import REFINED_FOR, refine_for
 from studio.index.flat_vectors import FlatVectors, similarities
@@ -85,7 +85,7 @@ async def nearest(
     if limit < 1 or (within is not None and within.is_empty):
         return []
     if row_map is not None and row_map.flat is not None and vector.shape == (row_map.flat.dimension,):
-        return await asyncio.to_thread(_compared_in_memory, search, row_map, row_map.flat, within)
+        return await SEARCHES.run(_compared_in_memory, search, row_map, row_map.flat, within)
     if within is None or (within.literals == 0 and within.document_ids is None and within.chunk_ids is None):
         if indexed and row_map is not None and estimating is not Estimating.NOTHING and _can_estimate(search):
             compared = 0 if estimating is Estimating.ALL else ann.refine_factor * REFINED_FOR
@@ -257,7 +257,7 @@ async def _compared(search: _Search, within: Within, rows: int) -> list[Candidat
         query = query.where(within.predicate())
     best: list[Candidate] = []
     async for batch in await query.to_batches(max_batch_length=_ROWS_PER_BATCH):
-        best = await asyncio.to_thread(_merged, best, batch, search, within)
+        best = await SEARCHES.run(_merged, best, batch, search, within)
     return best
 
 

@@ -14,21 +14,14 @@ from studio.index.generations import GenerationStore
 from studio.memory import use_few_arenas
 from studio.paths import DataPaths
 
-_SEARCH_THREADS = 4
-
 
 class Stores:
-    """The catalog and its thread, the threads of searches, and one `GenerationStore` per knowledge base, opened when
-    first used.
-    """
+    """The catalog, its thread, and one `GenerationStore` per knowledge base, opened when first used."""
 
     def __init__(self, paths: DataPaths, catalog: Catalog, thread: Executor) -> None:
         self.paths = paths
         self.catalog = catalog
         self.thread = thread
-        # Of their own: a search does not queue behind a build's work, and one after another they find the same thread,
-        # whose memory the processor still has at hand. Those of the default executor take turns, which took 3 % longer.
-        self.search_threads = Executor("search", _SEARCH_THREADS)
         self.caches = IndexCaches(paths.root / "kb")
         self._stores: dict[str, GenerationStore] = {}
 
@@ -74,8 +67,7 @@ class Stores:
         self._stores.clear()
         self.caches.forget()
         await self.thread.run(self.catalog.close)
-        for threads in (self.thread, self.search_threads):
-            await asyncio.to_thread(threads.close)
+        await asyncio.to_thread(self.thread.close)
 
 
 def _refuse_lost_catalog(paths: DataPaths) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from studio.concurrency import SEARCHES
 from studio.domain import Chunk, DocumentRecord, Vectors
 from studio.errors import StorageFault
 from studio.index.table_reader import TableReader
@@ -173,7 +174,7 @@ async def _records(scope: Scope, ids: Sequence[str]) -> list[DocumentRecord]:
     if not scope.snapshot.kept or scope.snapshot.generation.documents > WHOLE_TABLE:
         return await scope.snapshot.tables.documents(ids)
     table = await scope.snapshot.tables.document_table()
-    return await asyncio.to_thread(table.records, ids)
+    return await SEARCHES.run(table.records, ids)
 
 
 def _by_scope(ids: Iterable[str]) -> dict[int, list[str]]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+from studio.concurrency import SEARCHES
 from studio.domain import Candidate, SearchMode, SearchRequest, Vectors
 from studio.errors import EnvironmentFault, NotFound, StorageFault
 from studio.index.fusion import EVEN_WEIGHT, Fused, fuse, single
@@ -88,7 +89,6 @@ class Ranker:
 
     def __init__(self, stores: Stores, embeddings: QueryEmbeddings, filters: DocumentFilters) -> None:
         self._stores = stores
-        self._threads = stores.search_threads
         self._embeddings = embeddings
         self._filters = filters
         self._kept = Recent[tuple[object, ...], Answers](KEPT_ANSWERS)
@@ -192,10 +192,10 @@ class Ranker:
         timings = ranking.timings_ms
         begun = time.perf_counter()
         several = len(ranking.scopes) > 1
-        boosts = await self._threads.run(comparable, ranking.scopes, ranking.query) if several else [None]
+        boosts = await SEARCHES.run(comparable, ranking.scopes, ranking.query) if several else [None]
         found: list[Candidate] = []
         for number, scope in enumerate(ranking.scopes):
-            hits = await self._threads.run(
+            hits = await SEARCHES.run(
                 scope.snapshot.lexical.search, ranking.query, limit=limit, document_ids=scope.documents,
                 holds=scope.holds, boosts=boosts[number],
             )  # fmt: skip
@@ -244,7 +244,7 @@ class Ranker:
             )  # fmt: skip
             if not demanding:
                 return hits
-            fulfil = await self._threads.run(
+            fulfil = await SEARCHES.run(
                 scope.snapshot.lexical.matching, ranking.query, limit=generation.chunks,
                 document_ids=frozenset(hit.document_id for hit in hits), holds=scope.holds,
             )  # fmt: skip
@@ -262,7 +262,7 @@ class Ranker:
         without = frozenset({request.similar_to} - {""})
         barred = tuple(item for item in ranking.query.excluded if not isinstance(item, Condition))
         if demands_words(ranking.query):
-            passing = await self._threads.run(
+            passing = await SEARCHES.run(
                 lexical.matching, ranking.query, limit=MATCHING, document_ids=scope.documents, holds=scope.holds
             )
             if passing is None:
@@ -270,7 +270,7 @@ class Ranker:
             return Within(scope.documents, frozenset(passing), without, len(passing) / chunks), False
         if barred:
             opposite = Query("", "", "", required=(barred,))
-            hit = await self._threads.run(lexical.matching, opposite, limit=MATCHING)
+            hit = await SEARCHES.run(lexical.matching, opposite, limit=MATCHING)
             if hit is None:
                 return Within(scope.documents, None, without, scope.share), True
             without |= hit

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from studio.concurrency import SEARCHES
 from studio.documents.texts import read_text
 from studio.domain import EmbedderProvider, SearchRequest, SearchResponse, SearchResult, StoredText
 from studio.errors import EnvironmentFault, InvalidRequest, NotFound, StudioError
@@ -86,19 +87,18 @@ class SearchService:
     async def answer(self, request: SearchRequest) -> SearchResponse:
         """As `search`, of which nothing is remembered: for questions that no person asked."""
         started = time.perf_counter()
-        threads = self._stores.search_threads
         async with self.ranking(request) as ranking:
             begun = time.perf_counter()
             arrangement = await arrange(ranking, request, self._passages, self._rerankers)
             ranking.timings_ms["arrange"] = ms_since(begun)
             begun = time.perf_counter()
             page = arrangement.order[request.offset : request.offset + request.limit]
-            results = await threads.run(self._results_at_hand, ranking, request, page, arrangement)
+            results = await SEARCHES.run(self._results_at_hand, ranking, request, page, arrangement)
             if results is None:
                 found = await self._passages.fetch(ranking, [item.chunk_id for item in page])
                 if found.fault is not None:
                     ranking.degraded = ranking.degraded or f"Some results are left out: {found.fault.full_message}"
-                results = await threads.run(results_of, ranking, request, page, found, arrangement, self._marker)
+                results = await SEARCHES.run(results_of, ranking, request, page, found, arrangement, self._marker)
             ranking.timings_ms["fetch"] = ms_since(begun) - ranking.timings_ms["mark"]
             return SearchResponse(
                 query=request.query,

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +45,23 @@ async def test_words_are_found_and_highlighted(services: Services, kb: str) -> N
     assert result.explanation.matched_terms == ("piano", "string")
     assert result.explanation.keyword_rank == 1
     assert result.score == result.explanation.keyword_score
+
+
+async def test_a_search_does_not_queue_behind_other_blocking_work(services: Services, kb: str) -> None:
+    for query in ("whales", "songs"):  # opens what is opened once
+        await services.search.search(SearchRequest((kb,), query))
+    async with services.search._stores.store(kb).reading() as snapshot:
+        await snapshot.tables.prewarm()
+    loop = asyncio.get_running_loop()
+    busy, done = ThreadPoolExecutor(1), threading.Event()
+    loop.set_default_executor(busy)
+    blocking = loop.run_in_executor(None, done.wait)
+    try:
+        response = await asyncio.wait_for(services.search.search(SearchRequest((kb,), "piano strings")), 60)
+    finally:
+        done.set()
+        await blocking
+    assert response.results[0].citation.title == "Instruments"
 
 
 async def test_copies_are_one_result_that_names_every_place(
