@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.domain import DocumentRecord
-from studio.index.rows import bytes_of, record_of
+from studio.index.rows import bytes_of, records_from
 
 
 class DocumentTable:
@@ -44,14 +44,13 @@ class DocumentTable:
         spans = zip(np.searchsorted(self._ids, wanted), np.searchsorted(self._ids, wanted, "right"), strict=True)
         places = np.array([at for first, end in spans for at in range(first, end)], np.intp)
         bounds = zip(self._starts[places].tolist(), self._starts[places + 1].tolist(), strict=True)
-        records = [self._record(*found) for found in zip(self._numbers[places].tolist(), bounds, strict=True)]
-        return sorted(records, key=lambda record: (record.source_path, record.row))
+        return records_from(map(self._row, self._numbers[places].tolist(), bounds))
 
-    def _record(self, numbers: list[int], bounds: tuple[list[int], list[int]]) -> DocumentRecord:
+    def _row(self, numbers: list[int], bounds: tuple[list[int], list[int]]) -> dict[str, Any]:
         texts = [self._texts[start:end].decode() for start, end in zip(*bounds, strict=True)]
         row: dict[str, Any] = dict(zip(self._text_columns, texts, strict=True))
         row.update(zip(self._number_columns, numbers, strict=True))
-        return record_of(row)
+        return row
 
 
 def _joined(columns: Sequence[Any], rows: int) -> tuple[bytes, NDArray[np.unsignedinteger[Any]]]:

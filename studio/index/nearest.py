@@ -183,8 +183,9 @@ def _can_estimate(search: _Search) -> bool:
 
 async def _estimated(search: _Search, row_map: RowMap, compared: int) -> list[Candidate]:
     """The best `limit`; the first `compared` of them have the scores of their real vectors."""
-    query = _query(search, max(search.limit, compared)).nprobes(search.ann.nprobes)
-    hits = await _first(query.select(["_rowid", "_distance"]), max(search.limit, compared))
+    wanted = max(search.limit, compared)
+    query = _query(search, wanted).nprobes(search.ann.nprobes)
+    hits = await _first(query.select(["_rowid", "_distance"]), wanted)
     scores = 1.0 - hits["_distance"].to_numpy() / 2.0  # the index gives the square of the distance of unit vectors
     rows = hits["_rowid"].to_numpy()
     if compared:

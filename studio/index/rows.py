@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -178,14 +178,16 @@ def text_keys_of(rows: Any) -> set[str]:
 
 def records_of(rows: Any) -> list[DocumentRecord]:
     """Rows of the documents table as records, by path and row. Takes about 10 µs a row; call it from a thread."""
-    records: list[DocumentRecord] = []
-    for batch in rows.to_batches(max_chunksize=ROWS_PER_TURN):
-        records.extend(record_of(row) for row in batch.to_pylist())
-    return sorted(records, key=lambda record: (record.source_path, record.row))
+    batches = rows.to_batches(max_chunksize=ROWS_PER_TURN)
+    return records_from(row for batch in batches for row in batch.to_pylist())
 
 
-def record_of(row: Mapping[str, Any]) -> DocumentRecord:
-    """A row of the documents table as a record; versions 1 and 2 lack `ADDED_COLUMNS`."""
+def records_from(rows: Iterable[Mapping[str, Any]]) -> list[DocumentRecord]:
+    """The same of rows by column; versions 1 and 2 lack `ADDED_COLUMNS`."""
+    return sorted(map(_record_of, rows), key=lambda record: (record.source_path, record.row))
+
+
+def _record_of(row: Mapping[str, Any]) -> DocumentRecord:
     return DocumentRecord(
         document_id=row["document_id"],
         source_path=row["source_path"],
