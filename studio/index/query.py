@@ -23,7 +23,9 @@ _ITEM = re.compile(
     r"(?:(?<!\S)(-(?=[^\W\d_]|[\"“„”‟]))?"  # minus
     rf"(?:((?i:{'|'.join(FIELDS)})|meta\.[^\s:\"“„”‟]{{1,200}}):(?=\S))?)?"  # field
     r"(?:(?<!\w)\"([^\"]*)\"|(?<!\w)[“„”‟]([^“”\"]*)[“”\"]"  # straight quotes, curly quotes
-    r"|((?:[^\s\"“„”‟]++|(?<=\w)[\"“„”‟])++))"  # anything else up to a space or a quote
+    # Anything else up to a space or a quote. Not “)++”: Python before 3.11.5 loses characters by such groups
+    # (https://github.com/python/cpython/issues/106052), and nothing follows that could make it look back.
+    r"|((?:[^\s\"“„”‟]++|(?<=\w)[\"“„”‟])+))"
 )
 _CLOSERS = '“”"'
 _OR_WORD = re.compile(r"(?<!\S)OR(?!\S)")
