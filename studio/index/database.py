@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from studio.errors import StorageFault, StudioError, storage_fault
+from studio.index.glance import Glance, Moment
 from studio.index.image import Fingerprint, fingerprint, log_path, read_image
 from studio.index.migrations import migrate
 
@@ -40,6 +41,7 @@ class Database:
         self._refusal: StorageFault | None = None
         self._copied: Fingerprint | None = None
         self._files: dict[Path, tuple[int, int] | None] = {}
+        self._glance: Glance | None = None
         self._db = self._opened()
 
     @property
@@ -50,7 +52,13 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; the last one folds the write-ahead log in."""
+        self._look_at(None)
         self._db.close()
+
+    def moment(self) -> Moment | None:
+        """What differs after this or another process wrote; None where that cannot be told at once. For any thread."""
+        glance = self._glance
+        return glance.moment() if glance is not None else None
 
     def stamp(self) -> int:
         """A number that differs after this or another process wrote."""
@@ -117,6 +125,7 @@ class Database:
                     raise
                 return self._copy(_fault(error, self.path))
         self._copied = None
+        self._look_at(Glance(self.path))
         # Readers of a file that is not theirs may share the log of a writer that lives: then all can be read at once.
         writable = os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
         self._refusal = None if writable else _not_writable(self.path)
@@ -131,7 +140,13 @@ class Database:
         except OSError as error:
             raise storage_fault(error, "reading the catalog", self.path) from error
         self._refusal, self._files = refusal, {}
+        self._look_at(None)
         return _connected(self.path, image)
+
+    def _look_at(self, glance: Glance | None) -> None:
+        before, self._glance = self._glance, glance
+        if before is not None:
+            before.close()
 
     def _reopen(self) -> None:
         if self._files:

@@ -11,6 +11,7 @@ from studio.errors import StorageFault, storage_fault
 from studio.index.caches import IndexCaches
 from studio.index.catalog import Catalog
 from studio.index.generations import GenerationStore
+from studio.index.glance import Moment
 from studio.memory import use_few_arenas
 from studio.paths import DataPaths
 
@@ -24,6 +25,7 @@ class Stores:
         self.thread = thread
         self.caches = IndexCaches(paths.root / "kb")
         self._stores: dict[str, GenerationStore] = {}
+        self._known: tuple[Moment | None, dict[str, KnowledgeBase]] = (None, {})
 
     @classmethod
     async def open(cls, paths: DataPaths) -> Stores:
@@ -43,8 +45,14 @@ class Stores:
         return cls(paths, catalog, thread)
 
     async def knowledge_base(self, name_or_id: str) -> KnowledgeBase:
-        """One knowledge base. Raises NotFound."""
-        return await self.thread.run(self.catalog.knowledge_base, name_or_id)
+        """One knowledge base, as it is now. Raises NotFound."""
+        moment = self.catalog.moment()
+        if moment is None or moment != self._known[0]:
+            self._known = (moment, {})
+        known = self._known[1]  # who waits longer than the moment lasts puts what was read where nobody looks any more
+        if name_or_id not in known:
+            known[name_or_id] = await self.thread.run(self.catalog.knowledge_base, name_or_id)
+        return known[name_or_id]
 
     def store(self, kb_id: str) -> GenerationStore:
         """The store of a knowledge base, by id."""
