@@ -5,9 +5,10 @@ All of it on one page on purpose: it is the glossary, and nothing here does anyt
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -811,3 +812,11 @@ class Candidate(NamedTuple):
     chunk_id: str
     score: float
     document_id: str = ""
+
+    @classmethod
+    def of(cls, chunk_ids: Iterable[str], scores: Iterable[float], document_ids: Iterable[str]) -> list[Candidate]:
+        """Those that these say, in half the time of as many calls."""
+        return list(map(_candidate, zip(chunk_ids, scores, document_ids, strict=True)))
+
+
+_candidate: Callable[[tuple[str, float, str]], Candidate] = partial(tuple.__new__, Candidate)

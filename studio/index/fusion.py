@@ -16,8 +16,9 @@ more from those behind it counts more. It gained .003 nDCG@10 on those collectio
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import gt, neg
 from typing import NamedTuple
 
 from studio.domain import Candidate, Explanation, Fusion
@@ -43,7 +44,7 @@ class Side(NamedTuple):
     normalised: float
 
 
-_ABSENT = Side(sys.maxsize, 0.0, 0.0)
+_side: Callable[[tuple[int, float, float]], Side] = partial(tuple.__new__, Side)
 
 
 class Fused(NamedTuple):
@@ -59,9 +60,8 @@ class Fused(NamedTuple):
     fused: float
     rerank_score: float | None = None
 
-    @property
-    def explanation(self) -> Explanation:
-        """The same for people; matched terms and filters are added later."""
+    def explained(self, matched_terms: tuple[str, ...] = (), filters: tuple[str, ...] = ()) -> Explanation:
+        """The same for people, with the query's words that the chunk has and the conditions it passed."""
         vector, keyword = self.vector, self.keyword
         return Explanation(
             fusion=self.method,
@@ -72,10 +72,15 @@ class Fused(NamedTuple):
             keyword_rank=keyword.rank if keyword else None,
             keyword_score=keyword.score if keyword else None,
             keyword_normalised=keyword.normalised if keyword else None,
+            matched_terms=matched_terms,
+            filters=filters,
             fused_rank=self.rank,
             fused_score=self.fused,
             rerank_score=self.rerank_score,
         )
+
+
+_fused: Callable[[tuple[object, ...]], Fused] = partial(tuple.__new__, Fused)
 
 
 def fuse(
@@ -96,19 +101,21 @@ def fuse(
     sides_keyword = _sides(keyword, method, depth)
     if method is Fusion.ADAPTIVE:
         weight = adaptive_weight(weight, sides_vector, sides_keyword)
-    found = []
-    for chunk_id in {**sides_vector, **sides_keyword}:
-        v, k = sides_vector.get(chunk_id, _ABSENT), sides_keyword.get(chunk_id, _ABSENT)
-        score = weight * v[2] + (1 - weight) * k[2]
-        found.append((-score, v[0] if v[0] < k[0] else k[0], chunk_id, v, k))
+    found: list[tuple[float, int, str, Side | None, Side | None]] = []
+    for chunk_id, v in sides_vector.items():
+        if (k := sides_keyword.get(chunk_id)) is not None:
+            found.append((-(weight * v[2] + (1 - weight) * k[2]), min(v[0], k[0]), chunk_id, v, k))
+        else:
+            found.append((-(weight * v[2]), v[0], chunk_id, v, None))
+    for chunk_id, k in sides_keyword.items():
+        if chunk_id not in sides_vector:
+            found.append((-((1 - weight) * k[2]), k[0], chunk_id, None, k))
     found.sort()  # no two have the same id, so that sides are never compared
     name = method.value
     return [
-        Fused(
-            chunk_id, -score, name, weight, None if v is _ABSENT else v, None if k is _ABSENT else k, rank, -score,
-        )
+        _fused((chunk_id, -score, name, weight, v, k, rank, -score, None))
         for rank, (score, _, chunk_id, v, k) in enumerate(found, start=1)
-    ]  # fmt: skip
+    ]
 
 
 def weight_of_vectors(tokens_per_word: float) -> float:
@@ -159,18 +166,22 @@ def single(candidates: Sequence[Candidate], *, vector: bool) -> list[Fused]:
 def _sides(candidates: Sequence[Candidate], method: Fusion, depth: int | None = None) -> dict[str, Side]:
     if not candidates:
         return {}
-    ordered = sorted([(-item.score, item.chunk_id) for item in candidates])
-    high, low = -ordered[0][0], -ordered[:depth][-1][0]
+    ids, scores, _ = zip(*candidates, strict=True)
+    if not all(map(gt, scores, scores[1:])):  # two score the same, or they are not in order
+        negated, ids = zip(*sorted(zip(map(neg, scores), ids, strict=True)), strict=True)
+        scores = tuple(map(neg, negated))
+    high, low = scores[0], scores[:depth][-1]
     spread = high - low
-    sides: dict[str, Side] = {}
-    for rank, (negated, chunk_id) in enumerate(ordered, start=1):
-        score = -negated
-        if method is Fusion.RRF:
-            normalised = 1.0 / (RRF_K + rank)
-        elif spread > 0:
-            normalised = (score - low) / spread if score > low else 0.0
-        else:
-            normalised = float(score >= low)
-        if chunk_id not in sides:
-            sides[chunk_id] = Side(rank, score, normalised)
-    return sides
+    if method is Fusion.RRF:
+        normalised = [1.0 / (RRF_K + rank) for rank in range(1, len(ids) + 1)]
+    elif spread > 0:
+        normalised = [(score - low) / spread if score > low else 0.0 for score in scores]
+    else:
+        normalised = [float(score >= low) for score in scores]
+    sides = list(map(_side, zip(range(1, len(ids) + 1), scores, normalised, strict=True)))
+    found = dict(zip(ids, sides, strict=True))
+    if len(found) < len(ids):  # of those with the same id the best counts
+        found = {}
+        for chunk_id, side in zip(ids, sides, strict=True):
+            found.setdefault(chunk_id, side)
+    return found

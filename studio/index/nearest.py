@@ -9,7 +9,7 @@ here. Whatever was found is sifted here in the end, and where that leaves too li
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -195,8 +195,8 @@ async def _estimated(search: _Search, row_map: RowMap, compared: int) -> list[Ca
         known = dict(zip(taken["_rowid"].to_pylist(), real.tolist(), strict=True))  # they come in no promised order
         scores[:compared] = [known[row] for row in first]
     order = np.argsort(-scores, kind="stable")[: search.limit]
-    found = zip(row_map.chunks_at(rows[order]), scores[order].tolist(), strict=True)
-    return [Candidate(chunk_id, score, document_id) for (chunk_id, document_id), score in found]
+    chunk_ids, document_ids = row_map.chunks_at(rows[order])
+    return Candidate.of(chunk_ids, scores[order].tolist(), document_ids)
 
 
 def _probes(ann: AnnState, share: float) -> int:
@@ -220,9 +220,8 @@ def _compared_in_memory(search: _Search, row_map: RowMap, flat: FlatVectors, wit
     best: list[Candidate] = []
     for start in range(0, len(order), _ROWS_SIFTED_AT_ONCE):
         places = order[start : start + _ROWS_SIFTED_AT_ONCE]
-        for (chunk_id, document_id), score in zip(row_map.chunks_in(places), scores[places].tolist(), strict=True):
-            if within is None or within.passes(chunk_id, document_id):
-                best.append(Candidate(chunk_id, score, document_id))
+        chunk_ids, document_ids = row_map.chunks_in(places)
+        best.extend(_passing(Candidate.of(chunk_ids, scores[places].tolist(), document_ids), within))
         if len(best) >= search.limit:
             break
     return best[: search.limit]
@@ -239,11 +238,14 @@ async def _candidates(query: Any, search: _Search, limit: int, within: Within | 
     distances = rows["_distance"].to_numpy()
     scores = (1.0 - distances / 2.0 if search.metric is Metric.L2 else 1.0 - distances).tolist()
     if row_map is None:
-        ids: Iterable[tuple[str, str]] = zip(rows["chunk_id"].to_pylist(), rows["document_id"].to_pylist(), strict=True)
+        chunk_ids, document_ids = rows["chunk_id"].to_pylist(), rows["document_id"].to_pylist()
     else:
-        ids = row_map.chunks_at(rows["_rowid"].to_numpy())
-    found = (Candidate(chunk_id, score, name) for (chunk_id, name), score in zip(ids, scores, strict=True))
-    return [item for item in found if within is None or within.passes(item.chunk_id, item.document_id)]
+        chunk_ids, document_ids = row_map.chunks_at(rows["_rowid"].to_numpy())
+    return _passing(Candidate.of(chunk_ids, scores, document_ids), within)
+
+
+def _passing(found: list[Candidate], within: Within | None) -> list[Candidate]:
+    return found if within is None else [item for item in found if within.passes(item.chunk_id, item.document_id)]
 
 
 # ---------------------------------------------------------------- one by one

@@ -71,15 +71,15 @@ class RowMap:
         others = (self._passages, self.flat)
         return sum(int(array.nbytes) for array in arrays) + sum(other.nbytes for other in others if other is not None)
 
-    def chunks_at(self, rows: _Numbers) -> list[tuple[str, str]]:
-        """(chunk id, document id) of rows that are in the table."""
+    def chunks_at(self, rows: _Numbers) -> tuple[list[str], list[str]]:
+        """The chunk ids and the document ids of rows that are in the table."""
         return self.chunks_in(np.searchsorted(self._rows, rows))
 
-    def chunks_in(self, places: NDArray[np.intp]) -> list[tuple[str, str]]:
-        """(chunk id, document id) of places in the order of rows, which `flat` has too."""
+    def chunks_in(self, places: NDArray[np.intp]) -> tuple[list[str], list[str]]:
+        """The chunk ids and the document ids of places in the order of rows, which `flat` has too."""
         digits = self._ids[places].astype(">u8").tobytes().hex()
         documents = self._documents[self._codes[places]].tolist()
-        return [(digits[_DIGITS * at : _DIGITS * (at + 1)], name.decode()) for at, name in enumerate(documents)]
+        return [digits[at : at + _DIGITS] for at in range(0, len(digits), _DIGITS)], list(map(bytes.decode, documents))
 
     def chunks_in_file(self, chunk_ids: Iterable[str]) -> list[Chunk] | None:
         """Those of the chunks that are in the table, in no order, without their hashes; None without a file that can be
@@ -109,8 +109,8 @@ class RowMap:
                 chunk_id, document_id, content, "", page if page >= 0 else None, anchor, start, end,
                 metadata_of(metadata),
             )
-            for (anchor, metadata, content), (chunk_id, document_id), (page, start, end) in zip(
-                rows, self.chunks_in(places), spots, strict=True
+            for (anchor, metadata, content), chunk_id, document_id, (page, start, end) in zip(
+                rows, *self.chunks_in(places), spots, strict=True
             )
         ]  # fmt: skip
 

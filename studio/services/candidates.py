@@ -34,7 +34,8 @@ def _idf(chunks: int, frequency: int) -> float:
 
 def scoped(number: int, hits: Iterable[Candidate]) -> list[Candidate]:
     """Candidates of one scope, its number in front of their chunk ids."""
-    return [Candidate(f"{number}:{hit.chunk_id}", hit.score, hit.document_id) for hit in hits]
+    chunk_ids, scores, document_ids = tuple(zip(*hits, strict=True)) or ((), (), ())
+    return Candidate.of([f"{number}:{chunk_id}" for chunk_id in chunk_ids], scores, document_ids)
 
 
 def spread(found: Sequence[Candidate]) -> list[Candidate]:

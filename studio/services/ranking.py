@@ -8,6 +8,8 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from operator import itemgetter
 
 from studio.concurrency import SEARCHES
 from studio.domain import Candidate, SearchMode, SearchRequest, Vectors
@@ -33,6 +35,7 @@ MATCHING = 20_000
 are checked one by one."""
 
 _SIDES = (SearchMode.KEYWORD, SearchMode.VECTOR)
+_score = itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Answers:
     def documents(self) -> dict[str, str]:
         """The document of each chunk, by scoped chunk id, as far as the sides know it."""
         found = (*(self.keyword or ()), *(self.vector or ()))
-        return {item.chunk_id: item.document_id for item in found if item.document_id}
+        return {chunk_id: document_id for chunk_id, _, document_id in found if document_id}
 
 
 @dataclass(slots=True)
@@ -201,7 +204,7 @@ class Ranker:
             )  # fmt: skip
             timings["keyword"] = ms_since(begun)
             found.extend(scoped(number, (hit for hit in hits if hit.chunk_id != request.similar_to)))
-        return sorted(found, key=lambda item: -item.score)[:limit]
+        return sorted(found, key=_score, reverse=True)[:limit]
 
     async def _vector_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Candidate]:
         likes = await self._likes(ranking, request)
@@ -229,7 +232,7 @@ class Ranker:
                 "These knowledge bases use different models: each one's vector scores are put on 0..1."
             )
             by_model = {model: spread(found) for model, found in by_model.items()}
-        return sorted((item for found in by_model.values() for item in found), key=lambda item: -item.score)[:limit]
+        return sorted(chain.from_iterable(by_model.values()), key=_score, reverse=True)[:limit]
 
     async def _nearest(
         self, ranking: Ranking, scope: Scope, vector: Vectors, request: SearchRequest, limit: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import PurePath
 
 from studio.domain import CONTEXT, Chunk, Citation, DocumentRecord, SearchRequest, SearchResult
@@ -72,7 +71,7 @@ def _result(
             page_number=chunk.page_number, char_start=chunk.char_start, char_end=chunk.char_end,
             also_at=tuple(sorted({other.source_path for other in records} - {record.source_path})),
         ),
-        explanation=replace(item.explanation, matched_terms=marked.words, filters=told),
+        explanation=item.explained(marked.words, told),
         more_in_document=arrangement.more.get(item.chunk_id, 0),
         duplicates=tuple(name.partition(":")[2] for name in arrangement.duplicates.get(item.chunk_id, ())),
     )  # fmt: skip

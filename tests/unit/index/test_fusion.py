@@ -32,13 +32,13 @@ def test_rrf_uses_ranks_only() -> None:
 
 def test_explanations_tell_both_sides() -> None:
     both, only = fuse(candidates(a=0.8, b=0.2), candidates(a=7.0), weight=0.3, method=Fusion.MINMAX)
-    told = both.explanation
+    told = both.explained()
     assert (told.vector_rank, told.vector_score, told.vector_normalised) == (1, 0.8, 1.0)
     assert (told.keyword_rank, told.keyword_score, told.keyword_normalised) == (1, 7.0, 1.0)
     assert (told.weight, told.fusion) == (0.3, "minmax")
-    assert only.explanation.keyword_rank is None
-    assert only.explanation.keyword_score is None
-    assert (only.explanation.fused_rank, only.explanation.fused_score) == (2, only.score)
+    assert only.explained().keyword_rank is None
+    assert only.explained().keyword_score is None
+    assert (only.explained().fused_rank, only.explained().fused_score) == (2, only.score)
 
 
 def test_equal_scores_are_all_best_and_ordered_by_id() -> None:
@@ -50,9 +50,9 @@ def test_one_side_alone_keeps_its_raw_scores() -> None:
     vector = single(candidates(a=0.9, b=0.4), vector=True)
     keyword = single(candidates(a=12.5), vector=False)
     assert [item.score for item in vector] == [0.9, 0.4]
-    assert (vector[1].explanation.vector_rank, vector[1].explanation.fused_rank) == (2, 2)
+    assert (vector[1].explained().vector_rank, vector[1].explained().fused_rank) == (2, 2)
     assert keyword[0].score == 12.5
-    assert keyword[0].explanation.vector_rank is None
+    assert keyword[0].explained().vector_rank is None
 
 
 def test_nothing_fuses_to_nothing() -> None:
@@ -64,18 +64,18 @@ def test_adaptive_trusts_the_side_whose_first_hit_stands_out() -> None:
     sure = candidates(a=10.0, b=1.0, c=0.9, d=0.8, e=0.0)
     unsure = candidates(b=1.0, a=0.99, c=0.98, d=0.97, e=0.0)
     (first, *_) = fuse(sure, unsure, weight=0.5, method=Fusion.ADAPTIVE)
-    assert (first.chunk_id, first.explanation.fusion) == ("a", "adaptive")
-    assert 0.5 < first.explanation.weight <= 0.9
+    assert (first.chunk_id, first.explained().fusion) == ("a", "adaptive")
+    assert 0.5 < first.explained().weight <= 0.9
     mirrored = fuse(unsure, sure, weight=0.5, method=Fusion.ADAPTIVE)[0]
-    assert mirrored.explanation.weight == pytest.approx(1 - first.explanation.weight)
+    assert mirrored.explained().weight == pytest.approx(1 - first.explained().weight)
 
 
 def test_adaptive_is_the_fixed_weight_where_there_is_nothing_to_compare() -> None:
     both = candidates(a=2.0, b=1.0, c=0.0)
-    assert fuse(both, both, weight=0.3, method=Fusion.ADAPTIVE)[0].explanation.weight == pytest.approx(0.3)
+    assert fuse(both, both, weight=0.3, method=Fusion.ADAPTIVE)[0].explained().weight == pytest.approx(0.3)
     for weight in (0.0, 1.0):
-        assert fuse(both, both, weight=weight, method=Fusion.ADAPTIVE)[0].explanation.weight == weight
-    assert fuse([], both, weight=0.4, method=Fusion.ADAPTIVE)[0].explanation.weight == 0.4
+        assert fuse(both, both, weight=weight, method=Fusion.ADAPTIVE)[0].explained().weight == weight
+    assert fuse([], both, weight=0.4, method=Fusion.ADAPTIVE)[0].explained().weight == 0.4
 
 
 def test_the_more_pieces_the_words_fall_into_the_less_the_vectors_count() -> None:
@@ -100,4 +100,14 @@ def test_asking_deeper_leaves_the_first_places_as_they_are(method: Fusion) -> No
     if method is not Fusion.RRF:  # of which every further rank adds something
         assert [item.chunk_id for item in deep[: len(shallow)]] == [item.chunk_id for item in shallow]
     assert {item.chunk_id for item in deep} > {item.chunk_id for item in shallow}
-    assert [item.explanation.fused_rank for item in deep] == list(range(1, len(deep) + 1))
+    assert [item.explained().fused_rank for item in deep] == list(range(1, len(deep) + 1))
+
+
+def test_lists_may_come_in_any_order_and_name_a_chunk_twice() -> None:
+    ordered = candidates(a=3.0, b=2.0, c=1.0)
+    other = candidates(c=9.0, d=4.0)
+    fused = fuse(ordered, other, weight=0.5, method=Fusion.MINMAX)
+    assert fuse(ordered[::-1], other[::-1], weight=0.5, method=Fusion.MINMAX) == fused
+    assert [item.rank for item in fused] == [1, 2, 3, 4]
+    again = fuse([*candidates(c=0.5), *ordered], [], weight=0.5, method=Fusion.RRF)
+    assert [(item.chunk_id, item.explained().vector_score) for item in again] == [("a", 3.0), ("b", 2.0), ("c", 1.0)]
