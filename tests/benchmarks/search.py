@@ -2,15 +2,14 @@
 
     .venv/bin/python tests/benchmarks/search.py [--sizes 10000x768 100000x384 1000000x384] [--queries 200]
                                                 [--peers PYTHON] [--against lancedb chromadb qdrant]
-                                                [--folder DIR]
+                                                [--turns 3] [--folder DIR]
 
 For each size a data directory is filled by the program's own building, so that the indexes are what the program makes.
 Then each query is answered four ways, in turn: (a) its embedding by the default model's worker, (b) LanceDB alone
 with the generation's own index and parameters, (c) Tantivy alone, an OR of the query's terms, (d) our hybrid search.
 Sides go 100 deep, pages have 10 results. Printed: p50, p95, p99, ratio of the p50 to (a) + the slower of (b) and (c),
 recall@10 of our vector side against comparing with every vector, bytes on disk, and the resident memory of a fresh
-process that answered the queries, with and without what the interpreter and the libraries take ("without code").
-Below our search stand its steps.
+process that answered the queries, also without what interpreter and libraries take. Below our search stand its steps.
 
 What the model embeds, every time and timed, is a stretch of English of as many words: made-up words fall into more
 tokens than words do. The vector then searched is one made up with the passages, near that of the passage asked for. So
@@ -18,9 +17,11 @@ it is for 768 numbers too, although the model gives 384.
 
 With `--peers`, an interpreter that has chromadb, qdrant-client and bm25s, the same passages and vectors go into those
 two (hybrid: their vectors and bm25s, fused as we do), and into LanceDB's own hybrid query in our interpreter. The
-query's vector is given to all of them, to us as well, so that the table compares searching alone. Each is asked in a
-fresh process. Every answer holds the texts of its ten results. In ours, words are marked and snippets cut as well, of
-which the others know nothing; what is left of our time without that is shown as "without snippets".
+query's vector is given to all of them, to us as well, so that the table compares searching alone. They are asked by
+turns, each time in a fresh process, as the same one takes a third more or less from one minute to the next on a machine
+that is shared: shown are the median turn, and the p50 of the quickest and of the slowest. Every answer holds the texts
+of its ten results. In ours, words are marked and snippets cut as well, of which the others know nothing; what is left
+of our time without that is shown as "without snippets".
 
 Needs the default model (`rag-studio model install all-MiniLM-L6-v2`). With a million passages it takes 10 GB of disk.
 """
@@ -157,7 +158,7 @@ def _record(number: int) -> DocumentRecord:
     )  # fmt: skip
 
 
-async def measure(folder: Path, data: Data, count: int, peers: Path | None, against: Sequence[str]) -> None:
+async def measure(folder: Path, data: Data, count: int, peers: Path | None, against: Sequence[str], turns: int) -> None:
     """Fill a data directory of one size and print its tables."""
     queries = data.queries(count + WARM_UP)
     stores = await Stores.open(DataPaths.resolve(folder / "data"))
@@ -178,20 +179,29 @@ async def measure(folder: Path, data: Data, count: int, peers: Path | None, agai
         await stores.close()
     _write_queries(folder, queries, filled.ann)
     fresh = _fresh(folder, model)
-    whole, marking = np.array(fresh.pop("times_ms")), np.array(fresh.pop("marking_ms"))
-    ours = {
-        **_percentiles(whole), "recall": filled.exact.recall(found), "index_s": filled.seconds,
-        "disk": filled.vector_bytes + filled.keyword_bytes, **fresh,
-    }  # fmt: skip
     print(
-        f"resident memory of a fresh process that answered them {_mib(ours['memory'])}, "
-        f"{_mib(ours['memory'] - ours['code'])} more than after its imports",
+        f"resident memory of a fresh process that answered them {_mib(fresh['memory'])}, "
+        f"{_mib(fresh['memory'] - fresh['code'])} more than after its imports",
         flush=True,
     )
     if peers:
-        rows = {"RAG Studio": ours, "  without snippets": {**ours, **_percentiles(whole - marking)}}
-        for name in against:
-            rows[name] = _peer(name, Path(sys.executable) if name == "lancedb" else peers, folder, filled.exact)
+        pythons = {name: Path(sys.executable) if name == "lancedb" else peers for name in against}
+        built = {name: told for name in against if (told := _peer(name, "build", pythons[name], folder))}
+        rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for _ in range(turns):
+            fresh = _fresh(folder, model)
+            times, marking = fresh.pop("times_ms"), np.array(fresh.pop("marking_ms"))
+            ours = {
+                "recall": filled.exact.recall(found), "index_s": filled.seconds,
+                "disk": filled.vector_bytes + filled.keyword_bytes, **fresh,
+            }  # fmt: skip
+            rows["RAG Studio"].append({**ours, **_percentiles(times)})
+            rows["  without snippets"].append({**ours, **_percentiles(np.array(times) - marking)})
+            for name, told in built.items():
+                if answered := _peer(name, "answer", pythons[name], folder):
+                    recall = filled.exact.recall(answered.pop("nearest"))
+                    times, disk = answered.pop("times_ms"), _bytes_below(folder / name)
+                    rows[name].append({**_percentiles(times), **told, **answered, "recall": recall, "disk": disk})
         _print_peers(rows)
 
 
@@ -304,19 +314,16 @@ async def answer(folder: Path, model: ModelInfo) -> None:
     await stores.close()
 
 
-def _peer(name: str, python: Path, folder: Path, exact: Exact) -> dict[str, float]:
-    """One peer's row: it builds in one process, answers in another."""
-    told: dict[str, Any] = {}
-    for step in ("build", "answer"):
-        done = subprocess.run(
-            [str(python), str(PEER), name, step, str(folder)], capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            print(f"{name} failed to {step}: {done.stderr.strip().splitlines()[-1:]}")
-            return {}
-        told.update(json.loads(done.stdout.splitlines()[-1]))
-    recall = exact.recall(told.pop("nearest"))
-    return {**_percentiles(told.pop("times_ms")), **told, "recall": recall, "disk": _bytes_below(folder / name)}
+def _peer(name: str, step: str, python: Path, folder: Path) -> dict[str, Any]:
+    """What a peer tells of one of its steps, in a process of its own; nothing if it failed."""
+    done = subprocess.run(
+        [str(python), str(PEER), name, step, str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        print(f"{name} failed to {step}: {done.stderr.strip().splitlines()[-1:]}")
+        return {}
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 def _percentiles(times: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
@@ -333,15 +340,20 @@ def _print_times(times: dict[str, list[float]]) -> None:
     print(f"p50 ÷ (embedding + the slower side) {ours['p50'] / parts:.2f}; p95 ÷ p50 {ours['p95'] / ours['p50']:.2f}")
 
 
-def _print_peers(rows: dict[str, dict[str, float]]) -> None:
-    print(f"\n{'hybrid, vector given':<22}{'p50 ms':>9}{'p95 ms':>9}{'÷ ours':>8}{'recall@10':>11}{'index s':>9}"
-          f"{'disk MiB':>10}{'memory MiB':>12}{'without code':>14}")  # fmt: skip
-    ours = rows["RAG Studio"]["p50"]
-    for name, row in rows.items():
-        if row:
-            print(f"{name:<22}{row['p50']:>9.2f}{row['p95']:>9.2f}{row['p50'] / ours:>8.2f}{row['recall']:>11.4f}"
-                  f"{row['index_s']:>9.1f}{row['disk'] / 2**20:>10.1f}{row['memory'] / 2**20:>12.1f}"
-                  f"{(row['memory'] - row['code']) / 2**20:>14.1f}")  # fmt: skip
+def _print_peers(rows: dict[str, list[dict[str, Any]]]) -> None:
+    print(f"\n{'hybrid, vector given':<22}{'p50 ms':>9}{'least, most':>14}{'p95 ms':>9}{'÷ ours':>8}{'recall@10':>11}"
+          f"{'index s':>9}{'disk MiB':>10}{'memory MiB':>12}{'without code':>14}")  # fmt: skip
+    ours = _median(rows["RAG Studio"], "p50")
+    for name, turns in rows.items():
+        p50, spread = _median(turns, "p50"), [f"{pick(turn['p50'] for turn in turns):.1f}" for pick in (min, max)]
+        memory, code = _median(turns, "memory"), _median(turns, "code")
+        print(f"{name:<22}{p50:>9.2f}{', '.join(spread):>14}{_median(turns, 'p95'):>9.2f}{p50 / ours:>8.2f}"
+              f"{turns[0]['recall']:>11.4f}{turns[0]['index_s']:>9.1f}{turns[0]['disk'] / 2**20:>10.1f}"
+              f"{memory / 2**20:>12.1f}{(memory - code) / 2**20:>14.1f}")  # fmt: skip
+
+
+def _median(turns: Sequence[dict[str, Any]], name: str) -> float:
+    return float(np.median([turn[name] for turn in turns]))
 
 
 def _described(ann: AnnState) -> str:
@@ -370,7 +382,8 @@ async def run(options: argparse.Namespace) -> None:
     for size in options.sizes:
         rows, dimension = map(int, size.split("x"))
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            await measure(Path(folder), Data(rows, dimension), options.queries, options.peers, options.against)
+            data = Data(rows, dimension)
+            await measure(Path(folder), data, options.queries, options.peers, options.against, options.turns)
 
 
 if __name__ == "__main__":
@@ -382,5 +395,6 @@ if __name__ == "__main__":
     parser.add_argument("--queries", type=int, default=200, metavar="N")
     parser.add_argument("--peers", type=Path, metavar="PYTHON")
     parser.add_argument("--against", nargs="+", default=PEERS, choices=PEERS)
+    parser.add_argument("--turns", type=int, default=3, metavar="N")
     parser.add_argument("--folder", type=folder_for, metavar="DIR")
     asyncio.run(run(parser.parse_args()))
