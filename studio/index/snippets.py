@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,7 +24,6 @@ _BREAK = re.compile(
     r"[.!?…。！？｡।॥۔؟\n](?:(?<=[.!?…])[.!?…]*[\"'”’»)\]]*\s+"
     r"|(?<=[。！？｡।॥۔؟])[。！？｡।॥۔؟]*[」』”’）】]*\s*|(?<=\n)\n*)"
 )
-_ASCII_SIGNS = ".!?\n"
 _CLAUSE_CHARS = 80
 """A sentence too long to be shown whole is dealt with in pieces of at most this length, cut between words."""
 _JOINED_CHARS = 32
@@ -80,9 +78,6 @@ class _Run(NamedTuple):
     closeness: float
 
 
-_run: Callable[[tuple[int, int, int, int, float, float]], _Run] = partial(tuple.__new__, _Run)
-
-
 def snippet(content: str, highlights: Sequence[Range], length: int = SNIPPET_CHARS) -> tuple[str, tuple[Range, ...]]:
     """Cut `content` to at most `length` characters around the best of its highlights.
 
@@ -118,7 +113,7 @@ class _Chooser:
         self._pieces = pieces
         self._final = len(pieces.ends) - 1
         self._weights = weights
-        self._worths: dict[int, float] = {0: 0.0, **weights}
+        self._worths: dict[int, float] = dict(weights)
         self._near = _neighbours(pieces, marks, keys)
 
     def stretches(self, length: int) -> list[Range]:
@@ -150,7 +145,7 @@ class _Chooser:
                         if start <= left and bonus > closest.get(pair, 0.0):
                             closest[pair] = bonus
                     closeness = sum(closest.values())
-                runs.append(_run((first, last, size, keys, worths.get(keys) or self._worth(keys), closeness)))
+                runs.append(_Run(first, last, size, keys, worths.get(keys) or self._worth(keys), closeness))
         return runs
 
     def _best(self, runs: Iterable[_Run], length: int, known: int = 0) -> _Run | None:
@@ -255,30 +250,12 @@ def _ends(content: str, length: int, *, simple: bool) -> list[tuple[int, bool]]:
     return ends
 
 
-def _sentence_ends(content: str) -> list[int]:
-    inside = [end for end in _breaks(content) if end < len(content)]
-    first = _FIRST_JOINED
-    return [*(at for at in inside if content[at] < first or not _joined(content[at - 1], content[at])), len(content)]
-
-
-def _breaks(content: str) -> Iterable[int]:
-    """The ends of what `_BREAK` finds: in texts of ASCII alone by its few signs, in a third of the time."""
-    if not content.isascii():
-        return [match.end() for match in _BREAK.finditer(content)]
-    found: list[int] = []
-    end = 0
-    for at in sorted([at for sign in _ASCII_SIGNS for at in _places(content, sign)]):
-        if at >= end and (match := _BREAK.match(content, at)):
-            end = match.end()
-            found.append(end)
-    return found
-
-
-def _places(content: str, sign: str) -> Iterator[int]:
-    at = content.find(sign)
-    while at >= 0:
-        yield at
-        at = content.find(sign, at + 1)
+def _sentence_ends(content: str) -> Iterator[int]:
+    for match in _BREAK.finditer(content):
+        end = match.end()
+        if end < len(content) and (content[end] < _FIRST_JOINED or not _joined(content[end - 1], content[end])):
+            yield end
+    yield len(content)
 
 
 def _word_end(content: str, start: int, latest: int) -> int:
