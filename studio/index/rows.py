@@ -176,44 +176,45 @@ def text_keys_of(rows: Any) -> set[str]:
     return {text_key(sha256, kind) for sha256, kind in pairs if sha256}
 
 
+RECORD_TEXTS = (
+    "document_id", "source_path", "sha256", "kind", "title", "author", "licence", "external_id", "status", "error",
+    "reason", "created", "metadata",
+)  # fmt: skip
+"""The columns of texts that a record is made of."""
+
+RECORD_NUMBERS = (
+    "size_bytes", "mtime_ns", "row", "chunks", "pages_total", "pages_readable", "pages_empty", "pages_failed",
+    "pages_ocr",
+)  # fmt: skip
+"""Those of numbers."""
+
+
 def records_of(rows: Any) -> list[DocumentRecord]:
     """Rows of the documents table as records, by path and row. Takes about 10 µs a row; call it from a thread."""
     batches = rows.to_batches(max_chunksize=ROWS_PER_TURN)
-    return records_from(row for batch in batches for row in batch.to_pylist())
+    return by_path(_record_of(row) for batch in batches for row in batch.to_pylist())
 
 
-def records_from(rows: Iterable[Mapping[str, Any]]) -> list[DocumentRecord]:
-    """The same of rows by column; versions 1 and 2 lack `ADDED_COLUMNS`."""
-    return sorted(map(_record_of, rows), key=lambda record: (record.source_path, record.row))
+def by_path(records: Iterable[DocumentRecord]) -> list[DocumentRecord]:
+    """Records in the order in which they are told: by path and row."""
+    return sorted(records, key=lambda record: (record.source_path, record.row))
 
 
 def _record_of(row: Mapping[str, Any]) -> DocumentRecord:
+    """Versions 1 and 2 lack `ADDED_COLUMNS`."""
+    return record_from([row.get(name) or "" for name in RECORD_TEXTS], [row.get(name) or 0 for name in RECORD_NUMBERS])
+
+
+def record_from(texts: Iterable[str], numbers: Iterable[int]) -> DocumentRecord:
+    """The record of a row's `RECORD_TEXTS` and `RECORD_NUMBERS`."""
+    (document_id, source_path, sha256, kind, title, author, licence, external_id, status, error, reason, created,
+     metadata) = texts  # fmt: skip
+    size_bytes, mtime_ns, row, chunks, *pages = numbers
     return DocumentRecord(
-        document_id=row["document_id"],
-        source_path=row["source_path"],
-        sha256=row["sha256"],
-        size_bytes=row["size_bytes"],
-        mtime_ns=row["mtime_ns"],
-        kind=row["kind"],
-        title=row["title"],
-        author=row["author"],
-        licence=row["licence"],
-        external_id=row["external_id"],
-        row=row["row"],
-        pages=PageCounts(
-            row["pages_total"],
-            row["pages_readable"],
-            row["pages_empty"],
-            row["pages_failed"],
-            row.get("pages_ocr") or 0,
-        ),
-        chunks=row["chunks"],
-        status=DocumentStatus(row["status"]),
-        error=row["error"],
-        reason=row["reason"],
-        created=row.get("created") or "",
-        metadata=json.loads(row["metadata"]) if row.get("metadata") else {},
-    )
+        document_id, source_path, sha256, size_bytes, mtime_ns, kind, title, author, licence, external_id, row,
+        PageCounts(*pages), chunks, DocumentStatus(status), error, reason, created,
+        json.loads(metadata) if metadata else {},
+    )  # fmt: skip
 
 
 def chunk_of(row: dict[str, Any]) -> Chunk:
