@@ -15,13 +15,14 @@ What the model embeds, every time and timed, is a stretch of English of as many 
 tokens than words do. The vector then searched is one made up with the passages, near that of the passage asked for. So
 it is for 768 numbers too, although the model gives 384.
 
-With `--peers`, an interpreter that has chromadb, qdrant-client and bm25s, the same passages and vectors go into those
-two (hybrid: their vectors and bm25s, fused as we do), and into LanceDB's own hybrid query in our interpreter. The
-query's vector is given to all of them, to us as well, so that the table compares searching alone. They are asked by
-turns, each time in a fresh process, as the same one takes a third more or less from one minute to the next on a machine
-that is shared: shown are the median turn, and the p50 of the quickest and of the slowest. Every answer holds the texts
-of its ten results. In ours, words are marked and snippets cut as well, of which the others know nothing; what is left
-of our time without that is shown as "without snippets".
+With `--peers`, an interpreter that has chromadb, qdrant-client, bm25s and tantivy, the same passages and vectors go
+into those two (hybrid: their vectors and bm25s, fused as we do), and into LanceDB's own hybrid query in our
+interpreter. The query's vector is given to all of them, to us as well, so that the table compares searching alone. They
+are asked by turns, each time in a fresh process, as the same one takes a third more or less from one minute to the next
+on a machine that is shared: shown are the median turn, and the p50 of the quickest and of the slowest. Answers of two
+kinds are compared: the texts of ten results, which is what the peers give, and what a person is shown, words marked and
+snippets cut. For the second the peers' texts are marked and cut by our functions, in processes of their own; tantivy is
+for that. Our answers of the first kind are those of the second without the time of marking and cutting.
 
 Needs the default model (`rag-studio model install all-MiniLM-L6-v2`). With a million passages it takes 10 GB of disk.
 """
@@ -38,15 +39,15 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 from search_data import CHUNKS_PER_DOCUMENT, Data, Exact, Query, chunks_of, document_id, number_of
+from search_tables import Turns, mib, print_compared, print_times
 
 from studio.domain import (
     AnnIndex,
@@ -169,40 +170,50 @@ async def measure(folder: Path, data: Data, count: int, peers: Path | None, agai
         filled = await fill(stores, data, queries, model, folder if peers else None)
         print(f"\n{data.rows:,} × {data.dimension}: built in {filled.seconds:.1f} s; {_described(filled.ann)}")
         times = await _in_turn(stores, queries, GivenVectors(model, queries, real), real)
-        _print_times(times)
+        print_times(times)
         given = SearchService(stores, GivenVectors(model, queries))
         found = [_numbers(await given.search(_request(query, SearchMode.VECTOR))) for query in queries]
         print(f"recall@10 of the vector side {filled.exact.recall(found):.4f}")
-        print(f"disk: vectors and texts {_mib(filled.vector_bytes)}, keywords {_mib(filled.keyword_bytes)}")
+        print(f"disk: vectors and texts {mib(filled.vector_bytes)}, keywords {mib(filled.keyword_bytes)}")
     finally:
         await models.close()
         await stores.close()
     _write_queries(folder, queries, filled.ann)
     fresh = _fresh(folder, model)
     print(
-        f"resident memory of a fresh process that answered them {_mib(fresh['memory'])}, "
-        f"{_mib(fresh['memory'] - fresh['code'])} more than after its imports",
+        f"resident memory of a fresh process that answered them {mib(fresh['memory'])}, "
+        f"{mib(fresh['memory'] - fresh['code'])} more than after its imports",
         flush=True,
     )
     if peers:
+        ours = Turns(filled.exact.recall(found), filled.seconds, filled.vector_bytes + filled.keyword_bytes)
         pythons = {name: Path(sys.executable) if name == "lancedb" else peers for name in against}
-        built = {name: told for name in against if (told := _peer(name, "build", pythons[name], folder))}
-        rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for _ in range(turns):
-            fresh = _fresh(folder, model)
-            times, marking = fresh.pop("times_ms"), np.array(fresh.pop("marking_ms"))
-            ours = {
-                "recall": filled.exact.recall(found), "index_s": filled.seconds,
-                "disk": filled.vector_bytes + filled.keyword_bytes, **fresh,
-            }  # fmt: skip
-            rows["RAG Studio"].append({**ours, **_percentiles(times)})
-            rows["  without snippets"].append({**ours, **_percentiles(np.array(times) - marking)})
-            for name, told in built.items():
-                if answered := _peer(name, "answer", pythons[name], folder):
-                    recall = filled.exact.recall(answered.pop("nearest"))
-                    times, disk = answered.pop("times_ms"), _bytes_below(folder / name)
-                    rows[name].append({**_percentiles(times), **told, **answered, "recall": recall, "disk": disk})
-        _print_peers(rows)
+        print_compared(_compare(folder, model, filled.exact, ours, pythons, turns))
+
+
+def _compare(
+    folder: Path, model: ModelInfo, exact: Exact, ours: Turns, pythons: Mapping[str, Path], turns: int
+) -> dict[str, Turns]:
+    """What we and the peers, whose interpreters are given, tell by turns."""
+    rows = {"RAG Studio": ours}
+    built = {name: told for name, python in pythons.items() if (told := _peer(name, "build", python, folder))}
+    for _ in range(turns):
+        fresh = _fresh(folder, model)
+        ours.memory.append(fresh["memory"])
+        ours.code.append(fresh["code"])
+        ours.shown_ms.append(fresh["times_ms"])
+        ours.texts_ms.append(np.array(fresh["times_ms"]) - fresh["marking_ms"])
+        for name, told in built.items():
+            if not (answered := _peer(name, "answer", pythons[name], folder)):
+                continue
+            recall, disk = exact.recall(answered["nearest"]), _bytes_below(folder / name)
+            theirs = rows.setdefault(name, Turns(recall, told["index_s"], disk))
+            theirs.memory.append(answered["memory"])
+            theirs.code.append(answered["code"])
+            theirs.texts_ms.append(answered["times_ms"])
+            if shown := _peer(name, "show", pythons[name], folder):
+                theirs.shown_ms.append(shown["times_ms"])
+    return rows
 
 
 async def _in_turn(
@@ -326,36 +337,6 @@ def _peer(name: str, step: str, python: Path, folder: Path) -> dict[str, Any]:
     return told
 
 
-def _percentiles(times: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
-    return {f"p{share}": float(np.percentile(times, share)) for share in (50, 95, 99)}
-
-
-def _print_times(times: dict[str, list[float]]) -> None:
-    print(f"{'ms':<20}{'p50':>9}{'p95':>9}{'p99':>9}")
-    shown = {name: _percentiles(values) for name, values in times.items()}
-    for name, found in sorted(shown.items(), key=lambda item: item[0].startswith(" ")):
-        print(f"{name:<20}" + "".join(f"{value:>9.2f}" for value in found.values()))
-    ours = shown["hybrid search"]
-    parts = shown["query embedding"]["p50"] + max(shown["LanceDB alone"]["p50"], shown["Tantivy alone"]["p50"])
-    print(f"p50 ÷ (embedding + the slower side) {ours['p50'] / parts:.2f}; p95 ÷ p50 {ours['p95'] / ours['p50']:.2f}")
-
-
-def _print_peers(rows: dict[str, list[dict[str, Any]]]) -> None:
-    print(f"\n{'hybrid, vector given':<22}{'p50 ms':>9}{'least, most':>14}{'p95 ms':>9}{'÷ ours':>8}{'recall@10':>11}"
-          f"{'index s':>9}{'disk MiB':>10}{'memory MiB':>12}{'without code':>14}")  # fmt: skip
-    ours = _median(rows["RAG Studio"], "p50")
-    for name, turns in rows.items():
-        p50, spread = _median(turns, "p50"), [f"{pick(turn['p50'] for turn in turns):.1f}" for pick in (min, max)]
-        memory, code = _median(turns, "memory"), _median(turns, "code")
-        print(f"{name:<22}{p50:>9.2f}{', '.join(spread):>14}{_median(turns, 'p95'):>9.2f}{p50 / ours:>8.2f}"
-              f"{turns[0]['recall']:>11.4f}{turns[0]['index_s']:>9.1f}{turns[0]['disk'] / 2**20:>10.1f}"
-              f"{memory / 2**20:>12.1f}{(memory - code) / 2**20:>14.1f}")  # fmt: skip
-
-
-def _median(turns: Sequence[dict[str, Any]], name: str) -> float:
-    return float(np.median([turn[name] for turn in turns]))
-
-
 def _described(ann: AnnState) -> str:
     settings = {key: getattr(ann, key) for key in ("nprobes", "refine_factor", "ef") if getattr(ann, key)}
     measured = f", recall {ann.recall:.4f} on {ann.sampled} of its own vectors" if ann.recall is not None else ""
@@ -364,10 +345,6 @@ def _described(ann: AnnState) -> str:
 
 def _bytes_below(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _mib(size: float) -> str:
-    return f"{size / 2**20:,.1f} MiB"
 
 
 def folder_for(name: str) -> Path:

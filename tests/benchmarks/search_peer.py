@@ -1,6 +1,7 @@
-"""One peer of `search.py`: `search_peer.py lancedb|chromadb|qdrant build|answer FOLDER`. Prints JSON.
+"""One peer of `search.py`: `search_peer.py lancedb|chromadb|qdrant build|answer|show FOLDER`. Prints JSON.
 
-`build` indexes FOLDER/vectors.npy and texts.txt below FOLDER/NAME; `answer`, in a new process, answers the queries.
+`build` indexes FOLDER/vectors.npy and texts.txt below FOLDER/NAME; `answer`, in a new process, answers the queries;
+`show` answers them with words marked and snippets cut, by what RAG Studio does that with, as no peer has the like.
 chromadb and qdrant have no BM25: bm25s stands beside them, and the two lists are fused as RAG Studio fuses them.
 """
 
@@ -11,7 +12,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -203,19 +204,40 @@ PEERS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def answer(peer: Peer, folder: Path) -> dict[str, Any]:
-    """Milliseconds of each hybrid query, resident bytes, and the ten nearest by vector of every query."""
+def answered(peer: Peer, folder: Path, show: Callable[[str, list[str]], None] | None = None) -> dict[str, Any]:
+    """Milliseconds of each hybrid query, and resident bytes. `show` is part of an answer: of a query and its texts."""
     told = json.loads((folder / "queries.json").read_text("utf-8"))
     vectors = np.load(folder / "queries.npy")
     peer.open(told["ann"])
     times = []
     for text, vector in zip(told["texts"], vectors, strict=True):
         begun = time.perf_counter()
-        peer.hybrid(text, vector)
+        texts = peer.hybrid(text, vector)
+        if show is not None:
+            show(text, texts)
         times.append((time.perf_counter() - begun) * 1000)
-    memory = psutil.Process().memory_info().rss
-    nearest = [[*peer.nearest(vector, DEPTH)][:PAGE] for vector in vectors]
-    return {"times_ms": times[told["warm_up"] :], "memory": memory, "nearest": nearest}
+    return {"times_ms": times[told["warm_up"] :], "memory": psutil.Process().memory_info().rss}
+
+
+def nearest(peer: Peer, folder: Path) -> list[list[int]]:
+    """The ten nearest by vector of every query."""
+    return [[*peer.nearest(vector, DEPTH)][:PAGE] for vector in np.load(folder / "queries.npy")]
+
+
+def marking() -> Callable[[str, list[str]], None]:
+    """Marks the words of a query in texts, and cuts these to snippets, as RAG Studio does."""
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from studio.index.analysis import Analyzer
+    from studio.index.snippets import snippet
+
+    analyzer = Analyzer("en")
+
+    def show(query: str, texts: list[str]) -> None:
+        terms = dict.fromkeys(analyzer.terms(query))
+        for text in texts:
+            snippet(text, analyzer.highlights(text, terms)[0])
+
+    return show
 
 
 def main() -> None:
@@ -228,12 +250,15 @@ def main() -> None:
     place = folder / name
     place.mkdir(exist_ok=True)
     peer = kind(place)
-    if step == "answer":
-        print(json.dumps({"code": code, **answer(peer, folder)}))
-        return
-    begun = time.perf_counter()
-    peer.build(folder)
-    print(json.dumps({"index_s": time.perf_counter() - begun}))
+    if step == "build":
+        begun = time.perf_counter()
+        peer.build(folder)
+        told: dict[str, Any] = {"index_s": time.perf_counter() - begun}
+    elif step == "show":
+        told = answered(peer, folder, marking())
+    else:
+        told = {"code": code, **answered(peer, folder), "nearest": nearest(peer, folder)}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":
