@@ -242,6 +242,8 @@ class TableReader:
             with mapped(self._path):
                 rows = await self._documents.query().to_arrow()
             self.documents_at_hand = await asyncio.to_thread(DocumentTable, rows)
+            del rows
+            await asyncio.to_thread(give_back)  # the making took several times what the table takes
         return self.documents_at_hand
 
     async def failed_documents(self) -> int:
