@@ -91,8 +91,20 @@ class Jobs:
             )
         ]
 
+    def begin(self, seen: Job) -> bool:
+        """A job runs from now on, if it still is as it was `seen`. False where it was paused or cancelled since, or
+        somebody asked for that, in whichever process.
+        """
+        with self._database.transaction() as db:
+            begun = db.execute(
+                "UPDATE job SET state = ?, wish = '', error = '', updated_ms = ?"
+                " WHERE id = ? AND state = ? AND wish = ?",
+                (JobState.RUNNING, now_ms(), seen.id, seen.state, seen.wish),
+            )
+            return begun.rowcount > 0
+
     def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None:
-        """A job begins, is put back or is paused; what was wished of it before is forgotten."""
+        """A job is put back or paused; what was wished of it before is forgotten."""
         with self._database.transaction() as db:
             db.execute(
                 "UPDATE job SET state = ?, wish = '', error = ?, updated_ms = ? WHERE id = ?",

@@ -106,15 +106,17 @@ class IngestService:
         *,
         control: JobControl | None = None,
         passwords: Sequence[str] = (),
+        seen: Job | None = None,
     ) -> IngestReport:
         """Run an accepted job that is queued, paused or was left running by a dead program, from its checkpoint.
 
         It ends in the catalog as done or failed, or cancelled when `control` was. When the calling task is cancelled
-        otherwise, it stays running there and goes on with the next call. Raises Busy, Conflict when it has ended, and
-        what `ingest` raises.
+        otherwise, it stays running there and goes on with the next call. Raises Busy, also when somebody steered it
+        since the caller has `seen` it, Conflict when it has ended, and what `ingest` raises.
         """
-        job = await self._stores.thread.run(self._stores.catalog.jobs.get, job_id)
-        base = await self._stores.knowledge_base(job.kb_id)
+        if seen is None:
+            seen = await self._stores.thread.run(self._stores.catalog.jobs.get, job_id)
+        base = await self._stores.knowledge_base(seen.kb_id)
         with await self._stores.store(base.id).lock_for_writing(base.name):
             job = await self._stores.thread.run(self._stores.catalog.jobs.get, job_id)
             if job.state.ended:  # another process had the lock until now
@@ -122,7 +124,8 @@ class IngestService:
             if job.kind in (JobKind.INGEST, JobKind.REINDEX):
                 base = await self._match_settings(base, progress, control)
             base = await self._stores.knowledge_base(base.id)
-            report = await self._runner.run(job, base, self._work_of(job), progress, control, passwords)
+            as_seen = replace(job, state=seen.state, wish=seen.wish)
+            report = await self._runner.run(as_seen, base, self._work_of(job), progress, control, passwords)
         return await self._collected(report)
 
     async def resume(

@@ -20,7 +20,7 @@ from studio.domain import (
     KnowledgeBase,
     ProgressSink,
 )
-from studio.errors import MemoryRefused, ModelFault, StudioError
+from studio.errors import Busy, MemoryRefused, ModelFault, StudioError
 from studio.index.stores import Stores
 from studio.services.build_room import BuildRoom, Place
 from studio.services.control import JobControl
@@ -75,12 +75,16 @@ class JobRunner:
 
         When the calling task is cancelled but the job was not, the job stays as it is, to go on later. So does a repair
         that misses its model, and a job with a checkpoint that finds no room in memory. Raises what the work raises,
-        and MemoryRefused.
+        MemoryRefused, and Busy where the job was paused or cancelled since it was looked at.
         """
         control = control or JobControl()
         jobs, thread = self._stores.catalog.jobs, self._stores.thread
         tracker = ProgressTracker(job.id, kb.id, progress, control)
-        await thread.run(jobs.set_state, job.id, JobState.RUNNING)
+        if not await thread.run(jobs.begin, job):
+            raise Busy(
+                f"Job {job.id} was paused or cancelled a moment ago, maybe by another program.",
+                way_out="See: rag-studio jobs list.",
+            )
         obeying = TaskOwner("job")
         obeying.start(self._obey(job.id, control), name="wishes")
         control.attach(asyncio.current_task())

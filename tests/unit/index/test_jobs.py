@@ -86,6 +86,20 @@ def test_a_wish_ends_with_the_state_it_was_for(jobs: Jobs, kb_id: str) -> None:
     assert jobs.wish_of("deleted with its knowledge base") == "cancel"
 
 
+def test_a_job_begins_only_as_it_was_seen(jobs: Jobs, kb_id: str) -> None:
+    job_id = queued(jobs, kb_id)
+    seen = jobs.get(job_id)
+    jobs.wish(job_id, "pause")
+    assert not jobs.begin(seen) and jobs.get(job_id).wish == "pause"
+    jobs.set_state(job_id, JobState.PAUSED, error="The disk is full.")
+    assert not jobs.begin(seen) and jobs.get(job_id).state is JobState.PAUSED
+    assert jobs.begin(jobs.get(job_id))
+    assert (jobs.get(job_id).state, jobs.get(job_id).error) == (JobState.RUNNING, "")
+    jobs.finish(job_id, JobState.CANCELLED)
+    assert not jobs.begin(seen)
+    assert jobs.get(job_id).state is JobState.CANCELLED
+
+
 def test_an_ended_job_holds_no_build(jobs: Jobs, kb_id: str) -> None:
     job_id = queued(jobs, kb_id)
     jobs.record(job_id, 1, "checkpoint", [])

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from workbench import Bench, ToyProvider, Write
 
-from studio.domain import FileState, GenerationState, IngestReport, Job, JobKind, JobState
+from studio.domain import FileState, GenerationState, IngestReport, Job, JobKind, JobState, KnowledgeBase
 from studio.errors import Busy, Conflict, ModelFault, NotFound, StorageFault
 from studio.index.stores import Stores
 from studio.services import pipeline, queue, runner, writer
@@ -34,7 +34,7 @@ class Scripted(IngestService):
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
 
-    async def execute(self, job_id: str, progress=None, *, control=None, passwords=()) -> IngestReport:
+    async def execute(self, job_id: str, progress=None, *, control=None, passwords=(), seen=None) -> IngestReport:
         return await self._execute(job_id, control=control, passwords=passwords)
 
 
@@ -290,6 +290,30 @@ async def test_another_process_pauses_resumes_and_cancels_a_running_job(
     await other.resume(job.id)
     await until(lambda: job.id in heard.ended)
     assert heard.ended[job.id].report is not None and heard.ended[job.id].report.added == 12
+
+
+@pytest.mark.parametrize(("steer", "left"), [(JobQueue.pause, JobState.PAUSED), (JobQueue.cancel, JobState.CANCELLED)])
+async def test_what_another_process_does_to_a_job_that_is_just_beginning_counts(
+    bench: Bench, jobs: JobQueue, other: JobQueue, folder: Path, write: Write, monkeypatch, steer, left: JobState
+) -> None:
+    chosen, go_on, match = asyncio.Event(), asyncio.Event(), bench.ingest._match_settings
+
+    async def slowly(*arguments) -> KnowledgeBase:
+        chosen.set()
+        await go_on.wait()
+        return await match(*arguments)
+
+    monkeypatch.setattr(bench.ingest, "_match_settings", slowly)
+    job = await jobs.add("Toy", [fill(write, folder / "a", 2)])
+    await jobs.start()
+    await chosen.wait()
+    await steer(other, job.id)
+    heard = Heard(jobs)
+    go_on.set()
+    following = await jobs.add("Toy", [fill(write, folder / "b", 2)])
+    await until(lambda: following.id in heard.ended)
+    assert (await jobs.job(job.id)).state is left
+    assert heard.ended[following.id].report is not None and heard.ended[following.id].report.added == 2
 
 
 async def test_two_programs_share_the_queue_and_run_each_job_once(
