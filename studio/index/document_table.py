@@ -24,14 +24,18 @@ class DocumentTable:
     """Made of an Arrow table that fits in memory; takes about as much. Safe to use from several threads."""
 
     def __init__(self, rows: Any) -> None:
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        rows = rows.take(pc.sort_indices(rows.column("document_id"))).combine_chunks()
-        self._ids = bytes_of(rows.column("document_id"))
-        self._texts, self._starts = _joined(rows)
+        rows = rows.take(pc.sort_indices(rows.column("document_id")))
         present = set(rows.column_names)
-        none = np.zeros(len(rows), np.int64)
-        numbers = [rows.column(name).fill_null(0).to_numpy() if name in present else none for name in RECORD_NUMBERS]
+
+        def column(name: str, kind: Any) -> Any:
+            return rows.column(name).combine_chunks() if name in present else pa.nulls(len(rows), kind)
+
+        self._ids = bytes_of(column("document_id", pa.utf8()))
+        self._texts, self._starts = _joined([column(name, pa.utf8()) for name in RECORD_TEXTS])
+        numbers = [column(name, pa.int64()).fill_null(0).to_numpy() for name in RECORD_NUMBERS]
         self._numbers: NDArray[np.int64] = np.stack(numbers, axis=1)
 
     @property
@@ -50,20 +54,17 @@ class DocumentTable:
         return by_path(record_from(map(bytes.decode, row), numbers) for row, numbers in pairs)
 
 
-def _joined(rows: Any) -> tuple[bytes, NDArray[np.unsignedinteger[Any]]]:
-    """The `RECORD_TEXTS` of all rows behind one another, and where those of a row begin, shape (rows + 1,)."""
+def _joined(columns: Sequence[Any]) -> tuple[bytes, NDArray[np.unsignedinteger[Any]]]:
+    """The texts of Arrow arrays row by row, and where those of a row begin, shape (rows + 1,)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    present = set(rows.column_names)
-    none = pa.nulls(len(rows), pa.utf8())
-    columns = [rows.column(name).combine_chunks() if name in present else none for name in RECORD_TEXTS]
+    if len(columns[0]) == 0:
+        return b"", np.zeros(1, np.uint8)
     wide = [column.cast(pa.large_binary()) for column in columns]  # of any size together
     separator = pa.scalar(_SEPARATOR, pa.large_binary())
     together = pc.binary_join_element_wise(*wide, separator, null_handling="replace", null_replacement=b"")
-    starts = np.zeros(len(rows) + 1, np.uint64)
-    if len(rows) == 0:
-        return b"", starts
     _, offsets, text = together.buffers()
-    starts[:] = np.frombuffer(offsets, np.int64)[: len(rows) + 1]
-    return bytes(memoryview(text)[: int(starts[-1])]), starts.astype(np.min_scalar_type(int(starts[-1])))
+    starts = np.frombuffer(offsets, np.int64)[: len(together) + 1]
+    size = int(starts[-1])
+    return bytes(memoryview(text)[:size]), starts.astype(np.min_scalar_type(size))

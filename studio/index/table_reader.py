@@ -243,7 +243,8 @@ class TableReader:
                 rows = await self._documents.query().to_arrow()
             self.documents_at_hand = await asyncio.to_thread(DocumentTable, rows)
             del rows
-            await asyncio.to_thread(give_back)  # the making took several times what the table takes
+            # The making took twice what the table takes. It is a search that is here: it need not wait for this.
+            self._tasks.start(asyncio.to_thread(give_back), name="give back")
         return self.documents_at_hand
 
     async def failed_documents(self) -> int:
