@@ -101,12 +101,11 @@ class IngestService:
 
     async def execute(
         self,
-        job_id: str,
+        seen: Job,
         progress: ProgressSink | None = None,
         *,
         control: JobControl | None = None,
         passwords: Sequence[str] = (),
-        seen: Job | None = None,
     ) -> IngestReport:
         """Run an accepted job that is queued, paused or was left running by a dead program, from its checkpoint.
 
@@ -114,11 +113,9 @@ class IngestService:
         otherwise, it stays running there and goes on with the next call. Raises Busy, also when somebody steered it
         since the caller has `seen` it, Conflict when it has ended, and what `ingest` raises.
         """
-        if seen is None:
-            seen = await self._stores.thread.run(self._stores.catalog.jobs.get, job_id)
         base = await self._stores.knowledge_base(seen.kb_id)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            job = await self._stores.thread.run(self._stores.catalog.jobs.get, job_id)
+            job = await self._stores.thread.run(self._stores.catalog.jobs.get, seen.id)
             if job.state.ended:  # another process had the lock until now
                 raise Conflict(f"Job {job.id} has ended already: it is {job.state}.")
             if job.kind in (JobKind.INGEST, JobKind.REINDEX):
@@ -141,7 +138,7 @@ class IngestService:
         job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
         if job is None:
             raise NotFound(f"“{base.name}” has no unfinished job.")
-        return await self.execute(job.id, progress, control=control, passwords=passwords)
+        return await self.execute(job, progress, control=control, passwords=passwords)
 
     async def remove(self, kb: str, documents: Sequence[str]) -> IngestReport:
         """Remove documents by id or source path (a folder removes all below). Raises NotFound."""

@@ -323,7 +323,7 @@ class JobQueue:
         try:
             passwords = self._passwords.get(job.id, ())
             progress = partial(self._bulletin.progress, job)
-            return await self._ingest.execute(job.id, progress, control=control, passwords=passwords, seen=job)
+            return await self._ingest.execute(job, progress, control=control, passwords=passwords)
         except Exception as error:
             return error
 

@@ -34,8 +34,8 @@ class Scripted(IngestService):
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
 
-    async def execute(self, job_id: str, progress=None, *, control=None, passwords=(), seen=None) -> IngestReport:
-        return await self._execute(job_id, control=control, passwords=passwords)
+    async def execute(self, seen: Job, progress=None, *, control=None, passwords=()) -> IngestReport:
+        return await self._execute(seen.id, control=control, passwords=passwords)
 
 
 class Heard:
