@@ -179,16 +179,17 @@ async def measure(folder: Path, data: Data, count: int, peers: Path | None, agai
         await models.close()
         await stores.close()
     _write_queries(folder, queries, filled.ann)
-    fresh = _fresh(folder, model)
-    print(
-        f"resident memory of a fresh process that answered them {mib(fresh['memory'])}, "
-        f"{mib(fresh['memory'] - fresh['code'])} more than after its imports",
-        flush=True,
-    )
     if peers:
         ours = Turns(filled.exact.recall(found), filled.seconds, filled.vector_bytes + filled.keyword_bytes)
         pythons = {name: Path(sys.executable) if name == "lancedb" else peers for name in against}
         print_compared(_compare(folder, model, filled.exact, ours, pythons, turns))
+    else:
+        fresh = _fresh(folder, model)
+        print(
+            f"resident memory of a fresh process that answered them {mib(fresh['memory'])}, "
+            f"{mib(fresh['memory'] - fresh['code'])} more than after its imports",
+            flush=True,
+        )
 
 
 def _compare(
@@ -196,23 +197,21 @@ def _compare(
 ) -> dict[str, Turns]:
     """What we and the peers, whose interpreters are given, tell by turns."""
     rows = {"RAG Studio": ours}
-    built = {name: told for name, python in pythons.items() if (told := _peer(name, "build", python, folder))}
+    for name, python in pythons.items():
+        built = _peer(name, "build", python, folder)
+        if built and (found := _peer(name, "nearest", python, folder)):
+            rows[name] = Turns(exact.recall(found["nearest"]), built["index_s"], _bytes_below(folder / name))
     for _ in range(turns):
         fresh = _fresh(folder, model)
-        ours.memory.append(fresh["memory"])
-        ours.code.append(fresh["code"])
+        ours.add(fresh)
         ours.shown_ms.append(fresh["times_ms"])
         ours.texts_ms.append(np.array(fresh["times_ms"]) - fresh["marking_ms"])
-        for name, told in built.items():
-            if not (answered := _peer(name, "answer", pythons[name], folder)):
-                continue
-            recall, disk = exact.recall(answered["nearest"]), _bytes_below(folder / name)
-            theirs = rows.setdefault(name, Turns(recall, told["index_s"], disk))
-            theirs.memory.append(answered["memory"])
-            theirs.code.append(answered["code"])
-            theirs.texts_ms.append(answered["times_ms"])
-            if shown := _peer(name, "show", pythons[name], folder):
-                theirs.shown_ms.append(shown["times_ms"])
+        for name, python in pythons.items():
+            if name in rows and (answered := _peer(name, "answer", python, folder)):
+                rows[name].add(answered)
+                rows[name].texts_ms.append(answered["times_ms"])
+            if name in rows and (shown := _peer(name, "show", python, folder)):
+                rows[name].shown_ms.append(shown["times_ms"])
     return rows
 
 

@@ -1,7 +1,8 @@
-"""One peer of `search.py`: `search_peer.py lancedb|chromadb|qdrant build|answer|show FOLDER`. Prints JSON.
+"""One peer of `search.py`: `search_peer.py lancedb|chromadb|qdrant build|nearest|answer|show FOLDER`. Prints JSON.
 
-`build` indexes FOLDER/vectors.npy and texts.txt below FOLDER/NAME; `answer`, in a new process, answers the queries;
-`show` answers them with words marked and snippets cut, by what RAG Studio does that with, as no peer has the like.
+`build` indexes FOLDER/vectors.npy and texts.txt below FOLDER/NAME; `nearest`, in a new process, tells what each query
+finds by vector; `answer` answers the queries, `show` with words marked and snippets cut, by what RAG Studio does that
+with, as no peer has the like.
 chromadb and qdrant have no BM25: bm25s stands beside them, and the two lists are fused as RAG Studio fuses them.
 """
 
@@ -171,7 +172,7 @@ class Lance:
             else:
                 table.add(rows)
         assert table is not None
-        ann = json.loads((folder / "queries.json").read_text("utf-8"))["ann"]
+        ann = _queries(folder)["ann"]
         if ann["trained_rows"]:
             kind = {"hnsw_flat": "IVF_HNSW_FLAT", "hnsw_sq": "IVF_HNSW_SQ", "hnsw_pq": "IVF_HNSW_PQ"}
             table.create_index(metric="cosine", index_type=kind.get(ann["index"], ann["index"].upper()))
@@ -206,7 +207,7 @@ PEERS: dict[str, tuple[Any, ...]] = {
 
 def answered(peer: Peer, folder: Path, show: Callable[[str, list[str]], None] | None = None) -> dict[str, Any]:
     """Milliseconds of each hybrid query, and resident bytes. `show` is part of an answer: of a query and its texts."""
-    told = json.loads((folder / "queries.json").read_text("utf-8"))
+    told = _queries(folder)
     vectors = np.load(folder / "queries.npy")
     peer.open(told["ann"])
     times = []
@@ -221,7 +222,13 @@ def answered(peer: Peer, folder: Path, show: Callable[[str, list[str]], None] | 
 
 def nearest(peer: Peer, folder: Path) -> list[list[int]]:
     """The ten nearest by vector of every query."""
+    peer.open(_queries(folder)["ann"])
     return [[*peer.nearest(vector, DEPTH)][:PAGE] for vector in np.load(folder / "queries.npy")]
+
+
+def _queries(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((folder / "queries.json").read_text("utf-8"))
+    return told
 
 
 def marking() -> Callable[[str, list[str]], None]:
@@ -254,10 +261,10 @@ def main() -> None:
         begun = time.perf_counter()
         peer.build(folder)
         told: dict[str, Any] = {"index_s": time.perf_counter() - begun}
-    elif step == "show":
-        told = answered(peer, folder, marking())
+    elif step == "nearest":
+        told = {"nearest": nearest(peer, folder)}
     else:
-        told = {"code": code, **answered(peer, folder), "nearest": nearest(peer, folder)}
+        told = {"code": code, **answered(peer, folder, marking() if step == "show" else None)}
     print(json.dumps(told))
 
 

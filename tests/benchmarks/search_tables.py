@@ -24,6 +24,11 @@ class Turns:
     texts_ms: list[Times] = field(default_factory=list)
     shown_ms: list[Times] = field(default_factory=list)
 
+    def add(self, told: Mapping[str, Any]) -> None:
+        """The resident memory that a process tells."""
+        self.memory.append(told["memory"])
+        self.code.append(told["code"])
+
 
 def percentiles(times: Times) -> dict[str, float]:
     """The p50, p95 and p99."""
@@ -52,6 +57,8 @@ def print_compared(rows: Mapping[str, Turns]) -> None:
     _print_answers("marked snippets", {name: turns.shown_ms for name, turns in rows.items()})
     print(f"\n{'index':<18}{'recall@10':>10}{'build s':>9}{'disk MiB':>10}{'memory MiB':>12}{'without code':>14}")
     for name, turns in rows.items():
+        if not turns.memory:  # it never answered
+            continue
         memory = float(np.median(turns.memory))
         print(f"{name:<18}{turns.recall:>10.4f}{turns.index_s:>9.1f}{turns.disk / 2**20:>10.1f}"
               f"{memory / 2**20:>12.1f}{(memory - np.median(turns.code)) / 2**20:>14.1f}")  # fmt: skip
@@ -68,5 +75,5 @@ def _print_answers(kind: str, answers: Mapping[str, Sequence[Times]]) -> None:
         print(f"{name:<18}{p50:>9.2f}{spread:>16}{p95:>9.2f}{p50 / ours:>8.2f}")
 
 
-def _median(turns: Sequence[Mapping[str, Any]], name: str) -> float:
+def _median(turns: Sequence[Mapping[str, float]], name: str) -> float:
     return float(np.median([turn[name] for turn in turns]))
