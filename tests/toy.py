@@ -105,3 +105,9 @@ class Bench:
         async with self.store.reading(number) as snapshot:
             assert sorted(await chunk_ids_of(snapshot.tables)) == sorted(snapshot.lexical.chunk_ids())
             return {content for _, _, content in await contents_of(snapshot.tables)}
+
+
+async def states(bench: Bench) -> dict[int, str]:
+    """The state of each generation by its number."""
+    items = await bench.stores.thread.run(bench.stores.catalog.generations, bench.kb.id)
+    return {item.number: item.state.value for item in items}
