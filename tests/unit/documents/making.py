@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -155,3 +157,37 @@ def fault(path: Path) -> DocumentFault:
         assert "Traceback" not in message
         return error
     raise AssertionError(f"{path.name} was read without a fault")
+
+
+def protected(path: Path, members: Mapping[str, bytes], password: bytes) -> Path:
+    """A ZIP file in the old encryption (APPNOTE 6.1), members stored."""
+    table = [_crc_row(i) for i in range(256)]
+    out, directory = bytearray(), bytearray()
+    for name, content in members.items():
+        keys = [0x12345678, 0x23456789, 0x34567890]
+
+        def update(byte: int, keys: list[int] = keys) -> None:
+            keys[0] = (keys[0] >> 8) ^ table[(keys[0] ^ byte) & 0xFF]
+            keys[1] = ((keys[1] + (keys[0] & 0xFF)) * 134775813 + 1) & 0xFFFFFFFF
+            keys[2] = (keys[2] >> 8) ^ table[(keys[2] ^ (keys[1] >> 24)) & 0xFF]
+
+        for byte in password:
+            update(byte)
+        crc = zlib.crc32(content)
+        cipher = bytearray()
+        for byte in bytes(11) + bytes([crc >> 24]) + content:
+            mask = keys[2] | 2
+            cipher.append(byte ^ ((mask * (mask ^ 1)) >> 8) & 0xFF)
+            update(byte)
+        fields = struct.pack("<HHHHHIIIHH", 20, 1, 0, 0, 33, crc, len(cipher), len(content), len(name), 0)
+        directory += b"PK\1\2\x14\0" + fields + struct.pack("<HHHII", 0, 0, 0, 0, len(out)) + name.encode()
+        out += b"PK\3\4" + fields + name.encode() + cipher
+    end = struct.pack("<HHHHIIH", 0, 0, len(members), len(members), len(directory), len(out), 0)
+    path.write_bytes(bytes(out) + bytes(directory) + b"PK\5\6" + end)
+    return path
+
+
+def _crc_row(value: int) -> int:
+    for _ in range(8):
+        value = (value >> 1) ^ (0xEDB88320 if value & 1 else 0)
+    return value
