@@ -33,9 +33,12 @@ SUPPORTED = ((3, 13), (3, 12), (3, 11))
 MODEL = "all-MiniLM-L6-v2"
 LLAMA = "llama-cpp-python"
 NEEDED_DISK_BYTES = 4 * 10**9
-SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--max-worker-restart", "0")
 """Two files of tests at a time, which takes half as long: most wait for processes that they kill. `-n 0` behind it
-undoes that."""
+undoes that. A process of tests that crashes is not replaced, which xdist would do for ever, but ends the run.
+"""
+TESTS_LIMIT_S = 75 * 60.0
+"""All tests take less than half as long on two cores."""
 
 
 # ---------------------------------------------------------------- Python and its environment
@@ -318,6 +321,19 @@ def call(command: Sequence[str]) -> int:
     return subprocess.call(list(command), cwd=ROOT, env=child_environment())
 
 
+def run_tests(arguments: Sequence[str], limit_s: float = TESTS_LIMIT_S) -> int:
+    """Run the tests; their exit code, and 1 when all of them together take longer than `limit_s` seconds.
+
+    A selection has no limit: a debugger may wait in it.
+    """
+    command = [in_venv("python"), "-m", "pytest", *SIDE_BY_SIDE, *arguments]
+    try:
+        return subprocess.call(command, cwd=ROOT, env=child_environment(), timeout=None if arguments else limit_s)
+    except subprocess.TimeoutExpired:
+        say(f"The tests did not end within {limit_s / 60:.0f} minutes and were stopped.")
+        return 1
+
+
 def run(arguments: Sequence[str]) -> int:
     """The main job: the window with the sample knowledge base, or pictures of it without a display."""
     if has_display():
@@ -362,7 +378,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if asked.command == "run":
             return run(passed_on)
-        return lint() or call([in_venv("python"), "-m", "pytest", *SIDE_BY_SIDE, *passed_on])
+        return lint() or run_tests(passed_on)
     except SetupFailed as error:
         say(f"{error}")
         return 1

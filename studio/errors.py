@@ -16,6 +16,7 @@ are mapped onto this tree in the one module that imports the foreign library.
         ├── BundleFault       an exported file that is damaged, hostile, or of a newer format
         ├── DocumentFault     one file cannot be indexed; carries a `FailureCode`
         ├── WorkerDied        a worker process ended or was killed
+        │   └── WorkerCrashed by a fault of its own
         ├── MemoryRefused     what was asked for does not fit into the memory budget
         └── ModelFault        model missing, rejected, or not downloadable
 """
@@ -85,6 +86,10 @@ class BundleFault(EnvironmentFault):
 
 class WorkerDied(EnvironmentFault):
     """A worker process ended before it answered."""
+
+
+class WorkerCrashed(WorkerDied):
+    """A worker process ended by a fault of its own code, such as a segmentation fault; nobody killed it."""
 
 
 class MemoryRefused(EnvironmentFault):

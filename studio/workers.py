@@ -10,16 +10,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import struct
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
-from studio.errors import WorkerDied
+from studio.errors import WorkerCrashed, WorkerDied
 
 HEADER = struct.Struct("<BII")  # kind, request id, body length
 MAX_FRAME_BYTES = 1 << 30
+CRASH_SIGNALS = frozenset(
+    getattr(signal, name)
+    for name in ("SIGSEGV", "SIGILL", "SIGBUS", "SIGFPE", "SIGABRT", "SIGTRAP", "SIGSYS")
+    if hasattr(signal, name)
+)
+"""What the system or the C library ends a process with for what it did itself; SIGKILL and SIGTERM come from others."""
+NTSTATUS_ERROR = 0xC0000000
+"""On Windows an unhandled exception is the exit code, from this up (ntstatus.h: severity error)."""
 
 
 class Channel:
@@ -59,6 +68,11 @@ class Channel:
         if len(data) != size:
             raise EOFError("the parent closed the pipe")
         return data
+
+
+def crashed(returncode: int) -> bool:
+    """Whether a process with this return code, negative for a signal, ended by a fault of its own."""
+    return -returncode in CRASH_SIGNALS or returncode >= NTSTATUS_ERROR
 
 
 def worker_command(module: str) -> list[str]:
@@ -129,7 +143,8 @@ class WorkerProcess:
     async def _died(self) -> WorkerDied:
         code = await self._process.wait()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return WorkerDied(f"The {self._name} process ended unexpectedly ({how}).")
+        kind = WorkerCrashed if crashed(code) else WorkerDied
+        return kind(f"The {self._name} process ended unexpectedly ({how}).")
 
     async def kill(self) -> None:
         """End the process at once and reap it."""

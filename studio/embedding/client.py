@@ -22,7 +22,7 @@ from studio.embedding.admission import Admission, Unlimited
 from studio.embedding.footprint import ModelFootprint
 from studio.embedding.loading import Check, Loader
 from studio.embedding.protocol import Kind, ProtocolError
-from studio.errors import ModelFault, WorkerDied
+from studio.errors import ModelFault, WorkerCrashed, WorkerDied
 from studio.workers import WorkerProcess
 
 T = TypeVar("T")
@@ -314,6 +314,8 @@ class ModelClient:
         except WorkerDied as error:
             if self._process is process:
                 self._process = None
+            if isinstance(error, WorkerCrashed):
+                self._loader.be_cautious()
             # Before any of them runs again: no new request may share a worker with a suspect.
             self._suspect(*(key for key, pending in self._pending.items() if pending.process is process))
             self._fail_pending(process, error)

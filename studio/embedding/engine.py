@@ -49,6 +49,7 @@ _STRIP_ACCENTS_KEY = b"tokenizer.ggml.normalizer.strip_accents"
 _NONSPACING_MARKS = dict.fromkeys(
     code for code in range(0x300, 0x110000) if unicodedata.category(chr(code)) == "Mn"
 )  # for str.translate: None deletes
+_FLASH, _NO_FLASH = llama.LLAMA_FLASH_ATTN_TYPE_ENABLED, llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
 _LOG_ERROR = 4  # ggml_log_level in ggml.h
 _LOG_CONTINUED = 5
 
@@ -86,11 +87,24 @@ def log_tail() -> LogTail:
     return LogTail()
 
 
+@functools.cache
+def _has_amx() -> bool:
+    """Whether the library computes with AMX tiles on this processor, for which it copies the weights.
+
+    GCC 12 compiles that code so that every quantised model ends the process (ggml-org/llama.cpp#26954), and the copies
+    cannot be given back as mapped pages can. Without it quantised models take as long; F16 some 10 % longer.
+    """
+    return b"AMX_INT8 = 1" in llama.llama_print_system_info()
+
+
 class Engine:
     """One loaded model. Not thread-safe: llama.cpp crashes when two threads share a context."""
 
-    def __init__(self, path: Path, *, max_tokens: int, threads: int = 1) -> None:
+    def __init__(self, path: Path, *, max_tokens: int, threads: int = 1, cautious: bool = False) -> None:
         """Load a GGUF file. `max_tokens` includes special tokens and is lowered to what the model can do.
+
+        `cautious` does without what has crashed on some processors: weights rearranged for special instructions, and
+        flash attention. Vectors stay the same but for rounding.
 
         Raises ModelFault when llama.cpp refuses the file or the model gives neither a vector nor a score of a text.
         A malicious or damaged file can end the process instead.
@@ -100,8 +114,9 @@ class Engine:
         self._log = log_tail()
         self._log.clear()
         try:
-            self._load(path)
-            self._open_context(path, min(max_tokens, int(llama.llama_model_n_ctx_train(self._model))), threads)
+            self._load(path, cautious)
+            longest = min(max_tokens, int(llama.llama_model_n_ctx_train(self._model)))
+            self._open_context(path, longest, threads, (_NO_FLASH,) if cautious else (_FLASH, _NO_FLASH))
         except ModelFault:
             self.close()
             raise
@@ -114,10 +129,11 @@ class Engine:
         self._special_tokens = len(self._tokenise(""))
         self._allocate_batch()
 
-    def _load(self, path: Path) -> None:
+    def _load(self, path: Path, cautious: bool) -> None:
         llama.llama_backend_init()
         parameters = llama.llama_model_default_params()
         parameters.n_gpu_layers = 0
+        parameters.use_extra_bufts = not (cautious or _has_amx())
         # Accents are stripped by `_prepare`, which follows Unicode where llama.cpp's own table does not.
         overrides: Any = (llama.llama_model_kv_override * 2)()  # the entry with the empty key ends the list
         overrides[0].tag = llama.LLAMA_KV_OVERRIDE_TYPE_BOOL
@@ -128,7 +144,7 @@ class Engine:
         if not self._model:
             raise ModelFault(f"{path.name} cannot be loaded as a model: {self._log}.")
 
-    def _open_context(self, path: Path, max_tokens: int, threads: int) -> None:
+    def _open_context(self, path: Path, max_tokens: int, threads: int, attentions: Sequence[int]) -> None:
         if max_tokens < 3:
             raise ModelFault(f"{path.name} takes texts of at most {max_tokens} tokens, too few for an embedding model.")
         parameters = llama.llama_context_default_params()
@@ -138,8 +154,8 @@ class Engine:
         parameters.kv_unified = True
         parameters.n_threads = parameters.n_threads_batch = threads
         parameters.embeddings = True
-        for flash_attention in (llama.LLAMA_FLASH_ATTN_TYPE_ENABLED, llama.LLAMA_FLASH_ATTN_TYPE_DISABLED):
-            parameters.flash_attn_type = flash_attention
+        for attention in attentions:
+            parameters.flash_attn_type = attention
             self._context = llama.llama_init_from_model(self._model, parameters)
             if self._context:
                 break

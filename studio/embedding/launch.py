@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import psutil
 from studio.domain import RANK_POOLING
 from studio.embedding import protocol
 from studio.embedding.protocol import Kind, ProtocolError, ReadyInfo
-from studio.errors import ModelFault, WorkerDied
+from studio.errors import ModelFault, WorkerCrashed, WorkerDied
 from studio.workers import WorkerProcess
+
+log = logging.getLogger(__name__)
 
 WORKER_MODULE = "studio.embedding.worker"
 START_TIMEOUT_S = 60.0
@@ -26,7 +29,9 @@ LIBRARY_ENVIRONMENT = {
 }
 
 _SENTENCE = "A sentence to try the model with."
-_DAMAGED = "The file is damaged or not an embedding model; install another one."
+_TRY_AGAIN = "Try again. If it happens again, memory may be short: close other programs or choose a smaller model."
+_SLOW = "Try again when the computer has less to do, or choose a smaller model."
+_UNSUITABLE = "The file is damaged or not an embedding model; install another one."
 
 
 def usual_threads() -> int:
@@ -41,9 +46,16 @@ def usual_threads() -> int:
     return max(1, min(cores - 1, 8))
 
 
-async def start_worker(path: Path, *, max_tokens: int, threads: int = 1) -> tuple[WorkerProcess, ReadyInfo]:
-    """Start a worker and load a GGUF file. Raises ModelFault, also when loading kills the process."""
+async def start_worker(
+    path: Path, *, max_tokens: int, threads: int = 1, cautious: bool = False
+) -> tuple[WorkerProcess, ReadyInfo]:
+    """Start a worker and load a GGUF file, `cautious` as of `Engine`.
+
+    Raises WorkerCrashed when loading crashes the process, ModelFault when it fails or the process ends otherwise.
+    """
     arguments = [str(path), "--max-tokens", str(max_tokens), "--threads", str(threads)]
+    if cautious:
+        arguments.append("--cautious")
     process = await WorkerProcess.spawn(WORKER_MODULE, arguments, LIBRARY_ENVIRONMENT)
     try:
         return process, await _greeting(process, path)
@@ -62,17 +74,43 @@ async def _greeting(process: WorkerProcess, path: Path) -> ReadyInfo:
             message, way_out = protocol.decode_error(body)
             raise ModelFault(message, way_out=way_out)
         return ReadyInfo.decode(body)
+    except WorkerCrashed:
+        raise
     except WorkerDied as error:
-        raise ModelFault(f"Loading {path.name} as a model ended the worker: {error}", way_out=_DAMAGED) from error
+        raise ended_fault(path.name, error) from error
     except TimeoutError as error:
-        raise ModelFault(f"{path.name} did not load within {patience_s:.0f} seconds.", way_out=_DAMAGED) from error
+        raise ModelFault(f"{path.name} did not load within {patience_s:.0f} seconds.", way_out=_SLOW) from error
     except ProtocolError as error:
         raise ModelFault(f"The worker that loaded {path.name} gave a senseless answer: {error}.") from error
 
 
+def ended_fault(name: str, error: WorkerDied) -> ModelFault:
+    """What to say when a model's process ended while it loaded and nothing says that the file was the cause."""
+    return ModelFault(f"The process that was to run {name} ended before it was ready: {error}", way_out=_TRY_AGAIN)
+
+
+def crash_fault(name: str, error: WorkerCrashed) -> ModelFault:
+    """What to say when a model crashed its process, also without what crashes on some processors."""
+    return ModelFault(
+        f"{name} crashes the process that runs it, also without the processor's special instructions: {error}",
+        way_out="The file is damaged, or llama.cpp cannot run models of its kind here; install another one.",
+    )
+
+
 async def probe(path: Path, *, max_tokens: int) -> ReadyInfo:
     """Load a GGUF file in a process of its own and try it, to see that it works. Raises ModelFault."""
-    process, ready = await start_worker(path, max_tokens=max_tokens)
+    try:
+        return await _probe(path, max_tokens, cautious=False)
+    except WorkerCrashed as error:
+        log.warning("%s crashed; it is tried without the processor's special instructions: %s", path.name, error)
+    try:
+        return await _probe(path, max_tokens, cautious=True)
+    except WorkerCrashed as error:
+        raise crash_fault(path.name, error) from error
+
+
+async def _probe(path: Path, max_tokens: int, *, cautious: bool) -> ReadyInfo:
+    process, ready = await start_worker(path, max_tokens=max_tokens, cautious=cautious)
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
             if ready.pooling == RANK_POOLING:
@@ -90,13 +128,15 @@ async def probe(path: Path, *, max_tokens: int) -> ReadyInfo:
         else:
             usable = vectors.shape == (1, ready.dimension) and bool(vectors.any())
         if not usable or not np.isfinite(vectors).all():
-            raise ModelFault(f"{path.name} loads but gives unusable vectors.", way_out=_DAMAGED)
+            raise ModelFault(f"{path.name} loads but gives unusable vectors.", way_out=_UNSUITABLE)
         return ready
+    except WorkerCrashed:
+        raise
     except WorkerDied as error:
-        raise ModelFault(f"Trying {path.name} ended the worker: {error}", way_out=_DAMAGED) from error
+        raise ended_fault(path.name, error) from error
     except TimeoutError as error:
         raise ModelFault(f"{path.name} gave no answer within {START_TIMEOUT_S:.0f} seconds.") from error
     except ProtocolError as error:
-        raise ModelFault(f"{path.name} loads but gives a senseless answer: {error}.", way_out=_DAMAGED) from error
+        raise ModelFault(f"{path.name} loads but gives a senseless answer: {error}.", way_out=_UNSUITABLE) from error
     finally:
         await process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -11,11 +12,13 @@ from pathlib import Path
 from studio.domain import ModelInfo
 from studio.embedding.admission import Admission
 from studio.embedding.footprint import ModelFootprint, read_footprint
-from studio.embedding.launch import start_worker
+from studio.embedding.launch import crash_fault, start_worker
 from studio.embedding.protocol import ReadyInfo
-from studio.errors import EnvironmentFault, ModelFault, WorkerDied
+from studio.errors import EnvironmentFault, ModelFault, WorkerCrashed, WorkerDied
 from studio.memory import amount
 from studio.workers import WorkerProcess
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[], Awaitable[None]]
 """Says whether the file may be loaded, by raising what is wrong with it."""
@@ -47,6 +50,7 @@ class Loader:
         self._component = f"the model {info.name}"
         self._footprint: ModelFootprint | None = None
         self._starts: deque[float] = deque(maxlen=RESTARTS)
+        self._cautious = False
 
     async def footprint(self) -> ModelFootprint:
         """What a worker takes. Raises ModelFault when the file is not there or damaged."""
@@ -69,6 +73,12 @@ class Loader:
     def release(self) -> None:
         """Give the reservation back: the worker is gone. Idempotent."""
         self._admission.release(self._component)
+
+    def be_cautious(self) -> None:
+        """Start workers without what crashes on some processors from now on: one has crashed."""
+        if not self._cautious:
+            log.warning("the model %s goes on without the processor's special instructions", self._info.name)
+        self._cautious = True
 
     def forgive(self) -> None:
         """Do not count the last start: that worker ends because it is told to, not because it keeps dying."""
@@ -93,13 +103,25 @@ class Loader:
         return info.path
 
     async def _spawn(self) -> WorkerProcess:
-        process, ready = await start_worker(self._file(), max_tokens=self._info.max_tokens, threads=self._threads)
+        try:
+            process, ready = await self._start()
+        except WorkerCrashed as error:
+            if self._cautious:
+                raise crash_fault(f"The model {self._info.name}", error) from error
+            self.be_cautious()
+            return await self._spawn()
         try:
             self._recognise(ready)
         except ModelFault:
             await process.kill()
             raise
         return process
+
+    async def _start(self) -> tuple[WorkerProcess, ReadyInfo]:
+        info = self._info
+        return await start_worker(
+            self._file(), max_tokens=info.max_tokens, threads=self._threads, cautious=self._cautious
+        )
 
     def _recognise(self, ready: ReadyInfo) -> None:
         info = self._info

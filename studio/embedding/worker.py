@@ -1,4 +1,4 @@
-"""The process that runs the model: `python -m studio.embedding.worker MODEL --max-tokens N --threads N`.
+"""The process that runs the model: `python -m studio.embedding.worker MODEL --max-tokens N --threads N [--cautious]`.
 
 A reader thread sorts incoming requests by urgency; the main thread alone touches the model. While it
 embeds a batch it looks, between two packs, for queries and serves them first, so a query waits for one
@@ -219,6 +219,7 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("--max-tokens", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cautious", action="store_true")
     options = parser.parse_args()
     channel = Channel.claim_stdio()
     # Ctrl-C in a terminal reaches the whole process group; the parent decides when this process ends.
@@ -227,7 +228,8 @@ def main() -> int:
         limit_memory(options.model)
         from studio.embedding.engine import Engine
 
-        server = Server(channel, Engine(options.model, max_tokens=options.max_tokens, threads=options.threads))
+        limits = {"max_tokens": options.max_tokens, "threads": options.threads, "cautious": options.cautious}
+        server = Server(channel, Engine(options.model, **limits))
     except (ModelFault, OSError, ImportError, ValueError, MemoryError) as error:
         fault = (
             error if isinstance(error, ModelFault) else ModelFault(f"{options.model.name} cannot be loaded: {error}.")

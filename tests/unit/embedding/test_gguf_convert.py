@@ -28,15 +28,15 @@ def edit(path: Path, **values: Any) -> None:
     ("precision", "least"),
     [(Precision.F32, 0.99999), (Precision.F16, 0.9999), (Precision.BF16, 0.999), (Precision.Q8_0, 0.998)],
 )
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize(("pooling", "cautious"), [("mean", False), ("cls", False), ("mean", True)])
 def test_vectors_agree_with_an_independent_forward_pass(
-    tmp_path: Path, precision: Precision, least: float, pooling: str
+    tmp_path: Path, precision: Precision, least: float, pooling: str, cautious: bool
 ) -> None:
     folder = tiny_bert.make_model(tmp_path / "model", pooling=pooling)
     convert(folder, tmp_path / "m.gguf", name="m", precision=precision)
     config = json.loads((folder / "config.json").read_text())
     weights = tiny_bert.random_weights(config)
-    engine = Engine(tmp_path / "m.gguf", max_tokens=48)
+    engine = Engine(tmp_path / "m.gguf", max_tokens=48, cautious=cautious)
     try:
         assert engine.pooling == pooling
         vectors = engine.embed(TEXTS)

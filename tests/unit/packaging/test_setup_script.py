@@ -218,6 +218,24 @@ def test_the_way_out_fits_the_cause(output: str, advice: str) -> None:
 # ---------------------------------------------------------------- the script as a person starts it
 
 
+def test_a_test_process_that_crashes_ends_the_run_with_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "test_one.py").write_text("import os\ndef test_crash(): os.abort()\ndef test_after(): pass\n")
+    (tmp_path / "test_two.py").write_text("def test_fine(): pass\n")
+    monkeypatch.setattr(bootstrap, "in_venv", lambda program: sys.executable)
+    assert bootstrap.run_tests(["-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]) == 1
+    assert "crashed while running 'test_one.py::test_crash'" in capfd.readouterr().out
+
+
+def test_all_tests_together_have_a_limit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    hanging = [sys.executable, "-c", "import threading; threading.Event().wait()"]
+    call = subprocess.call
+    monkeypatch.setattr(subprocess, "call", lambda command, **options: call(hanging, **options))
+    assert bootstrap.run_tests([], limit_s=0.2) == 1
+    assert "did not end within" in capsys.readouterr().out
+
+
 def test_wrong_usage_is_explained_without_a_traceback() -> None:
     done = subprocess.run(
         [sys.executable, str(bootstrap.ROOT / "packaging" / "bootstrap.py"), "fly"], capture_output=True, text=True
