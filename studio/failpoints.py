@@ -50,6 +50,9 @@ BUNDLE_POINTS = (
 REPAIR_POINTS = ("repair.keywords",)
 """Between taking a damaged keyword index away and putting a new one in its place."""
 
+DELETE_POINTS = ("forget.told", "forget.row")
+"""In the order that the deletion of a knowledge base passes them."""
+
 POINTS = INGEST_POINTS + BUNDLE_POINTS
 """Every point of a sound store's life."""
 

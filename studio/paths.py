@@ -56,6 +56,22 @@ class DataPaths:
         return self.root / "logs"
 
     @property
+    def backups(self) -> Path:
+        """Copies of the catalog."""
+        return self.root / "backups"
+
+    @property
+    def lost_found(self) -> Path:
+        """Where repair moves what is damaged or belongs to nothing."""
+        return self.root / "lost+found"
+
+    def tombstone(self, kb_id: str) -> Path:
+        """Says that a knowledge base was deleted, from before its catalog row goes. It stays: a catalog that is put
+        back from a backup would bring the base back.
+        """
+        return self.root / "deleted" / kb_id
+
+    @property
     def instance_lock(self) -> Path:
         return self.root / "window.lock"
 
@@ -111,6 +127,11 @@ class KbPaths:
     @property
     def leases(self) -> Path:
         return self.root / "leases"
+
+    @property
+    def description(self) -> Path:
+        """What the catalog knows of the knowledge base."""
+        return self.root / "base.json"
 
     @property
     def writer_lock(self) -> Path:

@@ -11,6 +11,7 @@ from studio.cli import (
     bundles,
     citing,
     compare,
+    doctor,
     gate,
     generations,
     ingest,
@@ -36,6 +37,8 @@ def execute(options: Options, screenshots: Screenshots) -> int:
     """Run the command of `options`; returns the exit code."""
     if options.command == "config":
         return _config(options)
+    if options.command == "doctor":
+        return asyncio.run(doctor.doctor(options))
     if options.command == "demo":
         return ingest.demo(options, screenshots)
     return asyncio.run(_with_services(options))
@@ -86,6 +89,5 @@ _COMMANDS: dict[str, Command] = {
     "judge": quality.judge,
     "queries": quality.queries,
     "model": library.model,
-    "doctor": generations.doctor,
     "memory": memory.memory,
 }

@@ -1,4 +1,4 @@
-"""Commands around generations: list, note, switch, compare, collect, check."""
+"""Commands around generations: list, note, switch, compare, collect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from studio.cli.main import DONE, FAILED
 from studio.cli.output import plain, say, size, table
 from studio.domain import Generation
 from studio.errors import InvalidRequest
-from studio.services.health_report import text_of
 
 
 async def generations(services: Services, options: Options) -> int:
@@ -77,16 +76,3 @@ async def gc(services: Services, options: Options) -> int:
     for error in report.errors:
         sys.stderr.write(f"rag-studio: {error}\n")
     return FAILED if report.errors else DONE
-
-
-async def doctor(services: Services, options: Options) -> int:
-    """Check every stored invariant, FAILED when one is broken; or report the health of searching."""
-    if options.health is not None:
-        report = await services.health.report(options.health or None)
-        say(options, report, text_of(report))
-        return DONE
-    checks = await (services.doctor.repair() if options.repair else services.doctor.check())
-    ok = all(check.ok for check in checks)
-    rows = [["ok" if check.ok else "WRONG", check.name, check.detail, check.repair] for check in checks]
-    say(options, {"ok": ok, "checks": checks}, table(rows, ("", "CHECK", "FOUND", "REPAIR")))
-    return DONE if ok else FAILED

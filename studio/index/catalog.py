@@ -7,6 +7,7 @@ may be used from one thread at a time (services give it a serial executor).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import uuid
@@ -24,8 +25,10 @@ from studio.domain import (
     ModelIdentity,
     Retention,
 )
-from studio.errors import Conflict, InvalidRequest, NotFound
+from studio.errors import Conflict, InvalidRequest, NotFound, StudioError
 from studio.failpoints import reach
+from studio.index import base_file
+from studio.index.backups import back_up
 from studio.index.database import Database, now_ms
 from studio.index.jobs import Jobs
 from studio.index.judgments import EvaluationRuns, SavedQueries
@@ -33,6 +36,7 @@ from studio.index.pins import Pins
 from studio.index.query_log import QueryLog
 from studio.index.tags import DocumentTags
 from studio.index.watched import WatchedFolders
+from studio.paths import DataPaths
 
 MAX_NAME_LENGTH = 120
 
@@ -67,6 +71,51 @@ class Catalog(Database):
         self.runs = EvaluationRuns(self)
         self.watched = WatchedFolders(self)
         self.tags = DocumentTags(self)
+        self._paths = DataPaths(path.parent)
+
+    def close(self) -> None:
+        """Write down what changed of the knowledge bases since they were described, and close."""
+        if self._changes and self.read_only is None:
+            with contextlib.suppress(StudioError):
+                for base in self.knowledge_bases():
+                    self._describe(base.id)
+        super().close()
+
+    # ------------------------------------------------------------ copies to adopt and to restore from
+
+    def _describe(self, kb_id: str) -> None:
+        """Keep what is known of a knowledge base beside its files, once it has some."""
+        paths = self._paths.kb(kb_id)
+        if paths.root.is_dir():
+            found = self.dump(kb_id)
+            if found is not None:
+                base_file.write(paths.description, found)
+
+    def _promoted(self, kb_id: str) -> None:
+        self._describe(kb_id)
+        back_up(self._current(), self._paths.backups)
+
+    def adopt(self, found: base_file.Dump) -> KnowledgeBase:
+        """Take what a dump says of a knowledge base in place of what is known of it, under a name that is free."""
+        kb_id, name = found["kb"]["id"], found["kb"]["name"]
+        taken = {kb.name.casefold() for kb in self.knowledge_bases() if kb.id != kb_id}
+        names = (name, f"{name} (recovered)", *(f"{name} (recovered {number})" for number in range(2, len(taken) + 3)))
+        with self.transaction() as db:
+            base_file.restore(db, found, next(name for name in names if name.casefold() not in taken))
+        self._describe(kb_id)
+        return self.knowledge_base(kb_id)
+
+    def dump(self, kb_id: str) -> base_file.Dump | None:
+        """Everything that is known of a knowledge base, None when it is not there."""
+        with self.mapped():
+            return base_file.dump(self._current(), kb_id)
+
+    def next_generation(self, kb_id: str) -> int:
+        """The number that the next generation gets. Raises NotFound."""
+        row = self.row("SELECT next_generation FROM kb WHERE id = ?", (kb_id,))
+        if row is None:
+            raise NotFound(f"There is no knowledge base “{kb_id}”.")
+        return int(row["next_generation"])
 
     # ------------------------------------------------------------ knowledge bases
 
@@ -112,6 +161,7 @@ class Catalog(Database):
             _activate(db, kb_id, number)
             db.execute("UPDATE kb SET name = ?, importing = 0 WHERE id = ?", (name, kb_id))
             reach("import.committing")
+        self._promoted(kb_id)
         return self.knowledge_base(kb_id)
 
     def imports(self) -> list[str]:
@@ -124,12 +174,14 @@ class Catalog(Database):
         with self.transaction() as db:
             _refuse_taken(db, name, kb_id)
             db.execute("UPDATE kb SET name = ? WHERE id = ?", (name, kb_id))
+        self._describe(kb_id)
         return self.knowledge_base(kb_id)
 
     def update_settings(self, kb_id: str, settings: KbSettings) -> KnowledgeBase:
         """Replace the settings; generations keep the ones they were built with."""
         with self.transaction() as db:
             db.execute("UPDATE kb SET settings = ? WHERE id = ?", (json.dumps(asdict(settings)), kb_id))
+        self._describe(kb_id)
         return self.knowledge_base(kb_id)
 
     def set_retention(self, kb_id: str, retention: Retention | None) -> KnowledgeBase:
@@ -137,6 +189,7 @@ class Catalog(Database):
         with self.transaction() as db:
             text = json.dumps(asdict(retention)) if retention is not None else None
             db.execute("UPDATE kb SET retention = ? WHERE id = ?", (text, kb_id))
+        self._describe(kb_id)
         return self.knowledge_base(kb_id)
 
     def delete_kb(self, kb_id: str) -> None:
@@ -184,6 +237,7 @@ class Catalog(Database):
                     json.dumps(asdict(model)) if model else None, table, now_ms(), note, rows_version, lexical_version,
                 ),
             )  # fmt: skip
+        self._describe(kb_id)
         return self.generation(kb_id, number)
 
     def mark_ready(
@@ -200,6 +254,7 @@ class Catalog(Database):
                     json.dumps(asdict(ann)), now_ms(), kb_id, number, GenerationState.BUILDING,
                 ),
             )  # fmt: skip
+        self._describe(kb_id)
         return self.generation(kb_id, number)
 
     def set_state(self, kb_id: str, number: int, state: GenerationState, error: str = "") -> None:
@@ -261,6 +316,7 @@ class Catalog(Database):
                 )
             reach("promote.committing")
         reach("promote.done")
+        self._promoted(kb_id)
         return self.generation(kb_id, number)
 
 

@@ -32,6 +32,17 @@ def flush_tree(roots: Sequence[Path], since_s: float) -> None:
         raise storage_fault(error, "flushing the index to disk") from error
 
 
+def put_up(marker: Path) -> None:
+    """Make an empty file that is there after a power cut. Raises StorageFault."""
+    try:
+        marker.parent.mkdir(exist_ok=True)
+        marker.touch()
+        _fsync(marker)
+        _fsync(marker.parent)
+    except OSError as error:
+        raise storage_fault(error, "writing down a deletion", marker) from error
+
+
 def _fsync(path: Path) -> None:
     if sys.platform == "win32" and path.is_dir():
         return  # Windows has no handle for directories; NTFS journals their entries

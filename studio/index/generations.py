@@ -35,6 +35,7 @@ from studio.domain import (
 from studio.errors import Busy, Conflict, InvariantViolated, NotFound, StorageFault, StudioError
 from studio.failpoints import reach
 from studio.index.analysis import LEXICAL_VERSION
+from studio.index.base_file import refuse_ahead
 from studio.index.checkpoints import Checkpoint
 from studio.index.durable import flush_tree
 from studio.index.footprint import files_of
@@ -71,12 +72,18 @@ class GenerationStore(GenerationReader):
     async def lock_for_writing(self, name: str) -> FileLock:
         """The one writer's lock. Raises Busy when another process or job holds it, StorageFault when read-only."""
         await self._thread.run(self._catalog.require_writable)
+        await self.refuse_ahead()
         lock = try_lock(self.paths.writer_lock, shared=False)
         if lock is None:
             raise Busy(
                 f"“{name}” is being changed by another job or program.", way_out="Wait for it to finish and try again."
             )
         return lock
+
+    async def refuse_ahead(self) -> None:
+        """Raise StorageFault where the catalog is older than the files. Raises NotFound."""
+        following = await self._thread.run(self._catalog.next_generation, self.kb_id)
+        await asyncio.to_thread(refuse_ahead, self.paths, following)
 
     async def begin(
         self,

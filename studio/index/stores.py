@@ -8,8 +8,11 @@ import shutil
 from studio.concurrency import Executor
 from studio.domain import KnowledgeBase
 from studio.errors import StorageFault, storage_fault
+from studio.failpoints import reach
+from studio.index.backups import backups, fault_of
 from studio.index.caches import IndexCaches
 from studio.index.catalog import Catalog
+from studio.index.durable import put_up
 from studio.index.generations import GenerationStore
 from studio.index.glance import Moment
 from studio.memory import use_few_arenas
@@ -61,11 +64,16 @@ class Stores:
         return self._stores[kb_id]
 
     async def forget(self, kb_id: str) -> None:
-        """Delete a knowledge base's row, then its files; a crash in between leaves an orphan for doctor."""
+        """Delete a knowledge base: first a tombstone is put up, then its row goes, then its files. After a crash in
+        between doctor goes on; without a tombstone it would take the files for those of a base that was lost.
+        """
         store = self._stores.pop(kb_id, None)
         if store is not None:
             store.close()
+        await asyncio.to_thread(put_up, self.paths.tombstone(kb_id))
+        reach("forget.told")
         await self.thread.run(self.catalog.delete_kb, kb_id)
+        reach("forget.row")
         await asyncio.to_thread(shutil.rmtree, self.paths.kb(kb_id).root, ignore_errors=True)
 
     async def close(self) -> None:
@@ -79,11 +87,22 @@ class Stores:
 
 
 def _refuse_lost_catalog(paths: DataPaths) -> None:
-    """An empty catalog beside the files of knowledge bases would declare all of them to be rubbish."""
-    bases = paths.root / "kb"
+    """An empty catalog beside the files of knowledge bases would know nothing of them, and a database of another
+    program is not ours to write into. What is damaged otherwise, SQLite finds out.
+    """
     # In this order: the files of the first knowledge base come after the catalog.
-    if bases.is_dir() and any(bases.iterdir()) and not paths.catalog.exists():
-        raise StorageFault(
-            f"The catalog {paths.catalog} is gone, but the files of knowledge bases are there.",
-            way_out=f"Put it back from a backup, or move {bases} away to start anew.",
-        )
+    bases = holds_bases(paths)
+    fault = fault_of(paths.catalog, thorough=False)
+    if not fault or ("another program" not in fault and not bases):
+        return
+    beside = ", but the files of knowledge bases are there" if bases else ""
+    raise StorageFault(
+        f"The catalog {paths.catalog} {fault}{beside}.",
+        way_out="Restore it from its backups and the knowledge bases' own files: rag-studio doctor --repair",
+    )
+
+
+def holds_bases(paths: DataPaths) -> bool:
+    """Whether there are files of knowledge bases, or copies of a catalog that knew some."""
+    folder = paths.root / "kb"
+    return (folder.is_dir() and any(folder.iterdir())) or bool(backups(paths.backups))

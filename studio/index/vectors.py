@@ -120,6 +120,18 @@ class VectorDatabase:
             rows = await (await db.open_table(DOCUMENTS_TABLE, version=version)).query().to_arrow()
         return await asyncio.to_thread(records_of, rows)
 
+    async def rows(self, table: str, version: int) -> int:
+        """How many rows a version of a table has."""
+        db = await self._connection()
+        with mapped(self._path):
+            return int(await (await db.open_table(table, version=version)).count_rows())
+
+    async def dimension(self, table: str) -> int:
+        """Length of the vectors of a chunks table."""
+        db = await self._connection()
+        with mapped(self._path):
+            return int((await (await db.open_table(table)).schema()).field("embedding").type.list_size)
+
     async def text_keys(self, version: int) -> set[str]:
         """Names of the stored texts that the documents of a version of their table come from."""
         db = await self._connection()

@@ -12,9 +12,10 @@ from studio.errors import StudioError
 from studio.index.audit import Audit
 from studio.index.rows import text_key
 from studio.index.stores import Stores
+from studio.services.adoption import check_strays, strays
 from studio.services.examine import Examination, examine
 from studio.services.ingest import IngestService
-from studio.services.repair import Repair, unknown_folders
+from studio.services.repair import Repair
 
 REPAIR = "rag-studio doctor --repair"
 
@@ -25,7 +26,7 @@ class DoctorService:
     def __init__(self, stores: Stores, models: ModelCatalog, ingest: IngestService) -> None:
         self._stores = stores
         self._models = models
-        self._repair = Repair(stores, ingest)
+        self._repair = Repair(stores, models, ingest)
 
     async def check(self) -> list[Check]:
         """Check every invariant; changes nothing. Reads every table and text once."""
@@ -112,10 +113,7 @@ class DoctorService:
     # ------------------------------------------------------------ everything else
 
     async def _check_folders(self) -> Check:
-        orphans = await unknown_folders(self._stores)
-        return _check(
-            "no orphaned folders", not orphans, f"{len(orphans)} folders of deleted knowledge bases", f"Run: {REPAIR}"
-        )
+        return check_strays(await strays(self._stores))
 
     async def _check_imports(self) -> Check:
         imports = await self._stores.thread.run(self._stores.catalog.imports)

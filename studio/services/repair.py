@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from studio.domain import (
     JobState,
     KnowledgeBase,
 )
+from studio.embedding.models import ModelCatalog
 from studio.errors import ModelFault, StorageFault, StudioError, storage_fault
 from studio.index.audit import Audit
 from studio.index.gc import GcReport, sweep
@@ -37,6 +37,7 @@ from studio.index.reading import READABLE
 from studio.index.rows import text_key
 from studio.index.stores import Stores
 from studio.index.vectors import DOCUMENTS_TABLE
+from studio.services.adoption import settle
 from studio.services.bundles import discard_dead_imports
 from studio.services.examine import Examination, examine
 from studio.services.ingest import RESTORE, IngestService
@@ -48,8 +49,9 @@ log = logging.getLogger(__name__)
 class Repair:
     """Mends every knowledge base, one after the other."""
 
-    def __init__(self, stores: Stores, ingest: IngestService) -> None:
+    def __init__(self, stores: Stores, models: ModelCatalog, ingest: IngestService) -> None:
         self._stores = stores
+        self._models = models
         self._ingest = ingest
 
     async def run(self) -> list[Check]:
@@ -58,8 +60,7 @@ class Repair:
         try:
             await self._stores.thread.run(self._stores.catalog.require_writable)
             await discard_dead_imports(self._stores)
-            for folder in await unknown_folders(self._stores):
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            notes += await settle(self._stores, await asyncio.to_thread(self._models.list))
             bases = await self._stores.thread.run(self._stores.catalog.knowledge_bases)
         except StudioError as error:
             return [Check("repair", False, str(error), error.way_out)]
@@ -237,18 +238,6 @@ class Repair:
                 needed.setdefault(DOCUMENTS_TABLE, set()).add(item.documents_version)
         folders = await asyncio.to_thread(lambda: sorted(store.paths.vectors.glob("*.lance")))
         return [(folder, needed.get(folder.stem, set())) for folder in folders]
-
-
-async def unknown_folders(stores: Stores) -> list[Path]:
-    """Folders that belong to no knowledge base: their deletion was interrupted."""
-    folders = await asyncio.to_thread(_folders, stores.paths.root / "kb")
-    bases = await stores.thread.run(stores.catalog.knowledge_bases)
-    known = {base.id for base in bases} | {*await stores.thread.run(stores.catalog.imports)}
-    return [folder for folder in folders if folder.name not in known]
-
-
-def _folders(root: Path) -> list[Path]:
-    return sorted(root.iterdir()) if root.is_dir() else []
 
 
 def _stands_in(item: Audit) -> bool:

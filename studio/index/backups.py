@@ -1,0 +1,102 @@
+"""Copies of the catalog that the program keeps by itself, and what is left of a catalog that is gone or damaged.
+
+One is made after each promotion, by SQLite's backup API. The last `LATEST` are kept, and the last one of each of the
+past `DAYS` days.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from studio.index.migrations import SCHEMA_VERSION
+
+log = logging.getLogger(__name__)
+
+LATEST = 3
+DAYS = 7
+_NAME = re.compile(r"catalog-(\d{8}T\d{12})Z\.sqlite3")
+_STAMP = "%Y%m%dT%H%M%S%f"
+
+
+def back_up(db: sqlite3.Connection, folder: Path, now: datetime | None = None) -> Path | None:
+    """Copy the database into `folder` and drop copies that are not kept; None where that failed, which is logged."""
+    now = now or datetime.now(UTC)
+    target = folder / f"catalog-{now.strftime(_STAMP)}Z.sqlite3"
+    temporary = folder / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
+            db.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        for old in _unkept(backups(folder), now):
+            old.unlink(missing_ok=True)
+        return target
+    except (OSError, sqlite3.Error) as error:
+        log.warning("the catalog was not copied to %s: %s", folder, error)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        return None
+
+
+def backups(folder: Path) -> list[Path]:
+    """The copies in a folder, the newest first."""
+    try:
+        return sorted((file for file in folder.iterdir() if _NAME.fullmatch(file.name)), reverse=True)
+    except OSError:
+        return []
+
+
+def made_at(backup: Path) -> datetime:
+    """When a copy was made, UTC."""
+    found = _NAME.fullmatch(backup.name)
+    return datetime.strptime(found.group(1) if found else "", _STAMP).replace(tzinfo=UTC)
+
+
+def _unkept(found: Sequence[Path], now: datetime) -> list[Path]:
+    kept = set(found[:LATEST])
+    for day in range(DAYS):
+        date = (now - timedelta(days=day)).strftime("%Y%m%d")
+        kept.update([file for file in found if f"-{date}T" in file.name][:1])
+    return [file for file in found if file not in kept]
+
+
+def fault_of(database: Path, *, thorough: bool = True) -> str:
+    """What is wrong with a catalog's file, a sentence without its subject; "" when it is a sound catalog.
+
+    Unless it is `thorough`, only whether it is a catalog at all is looked at, in a millisecond.
+
+    A catalog that a newer program wrote is sound: it is refused elsewhere. Raises OSError when it cannot be looked at.
+    """
+    if not database.exists():
+        return "is gone"
+    if database.stat().st_size == 0:
+        return "is empty"
+    try:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION:
+                return ""
+            tables = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            if not {"kb", "generation", "job"} <= tables:
+                return "is the database of another program" if tables else "is empty"
+            if not thorough:
+                return ""
+            verdict = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            return "" if verdict == "ok" else f"is damaged ({verdict.splitlines()[-1]})"
+    except sqlite3.OperationalError as error:
+        if "unable to open" in str(error) or "readonly" in str(error) or "locked" in str(error):
+            return ""  # not to be told from here: opening it says why
+        return f"is damaged ({error})" if thorough else ""
+    except sqlite3.DatabaseError as error:
+        return f"is damaged ({error})" if thorough else ""
