@@ -743,6 +743,14 @@ class Check:
     repair: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LostDocument(Check):
+    """A document that a repair could not bring back; `detail` says why."""
+
+    knowledge_base: str = ""
+    path: str = ""
+
+
 # ---------------------------------------------------------------- ports
 
 

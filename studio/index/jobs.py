@@ -210,6 +210,21 @@ class Jobs:
         )
         return [_job_of(row) for row in rows]
 
+    def read_files(self, kb_id: str) -> dict[str, int]:
+        """Files that are indexed by what jobs last said of them, with their numbers of passages."""
+        rows = self._database.rows(
+            "SELECT f.path, f.state, max(f.chunks, 0) AS chunks FROM job_file f JOIN job ON job.id = f.job_id"
+            " WHERE job.kb_id = ? ORDER BY job.created_ms, job.rowid",
+            (kb_id,),
+        )
+        last: dict[str, int | None] = {}
+        for row in rows:
+            if row["state"] == FileState.INDEXED or (row["state"] == FileState.UNCHANGED and row["path"] not in last):
+                last[row["path"]] = row["chunks"]
+            elif row["state"] == FileState.REMOVED:
+                last[row["path"]] = None
+        return {path: chunks for path, chunks in last.items() if chunks is not None}
+
     def suspended(self, kb_id: str) -> dict[int, str]:
         """Generation → checkpoint of every job of a knowledge base that can go on with a build."""
         rows = self._database.rows(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,13 @@ from studio.index.stores import Stores
 from studio.services.build_room import BuildRoom
 from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
-from studio.services.plan import Plan, plan_ingest
+from studio.services.plan import Plan, file_source, plan_ingest
 from studio.services.promotion import Promotion, way_past
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
 from studio.services.report import report_of
 from studio.services.runner import JobRunner, Run
-from studio.services.scan import Scan, scan
+from studio.services.salvage import salvage
+from studio.services.scan import Scan, scan, scanned
 from studio.services.sources import Outcome
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,11 @@ class IngestService:
         self._after_promotion = after_promotion
         self._builder = Builder(stores, embedders, promotion)
         self._runner = JobRunner(stores, room or BuildRoom())
+        self._collects = True
+
+    async def require_model(self, kb: str) -> None:
+        """Raise ModelFault when the model of a knowledge base cannot be used now. Raises NotFound."""
+        await self._builder.model(await self._stores.knowledge_base(kb), needed=True)
 
     async def ingest(
         self,
@@ -208,8 +215,17 @@ class IngestService:
             report = await self._runner.run(job, base, self._work_of(job), progress)
         return await self._collected(report)
 
+    @contextmanager
+    def without_collecting(self) -> Iterator[None]:
+        """Until this is left, promotions collect nothing: a repair may still need what looks like waste."""
+        before, self._collects = self._collects, False
+        try:
+            yield
+        finally:
+            self._collects = before
+
     async def _collected(self, report: IngestReport) -> IngestReport:
-        if report.promoted:
+        if report.promoted and self._collects:
             await self._after_promotion(report.kb_id)
         return report
 
@@ -298,9 +314,14 @@ class IngestService:
     async def _restored(self, run: Run) -> IngestReport:
         store, number = self._stores.store(run.kb.id), run.job.options[RESTORE]
         lost = await self._stores.thread.run(self._stores.catalog.generation, run.kb.id, number)
-        wanted = await store.vectors.records(lost.documents_version)
-        plan = await plan_restoring(await self._builder.records(run.kb), wanted, self._parser, store.paths.texts)
-        return await self._builder.build(run, plan, DEFAULT_OPTIONS, "repair")
+        found = await salvage(self._stores, run.kb, lost)
+        existing = await self._builder.records(run.kb)
+        plan = await plan_restoring(existing, found.records, self._parser, store.paths.texts)
+        for path in found.unread:
+            if (file := await asyncio.to_thread(scanned, path)) is not None:
+                plan.sources.append(file_source(file, [], self._parser))
+        report = await self._builder.build(run, plan, DEFAULT_OPTIONS, "repair")
+        return replace(report, failed=(*report.failed, *found.lost))
 
     # ------------------------------------------------------------ rebuilding
 
