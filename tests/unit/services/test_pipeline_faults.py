@@ -22,7 +22,7 @@ from studio.domain import (
 )
 from studio.errors import DocumentFault, FailureCode, WorkerDied
 from studio.services import plan, writer
-from studio.services.scan import sha256_of
+from studio.services.file_state import sha256_of
 
 
 async def test_a_text_without_a_vector_fails_its_document_only(bench: Bench, folder: Path, write: Write) -> None:
