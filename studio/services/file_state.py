@@ -61,11 +61,15 @@ def scanned(path: Path) -> ScannedFile | None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal. Raises OSError."""
+    """SHA-256 of a file's bytes, in hexadecimal. Raises OSError, which always names the file."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_HASH_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a bad sector is met while reading, which names nothing
+        raise
     return digest.hexdigest()
 
 

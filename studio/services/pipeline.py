@@ -139,6 +139,12 @@ class Pipeline:
             source.read_again = fault.code is FailureCode.CHANGED and source.copied is not None
         except OSError as error:
             source.fault = file_fault(error)
+        except StudioError:
+            raise
+        except Exception as error:  # a bug that one file brings to light is no reason to leave out the others
+            log.error("%s could not be read because of a bug", source.path, exc_info=error)
+            what = f"An internal error stopped the reading of this file: {type(error).__name__}: {error}."
+            source.fault = DocumentFault(FailureCode.CRASHED, what)
         await self._put(Piece(source, end=True))
 
     # ------------------------------------------------------------ embedding

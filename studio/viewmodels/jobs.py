@@ -180,7 +180,7 @@ class JobsViewModel(ViewModel):
         self._show()
 
     def remove_kept(self, row: JobRow) -> None:
-        """Do a job once more that kept documents, and let so many go this time; not more, should more be gone by then."""
+        """Do a job once more that kept documents, and let so many go now: not more, should more be gone by then."""
         job = row.job
         self._kept.pop(job.id, None)
         options = replace(job.ingest_options, allow_removals=row.held)
