@@ -15,7 +15,9 @@ _WINDOWS_ELSEWHERE = 0x1000 | 0x4_0000 | 0x40_0000
 """FILE_ATTRIBUTE_OFFLINE, _RECALL_ON_OPEN and _RECALL_ON_DATA_ACCESS, the last two unknown to `stat`."""
 _MAC_DATALESS = 0x4000_0000
 """SF_DATALESS, unknown to `stat`."""
-_STUB_ENDINGS = (".nextcloud", ".owncloud")
+_STUB_ENDINGS = (".icloud", ".nextcloud", ".owncloud")
+_MIX = (0x9E37_79B9_7F4A_7C15, 0xC2B2_AE3D_27D4_EB4F)
+"""Odd, so that each of the two numbers alone can be told from the product."""
 
 
 class ScannedFile(NamedTuple):
@@ -84,12 +86,11 @@ def clamped(mtime_ns: int) -> int:
 def change_stamp(status: os.stat_result) -> int:
     """A number, above 0, that another file has, and this one after it was changed, replaced or renamed.
 
-    Of ctime and inode: a file put in the place of another one may have its size and time, but not these. Nothing else
-    is read from it, so it fits in a column whatever the system says. Where a system has none of the two that mean
-    anything, as a network drive may, it changes without need: that costs a hash.
+    Of ctime and inode: a file put in the place of another one may have its size and time, but not these. Mixed into 63
+    bits, as nothing else is read from it, it fits in a column whatever the system says. Where a system has none of the
+    two that mean anything, as a network drive may, it changes without need: that costs a hash.
     """
-    digest = hashlib.blake2b(b"%d %d" % (status.st_ctime_ns, status.st_ino), digest_size=8).digest()
-    return (int.from_bytes(digest, "little") >> 1) or 1
+    return (status.st_ctime_ns * _MIX[0] ^ status.st_ino * _MIX[1]) & _INT64 - 1 or 1
 
 
 def is_placeholder(path: str, status: os.stat_result) -> bool:
@@ -123,6 +124,9 @@ def stands_for(name: str) -> str:
 
     iCloud puts `.report.pdf.icloud` in the place of `report.pdf`, Nextcloud and ownCloud `report.pdf.nextcloud`.
     """
-    if name.startswith(".") and name.endswith(".icloud"):
-        return name[1:-7]
-    return next((name.removesuffix(ending) for ending in _STUB_ENDINGS if name.endswith(ending)), "")
+    if not name.endswith(_STUB_ENDINGS):
+        return ""
+    stem, _, ending = name.rpartition(".")
+    if ending == "icloud":
+        return stem[1:] if stem.startswith(".") else ""
+    return stem

@@ -14,6 +14,7 @@ from workbench import Bench, Write
 from studio.domain import ALL_REMOVALS, IngestOptions, IngestReport
 from studio.errors import NotFound
 from studio.services import plan
+from studio.services.queue import JobQueue
 from studio.services.removals import EMPTY, NOT_THERE
 
 DEFAULT = IngestOptions()
@@ -62,6 +63,18 @@ async def test_a_removal_by_name_is_not_asked(bench: Bench, folder: Path, write:
     await ingest(bench, folder)
     report = await bench.ingest.remove("Toy", [str(folder)])
     assert (report.removed, held(report)) == (30, [])
+
+
+async def test_what_a_job_may_remove_is_written_down_with_it(bench: Bench, folder: Path, write: Write) -> None:
+    numbered(write, 4, "box/")
+    write("top.txt", "A text at the top.")
+    await ingest(bench, folder)
+    queue = JobQueue(bench.stores, bench.ingest)
+    for allowed, removed in ((0, 0), (3, 0), (4, 4)):
+        await queue.add("Toy", [folder], IngestOptions(allow_removals=allowed))
+        shutil.rmtree(folder / "box", ignore_errors=True)  # after it was accepted
+        report = await bench.ingest.resume("Toy")
+        assert (report.removed, sum(item.count for item in report.held_removals)) == (removed, 4 - removed)
 
 
 async def test_what_comes_back_is_not_embedded_again(bench: Bench, folder: Path, write: Write) -> None:
