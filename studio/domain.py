@@ -309,8 +309,9 @@ class DocumentRecord:
     """Date the document gives itself, as it is written there (ISO 8601 where the format allows)."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What else the document says about itself (front matter, columns of its row, office properties), by name."""
-    change_stamp: int = 0
-    """Of the file's ctime and inode, 0 where they are not known: as long as it stays, the file need not be read."""
+    change_stamp: int = field(default=0, compare=False)
+    """Of the file's ctime and inode, 0 where they are not known: as long as it stays, the file need not be read. It says
+    nothing of the document, which is the same on another machine."""
 
 
 CONTEXT = "context"

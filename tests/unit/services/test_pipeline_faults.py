@@ -249,7 +249,7 @@ async def test_removing_everything_leaves_an_empty_generation(bench: Bench, fold
     write("a.txt", "some text")
     await bench.ingest.ingest("Toy", [folder])
     (folder / "a.txt").unlink()
-    report = await bench.ingest.ingest("Toy", [folder])
+    report = await bench.ingest.ingest("Toy", [folder], IngestOptions(allow_removals=1))
     assert (report.removed, report.generation) == (1, 2)
     assert await bench.sound() == set()
 
