@@ -310,8 +310,8 @@ class DocumentRecord:
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What else the document says about itself (front matter, columns of its row, office properties), by name."""
     change_stamp: int = field(default=0, compare=False)
-    """Of the file's ctime and inode, 0 where they are not known: as long as it stays, the file need not be read. It says
-    nothing of the document, which is the same on another machine."""
+    """Of the file's ctime and inode, 0 where they are not known: as long as it stays, the file need not be read. The
+    document is the same with another one."""
 
 
 CONTEXT = "context"

@@ -23,10 +23,12 @@ MANY, SHARE = 20, 0.2
 WHOLE_KIND = 3
 """… nor does a whole kind of files, if there were so many …"""
 WHOLE_FOLDER = 2
-"""… nor all there was in a folder within those named, if it held so many documents: one may be a single deletion."""
+"""… nor all there was in a folder within those named, if it held so many documents, nor what so many files held that
+have no content any more: one may have been meant."""
 
 NOT_THERE = "It is not there."
 EMPTY = "There is nothing in it any more."
+CUT_OFF = "The files have no content any more."
 ELSEWHERE = "Only placeholders of them are on this computer."
 TOO_MANY = "More than a fifth of the documents would go at once."
 
@@ -43,11 +45,12 @@ class Removals:
 class _Lost:
     """Documents that would go, as `paths` with how many each holds.
 
-    `vanished` have no file any more, or one with nothing in it; `ruled_out` have one that is left out now; of
+    `vanished` have no file any more, `emptied` one with nothing in it, `ruled_out` one that is left out now; of
     `elsewhere` only a placeholder is here.
     """
 
     vanished: dict[str, int]
+    emptied: dict[str, int]
     ruled_out: dict[str, int]
     elsewhere: dict[str, int]
 
@@ -61,10 +64,12 @@ def decide(records: Sequence[DocumentRecord], found: Scan, options: IngestOption
     by_path = _documents(records)
     lost = _lost(by_path, found, options)
     places: dict[str, tuple[str, str]] = {}
-    for path in lost.elsewhere:
-        places[path] = _root(path, found, options), ELSEWHERE
-    places |= _whole_folders(lost.vanished, found, options)
-    rest = {path: n for path, n in {**lost.vanished, **lost.ruled_out}.items() if path not in places}
+    for paths, why in ((lost.elsewhere, ELSEWHERE), (lost.emptied, CUT_OFF)):
+        if paths and (why == ELSEWHERE or sum(paths.values()) >= WHOLE_FOLDER):
+            places |= {path: (_root(path, found, options), why) for path in paths}
+    gone = {**lost.vanished, **{path: n for path, n in lost.emptied.items() if path not in places}}
+    places |= _whole_folders(gone, found, options)
+    rest = {path: n for path, n in {**gone, **lost.ruled_out}.items() if path not in places}
     if _too_many(rest, by_path, found, options):
         places |= {path: (_root(path, found, options), TOO_MANY) for path in rest}
     else:
@@ -101,14 +106,14 @@ def _documents(records: Iterable[DocumentRecord]) -> Mapping[str, list[DocumentR
 def _lost(by_path: Mapping[str, Sequence[DocumentRecord]], found: Scan, options: IngestOptions) -> _Lost:
     files = {file.source_path: file for file in found.files}
     moved = Counter(file.state[:2] for path, file in files.items() if path not in by_path and file.size_bytes)
-    lost = _Lost({}, {}, {})
+    lost = _Lost({}, {}, {}, {})
     for path, documents in by_path.items():
         old, file = documents[0], files.get(path)
         if file is not None:
             if _is_elsewhere(file, old) and path not in found.named:
                 lost.elsewhere[path] = len(documents)
             elif not file.size_bytes and old.size_bytes and path not in found.named:
-                lost.vanished[path] = len(documents)
+                lost.emptied[path] = len(documents)
         elif not found.covers(Path(path), options):
             continue
         elif path in found.placeholders:

@@ -18,7 +18,7 @@ from studio.domain import (
     ParserEvent,
     PartFailure,
 )
-from studio.errors import DocumentFault, FailureCode, storage_fault
+from studio.errors import DocumentFault, FailureCode, reading_fault, storage_fault
 
 
 async def _unchanged() -> bool:
@@ -173,4 +173,4 @@ def file_fault(error: OSError) -> DocumentFault:
         return DocumentFault(FailureCode.NO_PERMISSION, "You have no permission to read this file.")
     if error.filename is None:
         raise storage_fault(error, "storing extracted text") from error
-    return DocumentFault(FailureCode.CORRUPT, f"The file cannot be read: {error.strerror or error}.")
+    return reading_fault(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
@@ -193,3 +194,22 @@ async def test_rows_without_a_stamp_get_one(
     assert 0 not in {record.change_stamp for record in await bench.library.documents("Toy")}
     assert (await ingest(bench, folder)).generation is None
     assert len(await bench.sound()) == 3
+
+
+async def test_a_drive_that_does_not_answer_takes_no_document_along(
+    bench: Bench, folder: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbered(write, 3)
+    await ingest(bench, folder)
+    before = await bench.sound()
+    for number in range(3):
+        write(f"{number}.txt", f"Another text with the number {number}.")
+
+    def failing(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(plan, "sha256_of", failing)
+    report = await ingest(bench, folder)
+    assert (report.removed, {item.error for item in report.failed}) == (0, {"unreadable"})
+    assert "Check the drive" in report.failed[0].reason
+    assert await bench.sound() == before

@@ -14,7 +14,7 @@ from studio.documents.kinds import file_kind
 from studio.domain import ALL_REMOVALS, DocumentRecord, DocumentStatus, IngestOptions
 from studio.errors import NotFound
 from studio.services.file_state import clamped, is_placeholder, stands_for
-from studio.services.removals import ELSEWHERE, EMPTY, NOT_THERE, TOO_MANY, check_known, decide
+from studio.services.removals import CUT_OFF, ELSEWHERE, EMPTY, NOT_THERE, TOO_MANY, check_known, decide
 from studio.services.scan import scan
 
 DEFAULT = IngestOptions()
@@ -152,13 +152,17 @@ def test_files_that_a_cloud_keeps_elsewhere_keep_their_documents(folder: Path) -
     assert held(records, folder / "c.md") == {}, "a file that is named is read"
 
 
-def test_a_folder_of_files_without_content_is_an_empty_one(folder: Path) -> None:
-    records = fill(folder, "a.md", "b.md", "c.md", *numbered(5, folder="deep/"))
+def test_files_without_content_keep_their_documents_if_there_are_several(folder: Path) -> None:
+    records = fill(folder, "a.md", "b.md", "c.md", *numbered(5, folder="deep/"), "alone/one.md")
     (folder / "a.md").write_text("")
     assert held(records, folder) == {}
+    assert held(records[-1:], folder / "alone") == {}
+    (folder / "alone" / "one.md").write_text("")
+    assert held(records[-1:], folder / "alone") == {"alone": (1, EMPTY)}
+    assert held(records, folder) == {folder.name: (2, CUT_OFF)}
     for path in (folder / "deep").iterdir():
         path.write_text("")
-    assert held(records, folder) == {"deep": (5, EMPTY)}
+    assert held(records, folder) == {folder.name: (7, CUT_OFF)}
 
 
 def test_what_cannot_be_read_or_was_not_looked_for_is_no_loss(folder: Path) -> None:
