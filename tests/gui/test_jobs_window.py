@@ -215,6 +215,7 @@ async def test_documents_that_a_job_kept_are_removed_with_a_button_or_stay(theme
             assert jobs.rows.items[0].badge == "Kept"
             assert "35 documents of /docs/box are kept. It is not there." in banner.accessibleName()
             assert "1 document of /docs/top is kept." in banner.accessibleName()
+            await until(lambda: "36 no longer there, kept" in workspace.ingest.summary, workspace.ingest.changed)
             if turn == 0:  # once more: the row takes the place of the first
                 continue
             if turn == 1:
