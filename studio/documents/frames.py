@@ -129,7 +129,7 @@ def encode_member(event: MemberBegins) -> bytes:
 def decode_member(body: bytes) -> MemberBegins:
     """The beginning `encode_member` wrote."""
     done, total, part, resume = json.loads(body)
-    return MemberBegins(done, total, part, _resumed(*resume))
+    return MemberBegins(done, total, _sound(part), _resumed(*resume))
 
 
 def encode_failure(failure: PartFailure) -> bytes:

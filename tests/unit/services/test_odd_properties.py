@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -210,6 +212,22 @@ async def test_names_and_times_that_a_file_system_allows_cost_nothing(bench: Ben
     gone = await bench.ingest.remove("Toy", [str(path) for path in made])
     assert gone.removed == len(made)
     assert await bench.sound() == set()
+
+
+async def test_members_of_an_archive_have_any_name_and_time(bench: Bench, folder: Path) -> None:
+    names = [
+        "a\nb.txt", "bad \udcff.txt", "bad \udcfe.txt", "x" * 6_000 + ".txt", "y/" * 90 + "z.txt", "-rf", "C:\\x.md",
+    ]  # fmt: skip
+    with tarfile.open(folder / "papers.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        for number, name in enumerate(names):
+            text = f"The member with the number {number}.".encode()
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = len(text), (-1, 2**62, 0, 1e300)[number % 4]
+            archive.addfile(member, io.BytesIO(text))
+    report = await bench.ingest.ingest("Toy", [folder])
+    assert (report.added, report.failed) == (len(names), ())
+    assert len(await bench.sound()) == len(names)
+    assert (await bench.ingest.ingest("Toy", [folder])).unchanged == len(names)
 
 
 async def test_a_time_beyond_every_column_is_a_time(
