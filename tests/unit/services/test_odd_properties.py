@@ -12,12 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from workbench import Bench
 
 from studio.cli.output import plain
 from studio.documents import frames
 from studio.documents.chunker import make_chunks
+from studio.documents.parsers.data import parse_parquet
 from studio.documents.parsers.mail import iso_date
 from studio.documents.parsers.tabular import parse_jsonl
 from studio.domain import (
@@ -181,6 +184,27 @@ def test_rows_of_a_table_have_any_id(tmp_path: Path) -> None:
     assert len(found) == len(ids)
     assert len(frames.decode_documents(b"".join(frames.encode_documents(found)))) == len(ids)
     assert len({item.row for item in found}) == len(ids)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([-(2**31) + 1, 19_000, None], pa.date32()),
+        pa.array([2**63 - 1, 1_700_000_000_000_000_001, -(2**63) + 1], pa.timestamp("ns")),
+        pa.array([2**63 - 1, 0, -(2**63) + 1], pa.timestamp("us", tz="UTC")),
+        pa.array([2**50, 0, -(2**50)], pa.timestamp("ms")),
+        pa.array([2**64 - 1, 0, None], pa.uint64()),
+        pa.array([float("inf"), float("nan"), -0.0]),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_rows_of_a_parquet_table_have_any_time(tmp_path: Path, column: pa.Array) -> None:
+    file = tmp_path / "rows.parquet"
+    texts = [f"The row with the number {number}." for number in range(3)]
+    pq.write_table(pa.table({"id": column, "date": column, "text": texts}), file)
+    found = [parsed for parsed in parse_parquet(file) if isinstance(parsed, ParsedDocument)]
+    assert [parsed.text for parsed in found] == texts
+    assert len(frames.decode_documents(b"".join(frames.encode_documents(found)))) == 3
 
 
 async def test_names_and_times_that_a_file_system_allows_cost_nothing(bench: Bench, folder: Path) -> None:
