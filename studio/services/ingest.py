@@ -93,8 +93,7 @@ class IngestService:
         base = await self._stores.knowledge_base(kb)
         found = await self._scan(paths, options)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            if found.missing:
-                check_known(await self._builder.records(base), found)
+            await self._check_missing(base, found)
             base = await self._match_settings(base, progress, control)
             job = await self._interrupted(base, paths, options)
             job = job or await self._accept(base, JobKind.INGEST, [str(path) for path in paths], asdict(options))
@@ -262,8 +261,14 @@ class IngestService:
     async def _scan(self, paths: Sequence[Path], options: IngestOptions) -> Scan:
         return await asyncio.to_thread(scan, paths, options, own=self._stores.paths.root)
 
+    async def _check_missing(self, kb: KnowledgeBase, found: Scan) -> None:
+        """Raise NotFound where a path that was given is not there, and no document comes from it either."""
+        if found.missing:
+            check_known(await self._builder.records(kb), found)
+
     async def _ingest(self, run: Run, found: Scan, options: IngestOptions) -> IngestReport:
         run.tracker.stage(IngestStage.SCANNING)
+        await self._check_missing(run.kb, found)
         ready = await self._builder.finished(run)
         skipped = tuple(found.skipped)
         if ready is not None:

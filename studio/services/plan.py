@@ -25,7 +25,7 @@ from studio.domain import (
 from studio.errors import FailureCode
 from studio.services.file_state import ScannedFile, scanned, sha256_of
 from studio.services.progress import ProgressTracker
-from studio.services.removals import check_known, decide
+from studio.services.removals import decide
 from studio.services.scan import Scan
 from studio.services.sources import Source
 
@@ -126,12 +126,10 @@ async def plan_ingest(
 
     A file of the same size, time and stamp costs nothing. One of the same size otherwise is hashed, and so is one that
     was given itself. `base` are the documents of the active generation where `existing` are those of a build that goes
-    on. Raises NotFound for a path that is not there and of which there are no documents.
+    on.
     """
     plan = Plan(list(existing), failures=list(found.failures))
-    active = plan.existing if base is None else base
-    await asyncio.to_thread(check_known, active, found)
-    removals = await asyncio.to_thread(decide, active, found, options)
+    removals = await asyncio.to_thread(decide, plan.existing if base is None else base, found, options)
     plan.held = removals.held
     by_path = await asyncio.to_thread(rows_by_path, plan.existing)
     # What failed before is tried again when what it lacked is there.
