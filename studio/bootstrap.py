@@ -126,6 +126,7 @@ async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]
         stack.push_async_callback(queue.close)
         watch = WatchService(stores, queue.add, config, memory)
         stack.push_async_callback(watch.close)
+        stack.callback(queue.subscribe(watch.heard))
         yield Services(
             paths=paths,
             config=config,

@@ -11,7 +11,7 @@ from typing import Any
 from studio.bootstrap import Services, open_services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, FAILED, PARTLY, Screenshots
-from studio.cli.output import ProgressLine, could_not_be_indexed, plain, say
+from studio.cli.output import ProgressLine, could_not_be_indexed, kept_documents, plain, say
 from studio.cli.preflight import ingest_options, preflight
 from studio.cli.searching import response_value, results_text
 from studio.domain import IngestReport, SearchRequest
@@ -108,11 +108,13 @@ async def _report(services: Services, options: Options, report: IngestReport) ->
     lines += could_not_be_indexed(report.failed)
     if report.skipped:
         lines += ["", "Left out:", *(f"  {item.count:,} {item.reason}" for item in report.skipped)]
+    lines += kept_documents(report.held_removals, options.kb)
     if report.held:
         lines += ["", report.held]
     say(options, value, "\n".join(lines))
     if report.held:
         sys.stderr.write(f"rag-studio: {report.held}\n")
     if not report.failed:
-        return PARTLY if report.held else DONE
-    return PARTLY if report.added or report.updated or report.unchanged or report.removed else FAILED
+        return PARTLY if report.held or report.held_removals else DONE
+    done = report.added or report.updated or report.unchanged or report.removed or report.held_removals
+    return PARTLY if done else FAILED

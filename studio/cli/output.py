@@ -11,8 +11,9 @@ from pathlib import PurePath
 from typing import Any
 
 from studio.cli.arguments import Options
-from studio.domain import FileFailure, FileProgress, IngestProgress, IngestStage
+from studio.domain import FileFailure, FileProgress, HeldRemovals, IngestProgress, IngestStage
 from studio.errors import FailureCode, StudioError
+from studio.services.report import allowing
 
 
 def plain(value: object) -> Any:
@@ -73,6 +74,14 @@ def could_not_be_indexed(failed: Sequence[FileFailure] | Sequence[FileProgress])
     if any(item.error == FailureCode.ENCRYPTED for item in failed):
         lines += ["", "Passwords are given with: rag-studio ingest KB FILE --password PASSWORD"]
     return lines
+
+
+def kept_documents(held: Sequence[HeldRemovals], kb: str) -> list[str]:
+    """What is not removed although its files are gone, and how it would be; nothing for nothing."""
+    if not held:
+        return []
+    lines = [f"  {item.count:,} of {item.folder}: {item.why}" for item in held]
+    return ["", "Documents that are kept:", *lines, f"If they are to go: {allowing(held, kb)}"]
 
 
 def size(count: float) -> str:

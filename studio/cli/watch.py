@@ -12,6 +12,7 @@ from studio.cli.arguments import Options
 from studio.cli.main import DONE
 from studio.cli.output import plain, say, table
 from studio.services.queue import JobEnded, JobEvent
+from studio.services.report import held_words
 from studio.services.watch import FolderStatus, WatchState
 
 
@@ -88,4 +89,5 @@ def _told(event: JobEnded) -> str:
         return f"{what}: {job.error}" if job.error else what
     counts = ((report.added, "added"), (report.updated, "updated"), (report.removed, "removed"))
     parts = [f"{count:,} {what}" for count, what in (*counts, (len(report.failed), "failed")) if count]
+    parts += [words] if (words := held_words(report.held_removals)) else []
     return f"{what}: {', '.join(parts) or 'nothing new'}"

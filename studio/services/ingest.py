@@ -33,6 +33,7 @@ from studio.services.control import JobControl
 from studio.services.plan import Plan, file_source, plan_ingest
 from studio.services.promotion import Promotion, way_past
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
+from studio.services.removals import check_known
 from studio.services.report import report_of
 from studio.services.runner import JobRunner, Run
 from studio.services.salvage import salvage
@@ -86,6 +87,7 @@ class IngestService:
     ) -> IngestReport:
         """Make the knowledge base match `paths`: add what is new, update what changed, drop what is gone.
 
+        What looks mislaid and not deleted (`removals`) is kept and reported, unless the options allow its removal.
         A named file is read even when it failed before. A generation that fails its pinned queries is not promoted,
         and the next job starts from the active one again. The same request that an earlier program did not finish goes
         on where it was. Raises NotFound, Busy, Conflict, ModelFault, StorageFault, MemoryRefused; then the active
@@ -98,6 +100,7 @@ class IngestService:
         base = await self._stores.knowledge_base(kb)
         found = await self._scan(paths, options)
         with await self._stores.store(base.id).lock_for_writing(base.name):
+            await self._check_missing(base, found)
             base = await self._match_settings(base, progress, control)
             job = await self._interrupted(base, paths, options)
             job = job or await self._accept(base, JobKind.INGEST, [str(path) for path in paths], asdict(options))
@@ -274,8 +277,14 @@ class IngestService:
     async def _scan(self, paths: Sequence[Path], options: IngestOptions) -> Scan:
         return await asyncio.to_thread(scan, paths, options, own=self._stores.paths.root)
 
+    async def _check_missing(self, kb: KnowledgeBase, found: Scan) -> None:
+        """Raise NotFound where a path that was given is not there, and no document comes from it either."""
+        if found.missing:
+            check_known(await self._builder.records(kb), found)
+
     async def _ingest(self, run: Run, found: Scan, options: IngestOptions) -> IngestReport:
         run.tracker.stage(IngestStage.SCANNING)
+        await self._check_missing(run.kb, found)
         ready = await self._builder.finished(run)
         skipped = tuple(found.skipped)
         if ready is not None:
@@ -284,8 +293,10 @@ class IngestService:
         with run.stages.busy("scan"):
             left = await self._builder.begun(run)
             existing = left.records if left.build is not None else await self._builder.records(run.kb)
-            plan = await plan_ingest(existing, found, options, self._parser, run.tracker, run.passwords)
-        return replace(await self._builder.build(run, plan, options, "ingest", left), skipped=skipped)
+            base = left.base if left.build is not None else None
+            plan = await plan_ingest(existing, found, options, self._parser, run.tracker, run.passwords, base)
+        report = await self._builder.build(run, plan, options, "ingest", left)
+        return replace(report, skipped=skipped, held_removals=tuple(plan.held))
 
     async def _plan_removal(self, kb: KnowledgeBase, documents: Sequence[str], *, missing_ok: bool = False) -> Plan:
         plan = Plan(await self._builder.records(kb))

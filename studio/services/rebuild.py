@@ -28,11 +28,11 @@ from studio.errors import DocumentFault, FailureCode, NotFound, StorageFault
 from studio.index.generations import Build, GenerationStore
 from studio.index.rows import text_key
 from studio.index.upkeep import readable_embeddings
+from studio.services.file_state import scanned
 from studio.services.pipeline import Embeddings, Means, Pipeline
 from studio.services.plan import Basis, Plan, file_source, hash_or_none, rows_by_path
 from studio.services.progress import ProgressTracker
 from studio.services.runner import Run
-from studio.services.scan import scanned
 from studio.services.sources import Outcome, Source
 
 UNREADABLE = "Neither the file nor its stored text can be read."
@@ -275,8 +275,8 @@ def _stored_source(
             yield parsed
 
     return Source(
-        path, first.kind, first.size_bytes, first.mtime_ns, records if old is None else old, sha256=sha256,
-        documents=documents, store_texts=False, keep_old=False,
+        path, first.kind, first.size_bytes, first.mtime_ns, first.change_stamp, records if old is None else old,
+        sha256=sha256, documents=documents, store_texts=False, keep_old=False,
     )  # fmt: skip
 
 

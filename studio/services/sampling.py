@@ -21,8 +21,8 @@ from studio.documents.kinds import OTHER, file_kind
 from studio.domain import DocumentParser, Embedder, KbSettings, ModelInfo, ParsedDocument, Vectors
 from studio.errors import DocumentFault, FailureCode, InvariantViolated, ModelFault, WorkerDied
 from studio.services.chunking import cut
+from studio.services.file_state import ScannedFile
 from studio.services.filenames import readable
-from studio.services.scan import ScannedFile
 
 MOST_FILES = 100
 READERS = 2

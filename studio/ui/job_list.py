@@ -13,6 +13,7 @@ from studio.ui.widgets import Banner, ItemList, column, forbid, label, popup_men
 from studio.viewmodels.base import ITEM_ROLE
 from studio.viewmodels.jobs import JobRow, JobsViewModel
 from studio.viewmodels.queue import Tone
+from studio.viewmodels.text import count
 
 _ROWS_SHOWN = 3
 
@@ -130,7 +131,7 @@ class JobList(QWidget):
 
     @property
     def _stopped(self) -> JobRow | None:
-        """The job whose fault is shown: the current one, else the first that waits for somebody or failed."""
+        """The job whose fault is shown: the current one, else the first that waits for somebody, failed or kept."""
         rows = [item for item in (self.current, *self._model.rows.items) if item is not None]
         return next((item for item in rows if item.tone in (Tone.WARN, Tone.BAD)), None)
 
@@ -140,10 +141,16 @@ class JobList(QWidget):
             self._fault.show_text("")
             return
         way_out = self.tr("Resume") if item.job.state is JobState.PAUSED else self.tr("Retry")
+        if item.held:
+            way_out = self.tr("Remove {0}").format(count(item.held, "document"))
         self._fault.show_text(f"{item.name}: {item.job.error or item.detail}", way_out)
 
     def _go_on(self) -> None:
-        if (item := self._stopped) is not None:
+        if (item := self._stopped) is None:
+            return
+        if item.held:
+            self._model.remove_kept(item)
+        else:
             (self._model.resume if item.job.state is JobState.PAUSED else self._model.retry)(item.job)
 
     def _show_actions(self) -> None:

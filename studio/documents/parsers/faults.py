@@ -6,7 +6,7 @@ import logging
 
 from studio.documents import frames
 from studio.documents.parsers.base import corrupt, too_large, unsupported
-from studio.errors import DocumentFault, FailureCode
+from studio.errors import DocumentFault, FailureCode, reading_fault
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def as_fault(error: BaseException) -> DocumentFault:
         return too_large("The content of this file is nested too deeply to be read.")
     log.debug("a parser failed", exc_info=error)
     if isinstance(error, OSError):
-        return DocumentFault(FailureCode.CORRUPT, f"The file cannot be read: {error.strerror or error}.")
+        return reading_fault(error)
     if isinstance(error, NotImplementedError):
         return unsupported("This file uses a variant of its format that cannot be read.")
     return corrupt("", "what is in it contradicts itself")
