@@ -30,6 +30,7 @@ from studio.index.stores import Stores
 from studio.services.build_room import BuildRoom
 from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
+from studio.services.file_state import scanned
 from studio.services.plan import Plan, file_source, plan_ingest
 from studio.services.promotion import Promotion, way_past
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
@@ -37,7 +38,7 @@ from studio.services.removals import check_known
 from studio.services.report import report_of
 from studio.services.runner import JobRunner, Run
 from studio.services.salvage import salvage
-from studio.services.scan import Scan, scan, scanned
+from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome
 
 log = logging.getLogger(__name__)
