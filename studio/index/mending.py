@@ -19,9 +19,11 @@ from studio.failpoints import reach
 from studio.index.durable import flush_tree
 from studio.index.generations import tag_of
 from studio.index.lexical_writer import LexicalWriter
+from studio.index.lost_found import set_aside
 from studio.index.rows import CHUNK_TEXT, ROWS_PER_TURN, indexed_texts
 from studio.index.upkeep import version_opens
 from studio.index.vectors import DOCUMENTS_TABLE, VectorDatabase
+from studio.paths import DataPaths
 
 _NEW, _OLD = ".repair", ".damaged"
 _ASIDE = "_damaged"
@@ -85,20 +87,26 @@ async def mend_tags(vectors: VectorDatabase, generation: Generation) -> None:
             await vectors.set_tag(table, tag_of(generation.number), version)
 
 
+def _set_aside(file: Path) -> None:
+    data = DataPaths(next(folder.parent for folder in file.parents if folder.name == "kb"))
+    with suppress(FileNotFoundError):
+        set_aside(data, file)
+
+
 def _drop_unreadable_tags(table: Path) -> None:
     for file in (table / "_refs" / "tags").glob("*.json"):
         try:
             json.loads(file.read_bytes())["version"]
         except (ValueError, KeyError, TypeError):
-            file.unlink(missing_ok=True)
+            _set_aside(file)
 
 
 async def mend_table(folder: Path, table: str, needed: set[int]) -> None:
     """Make a table of the database in `folder` open again if it does not; it stays as it is where that fails.
 
-    A tag file that cannot be read makes every use of tags fail: it is removed, `mend_tags` makes it again. Lance reads
-    the newest manifest whichever version it is asked for, so that one torn by a power cut hides all the others, and
-    every manifest when it cleans up. Of the versions that no generation needs unreadable ones are removed; of the
+    A tag file that cannot be read makes every use of tags fail: it is set aside, `mend_tags` makes it again. Lance
+    reads the newest manifest whichever version it is asked for, so that one torn by a power cut hides all the others,
+    and every manifest when it cleans up. Of the versions that no generation needs unreadable ones are set aside; of the
     others only a newest one without which the table opens. Raises StorageFault when files cannot be moved.
     """
     root = folder / f"{table}.lance"
@@ -114,6 +122,8 @@ async def mend_table(folder: Path, table: str, needed: set[int]) -> None:
             await asyncio.to_thread(manifest.rename, aside / manifest.name)
             moved.append(manifest)
             if await _opens(folder, table):
+                for file in moved:
+                    await asyncio.to_thread(_set_aside, aside / file.name)
                 moved.clear()
                 return
     except OSError as error:
@@ -125,10 +135,15 @@ async def mend_table(folder: Path, table: str, needed: set[int]) -> None:
 
 
 async def drop_unreadable_versions(table: Path, needed: set[int]) -> None:
-    """Remove the manifests of a table (its directory) that cannot be read and are not of a `needed` version."""
+    """Set the manifests of a table aside (its directory) that cannot be read and are not of a `needed` version."""
     for manifest in await asyncio.to_thread(_newest_first, table / "_versions"):
         if _version(manifest) not in needed and not await version_opens(table, _version(manifest)):
-            await asyncio.to_thread(manifest.unlink, missing_ok=True)
+            await asyncio.to_thread(_set_aside, manifest)
+
+
+def versions_on_disk(table: Path) -> list[int]:
+    """The versions that a table (its directory) has manifests of, whether they can be read or not; newest first."""
+    return [_version(manifest) for manifest in _newest_first(table / "_versions")]
 
 
 def _newest_first(versions: Path) -> list[Path]:

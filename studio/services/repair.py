@@ -1,9 +1,10 @@
 """Mending a knowledge base: what `doctor --repair` does, under the writer lock and without losing what works.
 
-In this order: tables open again, tags are set again, keyword indexes are rebuilt from the tables; documents of the
-active generation whose rows or texts are damaged are read again, or, where its tables cannot be read at all, the
-newest whole generation takes its place and is brought up to date; generations proven damaged are given up; what
-belongs to no generation is swept away.
+First the catalog learns of what it does not know (`adoption`). Then, in this order: tables open again, tags are set
+again, keyword indexes are rebuilt from the tables; documents of the active generation whose rows or texts are damaged
+are read again, or, where its tables cannot be read at all, the newest whole generation takes its place and is brought
+up to date; generations proven damaged are given up; what belongs to no generation is swept away, and what nothing
+accounts for goes to `lost+found`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from studio.errors import ModelFault, StorageFault, StudioError, storage_fault
 from studio.index.audit import Audit
 from studio.index.gc import GcReport, sweep
 from studio.index.generations import GenerationStore
+from studio.index.leftovers import leftovers, listing
+from studio.index.lost_found import set_aside
 from studio.index.mending import drop_unreadable_versions, mend_table, mend_tags, rebuild_keywords
 from studio.index.reading import READABLE
 from studio.index.rows import text_key
@@ -87,6 +90,7 @@ class Repair:
                 report, found = done, await examine(self._stores, base)
         with await store.lock_for_writing(base.name):
             await self._give_up(base, store, found)
+            await self._set_strays_aside(store)
         swept = GcReport()
         await sweep(store, self._stores.catalog, self._stores.thread, swept)
         _forget_caches(store)
@@ -176,7 +180,7 @@ class Repair:
                 way_out="Put the files back, or restore the data directory from a backup.",
             )
         with await store.lock_for_writing(base.name):
-            await store.vectors.drop_table(DOCUMENTS_TABLE)
+            await self._take_away(store, DOCUMENTS_TABLE)
         await self._ingest.rebuild(base.id, lost=[])
         return await self._ingest_again(base, after=0)
 
@@ -227,7 +231,24 @@ class Repair:
             try:
                 await store.vectors.tags_of(table)
             except StorageFault:  # would stand in the way of every collection
-                await store.vectors.drop_table(table)
+                await self._take_away(store, table)
+
+    async def _take_away(self, store: GenerationStore, table: str) -> None:
+        """Move a table that cannot be used any more to `lost+found`."""
+        await asyncio.to_thread(set_aside, self._stores.paths, store.paths.vectors / f"{table}.lance")
+        _forget_caches(store)
+
+    async def _set_strays_aside(self, store: GenerationStore) -> None:
+        """Move what no build and no collection leaves behind to `lost+found`: the sweep would delete it."""
+        _forget_caches(store)
+        found = await listing(store, store.vectors)
+        generations = await self._stores.thread.run(self._stores.catalog.generations, store.kb_id)
+        for name in leftovers(found, generations, texts=()).strays:
+            kind, _, table = name.partition(" ")
+            place = store.paths.vectors / f"{table}.lance" if kind == "table" else store.paths.root / name
+            if await asyncio.to_thread(place.exists):  # a tag has no file of that name
+                await asyncio.to_thread(set_aside, self._stores.paths, place)
+        _forget_caches(store)
 
     async def _versions(self, base: KnowledgeBase, store: GenerationStore) -> list[tuple[Path, set[int]]]:
         """The directories of all tables, each with the versions that generations need."""
