@@ -137,7 +137,7 @@ class Evidence:
         if self.described is None:
             return False
         rows = self.described["generation"]
-        promoted_ms = max((row["promoted_ms"] or 0 for row in rows if row["state"] == "active"), default=0)
+        promoted_ms = max((row.get("promoted_ms") or 0 for row in rows if row["state"] == "active"), default=0)
         complete = {row["number"] for row in rows if row["state"] in _COMPLETE}
         return (
             self.described["kb"]["next_generation"] > horizon.next_generation

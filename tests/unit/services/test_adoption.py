@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from ward import TEXTS, ToyEmbedder, Ward, wrong
 
+from studio.cli import main as cli
 from studio.documents.parser_pool import ParserPool
 from studio.domain import Check, KbSettings, Retention
 from studio.errors import StorageFault
-from studio.index import table_writer
+from studio.failpoints import DELETE_POINTS
+from studio.index import stores, table_writer
 from studio.index.backups import backups
 from studio.index.stores import Stores
 from studio.paths import DataPaths
@@ -26,13 +28,13 @@ DOCUMENTS = {*TEXTS, "copy of whale.txt", "rows.jsonl"}
 
 @asynccontextmanager
 async def opened(paths: DataPaths, folder: Path, *, adopting: bool = False) -> AsyncIterator[Ward]:
-    stores = await Stores.open(paths, adopting=adopting)
+    opened_stores = await Stores.open(paths, adopting=adopting)
     parser = ParserPool(1)
     try:
-        yield Ward(stores, ToyEmbedder(), parser, folder)
+        yield Ward(opened_stores, ToyEmbedder(), parser, folder)
     finally:
         await parser.close()
-        await stores.close()
+        await opened_stores.close()
 
 
 @pytest.fixture(scope="module")
@@ -366,3 +368,55 @@ async def test_an_empty_base_keeps_its_name(tmp_path: Path) -> None:
     async with opened(paths, tmp_path) as ward:
         (base,) = await ward.library.list()
         assert (base.name, base.settings.chunk_tokens) == ("Plans", 99)
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("point", DELETE_POINTS)
+async def test_a_deletion_that_was_interrupted_is_finished(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    def end(reached: str) -> None:
+        if reached == point:
+            raise Killed
+
+    monkeypatch.setattr(stores, "reach", end)
+    async with opened(patient.paths, patient.documents) as ward:
+        with pytest.raises(Killed):
+            await ward.library.delete("Care")
+    assert patient.base.description.exists()
+    monkeypatch.undo()
+    assert wrong(await patient.repaired()) == {}
+    assert not patient.base.root.exists()
+    async with opened(patient.paths, patient.documents) as ward:
+        assert await ward.library.list() == []
+
+
+# ------------------------------------------------------------ the command
+
+
+def test_doctor_begins_without_a_catalog_and_its_exit_code_tells_how_it_went(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        code = cli.run(["--data-dir", str(data_dir), "--json", *arguments], window=None, screenshots=None)  # type: ignore[arg-type]
+        return code, capsys.readouterr().out
+
+    assert run("kb", "create", "Plans")[0] == 0
+    missing(data_dir / "catalog.sqlite3")
+    code, said = run("kb", "list")
+    assert (code, "rag-studio doctor --repair" in said) == (1, True)
+    assert run("doctor")[0] == 1
+    code, said = run("doctor", "--repair")
+    assert (code, "Plans: restored" in said) == (0, True)
+    assert run("doctor")[0] == 0
+
+    missing(data_dir / "catalog.sqlite3")
+    (description,) = data_dir.glob("kb/*/base.json")
+    (description.parent / "texts" / f"{'0' * 64}.text").write_bytes(b"x")
+    description.unlink()
+    code, said = run("doctor", "--repair")
+    assert code == 3, "its name is lost"
+    assert "Lost are its name, settings" in said
