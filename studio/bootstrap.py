@@ -76,14 +76,14 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(data_dir: Path | None = None) -> AsyncIterator[Services]:
+async def open_services(data_dir: Path | None = None, *, adopting: bool = False) -> AsyncIterator[Services]:
     """Open the data directory and hand out its services; on leaving, workers end first, the catalog last.
 
-    Raises StorageFault when the data directory cannot be used.
+    Raises StorageFault when the data directory cannot be used; `adopting`, as doctor is, also a lost catalog can be.
     """
     paths = DataPaths.resolve(data_dir)
     async with AsyncExitStack() as stack:
-        stores = await Stores.open(paths)
+        stores = await Stores.open(paths, adopting=adopting)
         stack.push_async_callback(stores.close)
         config = Config(paths.config)
         memory = MemoryCoordinator(

@@ -69,7 +69,7 @@ class DataPaths:
         """Says that a knowledge base was deleted, from before its catalog row goes. It stays: a catalog that is put
         back from a backup would bring the base back.
         """
-        return self.root / "deleted" / kb_id
+        return self.kb(kb_id).tombstone
 
     @property
     def instance_lock(self) -> Path:
@@ -132,6 +132,11 @@ class KbPaths:
     def description(self) -> Path:
         """What the catalog knows of the knowledge base."""
         return self.root / "base.json"
+
+    @property
+    def tombstone(self) -> Path:
+        """Says that the knowledge base was deleted; it outlives the folder."""
+        return self.root.parent.parent / "deleted" / self.root.name
 
     @property
     def writer_lock(self) -> Path:

@@ -11,14 +11,13 @@ from studio.cli.main import DONE, FAILED, PARTLY
 from studio.cli.output import say, table
 from studio.domain import Check, LostDocument
 from studio.paths import DataPaths
-from studio.services.adoption import examine_catalog, restore_catalog
 from studio.services.health_report import text_of
+from studio.services.restoring import examine_catalog, restore_catalog
 
 
 async def doctor(options: Options) -> int:
-    """Check every stored invariant, FAILED when one is broken; or report the health of searching.
-
-    PARTLY when a repair could not bring every document back; each is named.
+    """Check every stored invariant, FAILED when one is broken; mend them, PARTLY when something stays broken or is
+    lost; or report the health of searching.
     """
     if options.health is not None:
         async with open_services(options.data_dir) as services:
@@ -26,15 +25,18 @@ async def doctor(options: Options) -> int:
         say(options, report, text_of(report))
         return DONE
     paths = DataPaths.resolve(options.data_dir)
-    catalog = await asyncio.to_thread(restore_catalog if options.repair else examine_catalog, paths)
-    if catalog is not None and not catalog.ok:
-        return _tell(options, [catalog])
+    if options.repair:
+        restored = await asyncio.to_thread(restore_catalog, paths)
+        async with open_services(options.data_dir, adopting=True) as services:
+            return _tell(options, [*restored, *await services.doctor.repair()], PARTLY)
+    catalog = await asyncio.to_thread(examine_catalog, paths)
+    if catalog is not None:
+        return _tell(options, [catalog], FAILED)
     async with open_services(options.data_dir) as services:
-        checks = await (services.doctor.repair() if options.repair else services.doctor.check())
-    return _tell(options, [*([catalog] if catalog else []), *checks])
+        return _tell(options, await services.doctor.check(), FAILED)
 
 
-def _tell(options: Options, checks: Sequence[Check]) -> int:
+def _tell(options: Options, checks: Sequence[Check], otherwise: int) -> int:
     ok = all(check.ok for check in checks)
     rows = [["ok" if check.ok else "WRONG", check.name, check.detail, check.repair] for check in checks]
     lost = [check for check in checks if isinstance(check, LostDocument)]
@@ -42,4 +44,4 @@ def _tell(options: Options, checks: Sequence[Check]) -> int:
     if lost:
         text += "\n\nLost:\n" + "\n".join(f"{item.knowledge_base}: {item.path} ({item.detail})" for item in lost)
     say(options, {"ok": ok, "checks": checks, "lost": lost}, text)
-    return PARTLY if lost else DONE if ok else FAILED
+    return PARTLY if lost else DONE if ok else otherwise

@@ -6,6 +6,7 @@ past `DAYS` days.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -16,6 +17,8 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from studio.domain import GenerationState
+from studio.index.image import log_path
 from studio.index.migrations import SCHEMA_VERSION
 
 log = logging.getLogger(__name__)
@@ -72,31 +75,71 @@ def _unkept(found: Sequence[Path], now: datetime) -> list[Path]:
     return [file for file in found if file not in kept]
 
 
+GONE, EMPTY = "is gone", "is empty"
+
+
 def fault_of(database: Path, *, thorough: bool = True) -> str:
     """What is wrong with a catalog's file, a sentence without its subject; "" when it is a sound catalog.
 
-    Unless it is `thorough`, only whether it is a catalog at all is looked at, in a millisecond.
-
-    A catalog that a newer program wrote is sound: it is refused elsewhere. Raises OSError when it cannot be looked at.
+    Unless it is `thorough`, only whether it is a catalog at all is looked at, in a millisecond. One that a newer
+    program wrote is sound: it is refused elsewhere. Raises OSError when it cannot be looked at.
     """
     if not database.exists():
-        return "is gone"
-    if database.stat().st_size == 0:
-        return "is empty"
+        return GONE
+    if database.stat().st_size == 0 and not _log_bytes(database):
+        return EMPTY
     try:
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as db:
-            if db.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION:
-                return ""
+        with closing(_opened(database)) as db:
             tables = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
             if not {"kb", "generation", "job"} <= tables:
-                return "is the database of another program" if tables else "is empty"
-            if not thorough:
-                return ""
-            verdict = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
-            return "" if verdict == "ok" else f"is damaged ({verdict.splitlines()[-1]})"
+                return "is the database of another program" if tables else EMPTY
+            newer = db.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION
+            return "" if newer or not thorough else _damage(db)
     except sqlite3.OperationalError as error:
         if "unable to open" in str(error) or "readonly" in str(error) or "locked" in str(error):
             return ""  # not to be told from here: opening it says why
         return f"is damaged ({error})" if thorough else ""
     except sqlite3.DatabaseError as error:
         return f"is damaged ({error})" if thorough else ""
+
+
+def knows_none(database: Path) -> bool:
+    """Whether a catalog lists no knowledge base, not even one that is being imported."""
+    try:
+        with closing(_opened(database)) as db:
+            return db.execute("SELECT 1 FROM kb LIMIT 1").fetchone() is None
+    except sqlite3.Error:
+        return False
+
+
+def _damage(db: sqlite3.Connection) -> str:
+    """SQLite's own check, which compares tables with their indexes, and whether the values make sense: no check of
+    SQLite sees a flipped bit in the middle of a text.
+    """
+    verdict = str(db.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    if verdict != "ok":
+        return f"is damaged ({verdict.splitlines()[-1]})"
+    if db.execute("PRAGMA foreign_key_check").fetchone() is not None:
+        return "is damaged (rows of a knowledge base that is not there)"
+    texts = (("kb", "settings"), ("kb", "retention"), ("generation", "settings"), ("generation", "model"))
+    for table, column in (*texts, ("job", "paths"), ("job", "options")):
+        for (text,) in db.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"):
+            try:
+                json.loads(text)
+            except ValueError as error:
+                return f"is damaged ({column} of a {table}: {error})"
+    states = {row[0] for row in db.execute("SELECT DISTINCT state FROM generation")}
+    if unknown := states - set(GenerationState):
+        return f"is damaged (a generation's state is {unknown.pop()!r})"
+    return ""
+
+
+def _opened(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+
+
+def _log_bytes(database: Path) -> int:
+    try:
+        return log_path(database).stat().st_size
+    except OSError:
+        return 0

@@ -6,6 +6,7 @@ the truth; this file is read only where its rows are gone or older.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -13,10 +14,10 @@ import secrets
 import sqlite3
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.errors import StorageFault
 from studio.paths import KbPaths
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,18 @@ log = logging.getLogger(__name__)
 Dump = Mapping[str, Any]
 """`version` of the catalog's schema, the row `kb`, and of each other table the list of rows."""
 
+FORMAT = 1
+"""Of the file; what it holds has the version of the catalog's schema."""
 JOBS_KEPT = 200
+RUNS_KEPT = 20
+"""Reports of evaluations are long."""
+_HEAD_BYTES = 200
+_COMPLETE = ("ready", "active", "archived")
 _OF_BASE = ("generation", "pinned_query", "document_tag", "watched_folder", "evaluation_run")
 TABLES = (*_OF_BASE, "job", "saved_query")
 """Keys of a dump beside `version` and `kb`."""
 _OPEN_JOBS = ("queued", "running", "paused")
-_NUMBERED = ("pinned_query", "saved_query", "evaluation_run")
+_NUMBERED = ("pinned_query", "saved_query", "evaluation_run", "query_log")
 """Tables whose ids count over all knowledge bases: they are given anew."""
 
 
@@ -41,6 +48,7 @@ def dump(db: sqlite3.Connection, kb_id: str) -> dict[str, Any] | None:
     found: dict[str, Any] = {"version": db.execute("PRAGMA user_version").fetchone()[0], "kb": dict(base)}
     for table in _OF_BASE:
         found[table] = [dict(row) for row in db.execute(f"SELECT * FROM {table} WHERE kb_id = ?", (kb_id,))]
+    found["evaluation_run"] = found["evaluation_run"][-RUNS_KEPT:]
     jobs = "SELECT * FROM job WHERE kb_id = ? ORDER BY position DESC LIMIT ?"
     found["job"] = [dict(row) for row in db.execute(jobs, (kb_id, JOBS_KEPT))]
     queries = [dict(row) for row in db.execute("SELECT * FROM saved_query WHERE kb_id = ?", (kb_id,))]
@@ -52,24 +60,47 @@ def dump(db: sqlite3.Connection, kb_id: str) -> dict[str, Any] | None:
 
 
 def restore(db: sqlite3.Connection, found: Dump, name: str) -> None:
-    """Put a dump in the place of all that the catalog has of that base, under a name. Inside a transaction.
+    """Put a dump in the place of what the catalog has of that base, under a name. Inside a transaction.
 
-    A job that had not ended waits: its checkpoint is of a build that need not be there any more.
+    What a dump leaves out (the files of jobs, the log of searches, older evaluations) stays where the catalog has it.
+    A job that had not ended waits: its checkpoint is of a build that need not be there any more. A row that this
+    program's catalog cannot take is left out, and logged: it must not cost the rest.
     """
     kb_id = found["kb"]["id"]
+    kept = _left_out(db, kb_id)
     db.execute("DELETE FROM kb WHERE id = ?", (kb_id,))
     _insert(db, "kb", {**found["kb"], "name": name, "importing": 0})
-    for table in _OF_BASE:
-        for row in found[table]:
-            _insert(db, table, row)
-    for job in reversed(found["job"]):
+    for row in found["generation"]:
+        _insert(db, "generation", row)
+    for job in reversed(found.get("job", ())):
         waits = {"state": "paused", "checkpoint": "", "wish": ""} if job["state"] in _OPEN_JOBS else {}
         db.execute("DELETE FROM job WHERE id = ?", (job["id"],))
-        _insert(db, "job", {**job, **waits})
-    for query in found["saved_query"]:
-        number = _insert(db, "saved_query", query)
-        for judgment in query["judgment"]:
-            _insert(db, "judgment", {**judgment, "query_id": number})
+        _try_insert(db, "job", {**job, **waits})
+    for query in found.get("saved_query", ()):
+        number = _try_insert(db, "saved_query", query)
+        for judgment in query["judgment"] if number is not None else ():
+            _try_insert(db, "judgment", {**judgment, "query_id": number})
+    told = {table: found.get(table, ()) for table in _OF_BASE if table != "generation"}
+    for table, rows in (*told.items(), *kept.items()):
+        for row in rows:
+            _try_insert(db, table, row)
+
+
+def _left_out(db: sqlite3.Connection, kb_id: str) -> dict[str, list[Mapping[str, Any]]]:
+    of_jobs = "SELECT * FROM job_file WHERE job_id IN (SELECT id FROM job WHERE kb_id = ?)"
+    log_of_searches = "SELECT * FROM query_log WHERE kb_id = ? ORDER BY id"
+    return {
+        "job_file": [dict(row) for row in db.execute(of_jobs, (kb_id,))],
+        "query_log": [dict(row) for row in db.execute(log_of_searches, (kb_id,))],
+    }
+
+
+def _try_insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int | None:
+    try:
+        return _insert(db, table, row)
+    except sqlite3.Error as error:
+        log.warning("a row of %s was not adopted: %s", table, error)
+        return None
 
 
 def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int | None:
@@ -79,47 +110,88 @@ def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int |
     return db.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", tuple(values.values())).lastrowid
 
 
-def newest_number(paths: KbPaths) -> int:
-    """The highest number that a keyword index on the disk has; 0 for none. A build has its row before its index."""
-    with suppress(OSError):
-        names = (path.name for path in paths.lexical.iterdir())
-        return max((int(name[1:]) for name in names if name[:1] == "g" and name[1:].isdecimal()), default=0)
-    return 0
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """How far the catalog knows a knowledge base: what only grows, or never comes back to what it was."""
+
+    next_generation: int
+    promoted_ms: int
+    """When the active generation became active, 0 without one."""
+    building: frozenset[int]
 
 
-def refuse_ahead(paths: KbPaths, next_generation: int) -> None:
-    """Raise StorageFault where a knowledge base has later generations than the catalog knows: a build would write over
-    them, a collection delete them.
-    """
-    if newest_number(paths) >= next_generation:
-        raise StorageFault(
-            f"The catalog is older than the files of the knowledge base {paths.root.name}, as one from a backup is.",
-            way_out="Let the files be adopted before anything changes: rag-studio doctor --repair",
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How far the files of a knowledge base go."""
+
+    newest: int
+    """The highest number of a generation that left files; a build has its row before its first file. 0 for none."""
+    described: Dump | None
+
+    def beyond(self, horizon: Horizon) -> bool:
+        """Whether the files know more than the catalog, which then is an older one. The catalog must have been asked
+        after the files: else a build of another process in between looks like that.
+        """
+        if self.newest >= horizon.next_generation:
+            return True
+        if self.described is None:
+            return False
+        rows = self.described["generation"]
+        promoted_ms = max((row.get("promoted_ms") or 0 for row in rows if row["state"] == "active"), default=0)
+        complete = {row["number"] for row in rows if row["state"] in _COMPLETE}
+        return (
+            self.described["kb"]["next_generation"] > horizon.next_generation
+            or promoted_ms > horizon.promoted_ms
+            or not complete.isdisjoint(horizon.building)
         )
 
 
-def read(file: Path) -> Dump | None:
-    """The dump in a file; None where there is none that makes sense."""
+def evidence(paths: KbPaths) -> Evidence:
+    """What the files of a knowledge base tell. Blocking."""
+    found = read(paths.description)
+    newest = max(numbers_in(paths.lexical) | numbers_in(paths.leases), default=0)
+    return Evidence(newest, found.rows if found is not None else None)
+
+
+def numbers_in(folder: Path) -> set[int]:
+    """The generations that have something in a folder of keyword indexes or leases."""
+    with suppress(OSError):
+        names = (path.name for path in folder.iterdir())
+        return {int(name[1:]) for name in names if name[:1] == "g" and name[1:].isdecimal()}
+    return set()
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A dump as it was found in a file, and when it was written."""
+
+    rows: Dump
+    written_ms: int
+
+
+def read(file: Path) -> Description | None:
+    """What a file says; None where there is none, or any byte of it is not as it was written."""
     try:
         found = json.loads(file.read_bytes())
-        lists = [found[table] for table in TABLES]
-        sound = all(isinstance(row, dict) for rows in lists for row in rows)
-        if not sound or found["kb"]["id"] != file.parent.name or not isinstance(found["kb"]["next_generation"], int):
+        rows = found["base"]
+        if found["sha256"] != _checksum(_encoded(rows)) or rows["kb"]["id"] != file.parent.name:
             return None
-        return found  # type: ignore[no-any-return]
+        return Description(rows, int(found["written_ms"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def write(file: Path, found: Dump) -> None:
+def write(file: Path, found: Dump, at_ms: int) -> None:
     """Replace the file, durably, where it says something else. Never raises OSError: it is only a second copy."""
-    data = json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
     try:
-        if file.exists() and file.read_bytes() == data:
+        rows = _encoded(found)
+        checksum = _checksum(rows)
+        if file.exists() and checksum.encode() in file.read_bytes()[:_HEAD_BYTES] and read(file) is not None:
             return
+        head = f'{{"format": {FORMAT}, "sha256": "{checksum}", "written_ms": {at_ms}, "base": '
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(data)
+            stream.writelines((head.encode(), rows, b"}"))
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(file)
@@ -127,3 +199,11 @@ def write(file: Path, found: Dump) -> None:
         log.warning("%s was not written: %s", file, error)
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _encoded(rows: Dump) -> bytes:
+    return json.dumps(rows, separators=(",", ":")).encode()
+
+
+def _checksum(rows: bytes) -> str:
+    return hashlib.sha256(rows).hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sqlite3
 import uuid
 from dataclasses import asdict
@@ -25,7 +26,7 @@ from studio.domain import (
     ModelIdentity,
     Retention,
 )
-from studio.errors import Conflict, InvalidRequest, NotFound, StudioError
+from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault, StudioError
 from studio.failpoints import reach
 from studio.index import base_file
 from studio.index.backups import back_up
@@ -37,6 +38,8 @@ from studio.index.query_log import QueryLog
 from studio.index.tags import DocumentTags
 from studio.index.watched import WatchedFolders
 from studio.paths import DataPaths
+
+log = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 120
 
@@ -77,22 +80,23 @@ class Catalog(Database):
         """Write down what changed of the knowledge bases since they were described, and close."""
         if self._changes and self.read_only is None:
             with contextlib.suppress(StudioError):
-                for base in self.knowledge_bases():
-                    self._describe(base.id)
+                for row in self.rows("SELECT id FROM kb"):
+                    self.describe(row["id"])
         super().close()
 
     # ------------------------------------------------------------ copies to adopt and to restore from
 
-    def _describe(self, kb_id: str) -> None:
-        """Keep what is known of a knowledge base beside its files, once it has some."""
+    def describe(self, kb_id: str) -> None:
+        """Keep what is known of a knowledge base beside its files, once it has some. A failure is only logged."""
         paths = self._paths.kb(kb_id)
-        if paths.root.is_dir():
-            found = self.dump(kb_id)
-            if found is not None:
-                base_file.write(paths.description, found)
+        try:
+            if paths.root.is_dir() and (found := self.dump(kb_id)) is not None:
+                base_file.write(paths.description, found, now_ms())
+        except StudioError as error:
+            log.warning("%s was not written: %s", paths.description, error)
 
     def _promoted(self, kb_id: str) -> None:
-        self._describe(kb_id)
+        self.describe(kb_id)
         back_up(self._current(), self._paths.backups)
 
     def adopt(self, found: base_file.Dump) -> KnowledgeBase:
@@ -102,7 +106,7 @@ class Catalog(Database):
         names = (name, f"{name} (recovered)", *(f"{name} (recovered {number})" for number in range(2, len(taken) + 3)))
         with self.transaction() as db:
             base_file.restore(db, found, next(name for name in names if name.casefold() not in taken))
-        self._describe(kb_id)
+        self.describe(kb_id)
         return self.knowledge_base(kb_id)
 
     def dump(self, kb_id: str) -> base_file.Dump | None:
@@ -110,12 +114,20 @@ class Catalog(Database):
         with self.mapped():
             return base_file.dump(self._current(), kb_id)
 
-    def next_generation(self, kb_id: str) -> int:
-        """The number that the next generation gets. Raises NotFound."""
-        row = self.row("SELECT next_generation FROM kb WHERE id = ?", (kb_id,))
+    def horizon(self, kb_id: str) -> base_file.Horizon:
+        """How far a knowledge base is known. Raises NotFound."""
+        row = self.row(
+            "SELECT next_generation, (SELECT promoted_ms FROM generation g WHERE g.kb_id = kb.id AND g.number = active)"
+            " AS promoted_ms FROM kb WHERE id = ?",
+            (kb_id,),
+        )
         if row is None:
             raise NotFound(f"There is no knowledge base “{kb_id}”.")
-        return int(row["next_generation"])
+        building = self.rows(
+            "SELECT number FROM generation WHERE kb_id = ? AND state = ?", (kb_id, GenerationState.BUILDING)
+        )
+        numbers = frozenset(item["number"] for item in building)
+        return base_file.Horizon(row["next_generation"], row["promoted_ms"] or 0, numbers)
 
     # ------------------------------------------------------------ knowledge bases
 
@@ -174,14 +186,14 @@ class Catalog(Database):
         with self.transaction() as db:
             _refuse_taken(db, name, kb_id)
             db.execute("UPDATE kb SET name = ? WHERE id = ?", (name, kb_id))
-        self._describe(kb_id)
+        self.describe(kb_id)
         return self.knowledge_base(kb_id)
 
     def update_settings(self, kb_id: str, settings: KbSettings) -> KnowledgeBase:
         """Replace the settings; generations keep the ones they were built with."""
         with self.transaction() as db:
             db.execute("UPDATE kb SET settings = ? WHERE id = ?", (json.dumps(asdict(settings)), kb_id))
-        self._describe(kb_id)
+        self.describe(kb_id)
         return self.knowledge_base(kb_id)
 
     def set_retention(self, kb_id: str, retention: Retention | None) -> KnowledgeBase:
@@ -189,7 +201,7 @@ class Catalog(Database):
         with self.transaction() as db:
             text = json.dumps(asdict(retention)) if retention is not None else None
             db.execute("UPDATE kb SET retention = ? WHERE id = ?", (text, kb_id))
-        self._describe(kb_id)
+        self.describe(kb_id)
         return self.knowledge_base(kb_id)
 
     def delete_kb(self, kb_id: str) -> None:
@@ -237,7 +249,7 @@ class Catalog(Database):
                     json.dumps(asdict(model)) if model else None, table, now_ms(), note, rows_version, lexical_version,
                 ),
             )  # fmt: skip
-        self._describe(kb_id)
+        self.describe(kb_id)
         return self.generation(kb_id, number)
 
     def mark_ready(
@@ -254,7 +266,7 @@ class Catalog(Database):
                     json.dumps(asdict(ann)), now_ms(), kb_id, number, GenerationState.BUILDING,
                 ),
             )  # fmt: skip
-        self._describe(kb_id)
+        self.describe(kb_id)
         return self.generation(kb_id, number)
 
     def set_state(self, kb_id: str, number: int, state: GenerationState, error: str = "") -> None:
@@ -377,10 +389,16 @@ def checked_name(name: str) -> str:
 
 
 def _settings(text: str) -> KbSettings:
-    values = json.loads(text)
-    values["metric"] = Metric(values["metric"])
-    values["index"] = AnnIndex(values.get("index", AnnIndex.AUTO))
-    return KbSettings(**values)
+    try:
+        values = json.loads(text)
+        values["metric"] = Metric(values["metric"])
+        values["index"] = AnnIndex(values.get("index", AnnIndex.AUTO))
+        return KbSettings(**values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageFault(
+            f"The catalog is damaged: settings in it make no sense ({error}).",
+            way_out="End every RAG Studio, then restore it from the backups it keeps: rag-studio doctor --repair",
+        ) from error
 
 
 def _kb(row: sqlite3.Row) -> KnowledgeBase:

@@ -237,7 +237,7 @@ def _fault(error: sqlite3.Error, path: Path) -> StorageFault:
     if "not a database" in text or "malformed" in text:
         return StorageFault(
             f"The catalog {path} is damaged ({text}).",
-            way_out="Restore it from a backup, or move it away to start anew.",
+            way_out="End every RAG Studio, then restore it from the backups it keeps: rag-studio doctor --repair",
         )
     if "locked" in text:
         return StorageFault("Another process keeps the catalog locked.", way_out="Wait for it to finish and try again.")

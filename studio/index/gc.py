@@ -103,7 +103,7 @@ async def collect(
     kb = await thread.run(catalog.knowledge_base, store.kb_id)
     if not dry_run:
         await thread.run(catalog.require_writable)
-        await store.refuse_ahead()
+        await store.refuse_doubtful()
     planned = plan(await thread.run(catalog.generations, store.kb_id), retention, now_ms())
     report.kept += [Kept(kb.name, item.number, why) for item, why in planned.kept]
     before = await asyncio.to_thread(disk_usage, store.paths.root)
@@ -177,7 +177,7 @@ async def sweep(store: GenerationStore, catalog: Catalog, thread: Executor, repo
         return
     with lock:
         try:
-            await store.refuse_ahead()
+            await store.refuse_doubtful()
             await store.recover()
             generations = await thread.run(catalog.generations, store.kb_id)
             known = {tag_of(item.number) for item in generations}

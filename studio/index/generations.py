@@ -35,7 +35,7 @@ from studio.domain import (
 from studio.errors import Busy, Conflict, InvariantViolated, NotFound, StorageFault, StudioError
 from studio.failpoints import reach
 from studio.index.analysis import LEXICAL_VERSION
-from studio.index.base_file import refuse_ahead
+from studio.index.base_file import evidence
 from studio.index.checkpoints import Checkpoint
 from studio.index.durable import flush_tree
 from studio.index.footprint import files_of
@@ -69,10 +69,13 @@ def tag_of(number: int) -> str:
 class GenerationStore(GenerationReader):
     """All generations of one knowledge base: what `GenerationReader` reads, and building new ones."""
 
-    async def lock_for_writing(self, name: str) -> FileLock:
-        """The one writer's lock. Raises Busy when another process or job holds it, StorageFault when read-only."""
+    async def lock_for_writing(self, name: str, *, to_delete: bool = False) -> FileLock:
+        """The one writer's lock. Raises Busy when another process or job holds it, StorageFault when read-only, or,
+        unless it is `to_delete` the base, when it may not be built on.
+        """
         await self._thread.run(self._catalog.require_writable)
-        await self.refuse_ahead()
+        if not to_delete:
+            await self.refuse_doubtful()
         lock = try_lock(self.paths.writer_lock, shared=False)
         if lock is None:
             raise Busy(
@@ -80,10 +83,23 @@ class GenerationStore(GenerationReader):
             )
         return lock
 
-    async def refuse_ahead(self) -> None:
-        """Raise StorageFault where the catalog is older than the files. Raises NotFound."""
-        following = await self._thread.run(self._catalog.next_generation, self.kb_id)
-        await asyncio.to_thread(refuse_ahead, self.paths, following)
+    async def refuse_doubtful(self) -> None:
+        """Raise StorageFault where the files go beyond what the catalog knows: a build would write over them, a
+        collection delete them. Also where a tombstone is up: what is added would go with the base. Raises NotFound.
+        """
+        found = await asyncio.to_thread(evidence, self.paths)
+        horizon = await self._thread.run(self._catalog.horizon, self.kb_id)
+        if found.beyond(horizon):
+            raise StorageFault(
+                f"The catalog is older than the files of the knowledge base in {self.paths.root}, as one from a backup"
+                " is.",
+                way_out="Let the files be adopted before anything changes: rag-studio doctor --repair",
+            )
+        if await asyncio.to_thread(self.paths.tombstone.exists):
+            raise StorageFault(
+                f"The knowledge base in {self.paths.root} was deleted, and the deletion did not come to its end.",
+                way_out="Delete it again, or let it be finished: rag-studio doctor --repair",
+            )
 
     async def begin(
         self,

@@ -133,6 +133,11 @@ async def drop_unreadable_versions(table: Path, needed: set[int], aside: Aside) 
             await asyncio.to_thread(aside, manifest)
 
 
+def versions_on_disk(table: Path) -> list[int]:
+    """The versions that a table (its directory) has manifests of, whether they can be read or not; newest first."""
+    return [_version(manifest) for manifest in _newest_first(table / "_versions")]
+
+
 def _newest_first(versions: Path) -> list[Path]:
     found = (file for file in versions.glob("*.manifest") if file.stem.isdecimal())
     return sorted(found, key=_version, reverse=True)

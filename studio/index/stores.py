@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from contextlib import suppress
 
 from studio.concurrency import Executor
 from studio.domain import KnowledgeBase
-from studio.errors import StorageFault, storage_fault
+from studio.errors import StorageFault, StudioError, storage_fault
 from studio.failpoints import reach
-from studio.index.backups import backups, fault_of
+from studio.index.backups import EMPTY, GONE, backups, fault_of, knows_none
 from studio.index.caches import IndexCaches
 from studio.index.catalog import Catalog
 from studio.index.durable import put_up
 from studio.index.generations import GenerationStore
 from studio.index.glance import Moment
+from studio.index.remains import is_base
 from studio.memory import use_few_arenas
-from studio.paths import DataPaths
+from studio.paths import DataPaths, KbPaths
 
 
 class Stores:
@@ -31,13 +33,16 @@ class Stores:
         self._known: tuple[Moment | None, dict[str, KnowledgeBase]] = (None, {})
 
     @classmethod
-    async def open(cls, paths: DataPaths) -> Stores:
-        """Create the data directory if need be and open its catalog. Raises StorageFault."""
+    async def open(cls, paths: DataPaths, *, adopting: bool = False) -> Stores:
+        """Create the data directory if need be and open its catalog. Raises StorageFault, unless it is to be `adopting`
+        also where the catalog is lost beside the files of knowledge bases.
+        """
         use_few_arenas()
         thread = Executor("catalog")
         try:
             await asyncio.to_thread(paths.create)
-            await asyncio.to_thread(_refuse_lost_catalog, paths)
+            if not adopting:
+                await asyncio.to_thread(_refuse_lost_catalog, paths)
             catalog = await thread.run(Catalog, paths.catalog)
         except OSError as error:
             thread.close()
@@ -70,9 +75,16 @@ class Stores:
         store = self._stores.pop(kb_id, None)
         if store is not None:
             store.close()
-        await asyncio.to_thread(put_up, self.paths.tombstone(kb_id))
+        tombstone = self.paths.tombstone(kb_id)
+        stood = tombstone.exists()
+        await asyncio.to_thread(put_up, tombstone)
         reach("forget.told")
-        await self.thread.run(self.catalog.delete_kb, kb_id)
+        try:
+            await self.thread.run(self.catalog.delete_kb, kb_id)
+        except StudioError:
+            if not stood:  # whoever hears that the deletion failed goes on using the base
+                tombstone.unlink(missing_ok=True)
+            raise
         reach("forget.row")
         await asyncio.to_thread(shutil.rmtree, self.paths.kb(kb_id).root, ignore_errors=True)
 
@@ -87,22 +99,36 @@ class Stores:
 
 
 def _refuse_lost_catalog(paths: DataPaths) -> None:
-    """An empty catalog beside the files of knowledge bases would know nothing of them, and a database of another
-    program is not ours to write into. What is damaged otherwise, SQLite finds out.
+    """A new catalog beside the files of knowledge bases would know nothing of them, and a database of another program
+    is not ours to write into. What is damaged otherwise, SQLite finds out.
     """
-    # In this order: the files of the first knowledge base come after the catalog.
-    bases = holds_bases(paths)
-    fault = fault_of(paths.catalog, thorough=False)
-    if not fault or ("another program" not in fault and not bases):
-        return
-    beside = ", but the files of knowledge bases are there" if bases else ""
-    raise StorageFault(
-        f"The catalog {paths.catalog} {fault}{beside}.",
-        way_out="Restore it from its backups and the knowledge bases' own files: rag-studio doctor --repair",
-    )
+    if fault := catalog_fault(paths, thorough=False):
+        beside = ", but the files of knowledge bases are there" if holds_bases(paths) else ""
+        raise StorageFault(
+            f"The catalog {paths.catalog} {fault}{beside}.",
+            way_out="Restore it from its backups and the knowledge bases' own files: rag-studio doctor --repair",
+        )
+
+
+def catalog_fault(paths: DataPaths, *, thorough: bool) -> str:
+    """Why the catalog cannot be used, a sentence without its subject; "" where it can, or where the data directory is
+    new. See `fault_of`. Blocking. Raises OSError when it cannot be looked at.
+    """
+    bases = holds_bases(paths)  # looked for first: a knowledge base has its row before its folder
+    fault = fault_of(paths.catalog, thorough=thorough)
+    if fault in (GONE, EMPTY):
+        return fault if bases or backups(paths.backups) else ""
+    return fault or ("knows no knowledge base" if bases and knows_none(paths.catalog) else "")
 
 
 def holds_bases(paths: DataPaths) -> bool:
-    """Whether there are files of knowledge bases, or copies of a catalog that knew some."""
-    folder = paths.root / "kb"
-    return (folder.is_dir() and any(folder.iterdir())) or bool(backups(paths.backups))
+    """Whether there are files of knowledge bases that nobody deleted."""
+    folders = base_folders(paths)
+    return any(is_base(base) and not base.tombstone.exists() for base in folders)
+
+
+def base_folders(paths: DataPaths) -> list[KbPaths]:
+    """Whatever lies where the knowledge bases' folders are, by name."""
+    with suppress(OSError):
+        return [paths.kb(name) for name in sorted(path.name for path in (paths.root / "kb").iterdir())]
+    return []

@@ -1,9 +1,9 @@
-"""Taking in what the catalog does not know: the catalog itself from its backups, knowledge bases from their files.
+"""Taking in knowledge bases that the catalog does not know, or knows less of than their files do.
 
 A base whose folder the catalog has no row for was lost with a catalog, unless a tombstone says that it was deleted. One
-that has later generations than the catalog knows stands beside a catalog that is older than it is. Both are adopted:
-what `base.json` says of them becomes their rows, and generations that not even that names are told from the tags of
-their tables. What is no knowledge base goes to `lost+found`.
+whose files go beyond what the catalog knows stands beside a catalog that is older than it is. Both are adopted: what
+`base.json` says of them becomes their rows, and generations that not even that names are told from their remains. What
+is no knowledge base goes to `lost+found`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import json
 import logging
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -20,82 +19,35 @@ from pathlib import Path
 from typing import Any
 
 from studio.domain import Check, DocumentStatus, GenerationState, KbSettings, ModelIdentity, ModelInfo
-from studio.errors import StudioError, storage_fault
+from studio.errors import StudioError
 from studio.index import base_file
 from studio.index.analysis import LEXICAL_VERSION
-from studio.index.backups import backups, fault_of, made_at
-from studio.index.catalog import Catalog
+from studio.index.catalog import MAX_NAME_LENGTH
 from studio.index.database import now_ms
 from studio.index.durable import disk_usage
-from studio.index.leftovers import is_locked
+from studio.index.lexical import LexicalReader
+from studio.index.locks import try_lock
 from studio.index.lost_found import set_aside
+from studio.index.remains import Remains, is_base, remains
 from studio.index.rows import ROWS_VERSION
-from studio.index.stores import Stores, holds_bases
-from studio.index.vectors import DOCUMENTS_TABLE, VectorDatabase
-from studio.paths import DataPaths, KbPaths
+from studio.index.stores import Stores, base_folders
+from studio.index.vectors import VectorDatabase
+from studio.paths import KbPaths
 
 log = logging.getLogger(__name__)
 
-_SIDECARS = ("-wal", "-shm")
-_CHUNKS = "chunks"
-
-
-# ---------------------------------------------------------------- the catalog
-
-
-def examine_catalog(paths: DataPaths) -> Check | None:
-    """What is wrong with a catalog that cannot be used; None when it can, or none is needed yet. Blocking."""
-    if not (fault := fault_of(paths.catalog)) or not (paths.catalog.exists() or holds_bases(paths)):
-        return None
-    copies = [made_at(copy) for copy in backups(paths.backups) if not fault_of(copy)]
-    latest = f"its latest backup is of {copies[0]:%Y-%m-%d %H:%M} UTC" if copies else "it has no backup"
-    return Check("catalog", False, f"{paths.catalog} {fault}; {latest}", "rag-studio doctor --repair restores it.")
-
-
-def restore_catalog(paths: DataPaths) -> Check | None:
-    """Put the newest sound backup in the place of a catalog that cannot be used, an empty catalog where there is none.
-
-    The one that was there goes to `lost+found`. Returns what was done, None when nothing had to be. Nobody may have the
-    catalog open. Blocking. Raises StorageFault.
-    """
-    if (found := examine_catalog(paths)) is None:
-        return None
-    where = ""
-    for suffix in ("", *_SIDECARS):
-        file = paths.catalog.with_name(paths.catalog.name + suffix)
-        if file.exists():
-            place = set_aside(paths, file)
-            where = where or f"; what was there is {place}"
-    copy = next((copy for copy in backups(paths.backups) if not fault_of(copy)), None)
-    if copy is None:
-        Catalog(paths.catalog).close()
-        return Check("catalog", True, f"{found.detail}. It is made anew from the knowledge bases' own files{where}")
-    try:
-        _copy_durably(copy, paths.catalog)
-    except OSError as error:
-        raise storage_fault(error, "restoring the catalog", paths.catalog) from error
-    return Check(
-        "catalog", True,
-        f"restored from its backup of {made_at(copy):%Y-%m-%d %H:%M:%S} UTC; what came later is taken from the "
-        f"knowledge bases' own files, but for the files of later jobs and the log of searches{where}",
-    )  # fmt: skip
-
-
-def _copy_durably(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.copyfile(source, temporary)
-    temporary.chmod(0o600)
-    with temporary.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    temporary.replace(target)
-
-
-# ---------------------------------------------------------------- knowledge bases
+_WHOLE = (GenerationState.ACTIVE, GenerationState.ARCHIVED, GenerationState.READY)
+_WORDS = {
+    "unknown": "not in the catalog",
+    "ahead": "newer than the catalog",
+    "foreign": "no knowledge bases",
+    "deleted": "deleted, but not wholly",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """A folder below `kb` that is not as the catalog has it. `why`: `deleted`, `unknown`, `ahead` or `foreign`."""
+    """A folder below `kb` that is not as the catalog has it. `why` is a key of `_WORDS`."""
 
     folder: Path
     why: str
@@ -103,43 +55,44 @@ class Stray:
 
 async def strays(stores: Stores) -> list[Stray]:
     """Everything below `kb` that is not as the catalog has it. Changes nothing."""
-    folder = stores.paths.root / "kb"
-    names = await asyncio.to_thread(lambda: sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [])
-    # The catalog is asked afterwards: a base that is made in between has its row before its folder.
+    evidence = await asyncio.to_thread(
+        lambda: {base.root.name: base_file.evidence(base) for base in base_folders(stores.paths)}
+    )
+    # The catalog is asked afterwards: what another program does in between, the files do not show yet.
     bases = await stores.thread.run(stores.catalog.knowledge_bases)
+    horizons = {base.id: await stores.thread.run(stores.catalog.horizon, base.id) for base in bases}
     imports = await stores.thread.run(stores.catalog.imports)
-    known = {base.id: await stores.thread.run(stores.catalog.next_generation, base.id) for base in bases}
-    return await asyncio.to_thread(_classify, stores.paths, [name for name in names if name not in imports], known)
 
-
-def _classify(paths: DataPaths, names: Sequence[str], known: Mapping[str, int]) -> list[Stray]:
-    found = [Stray(paths.kb(name).root, "deleted") for name in known if paths.tombstone(name).exists()]
-    for name in names:
-        base = paths.kb(name)
-        if paths.tombstone(name).exists():
-            if name not in known:
+    def classify() -> list[Stray]:
+        found = []
+        for name in sorted(evidence.keys() | horizons.keys()):
+            base, horizon = stores.paths.kb(name), horizons.get(name)
+            if base.tombstone.exists():
                 found.append(Stray(base.root, "deleted"))
-        elif name in known:
-            if base_file.newest_number(base) >= known[name] or _later(base, known[name]):
+            elif horizon is not None:
+                if name in evidence and evidence[name].beyond(horizon):
+                    found.append(Stray(base.root, "ahead"))
+            elif name not in imports:
+                found.append(Stray(base.root, "unknown" if is_base(base) else "foreign"))
+            elif evidence[name].described is not None:  # its import was finished after this catalog
                 found.append(Stray(base.root, "ahead"))
-        else:
-            found.append(Stray(base.root, "unknown" if _is_base(base) else "foreign"))
-    return found
+        return found
+
+    return await asyncio.to_thread(classify)
 
 
-def _later(base: KbPaths, next_generation: int) -> bool:
-    described = base_file.read(base.description)
-    return described is not None and described["kb"]["next_generation"] > next_generation
-
-
-def _is_base(base: KbPaths) -> bool:
-    return base.description.is_file() or any(base.vectors.glob("*.lance")) or any(base.texts.glob("*"))
+def check_strays(found: Sequence[Stray]) -> Check:
+    """What `doctor` says of strays without changing them."""
+    by_kind = {why: ", ".join(stray.folder.name for stray in found if stray.why == why) for why in _WORDS}
+    detail = "; ".join(f"{words}: {by_kind[why]}" for why, words in _WORDS.items() if by_kind[why]) or "all known"
+    way_out = "rag-studio doctor --repair adopts knowledge bases and deletes none that nobody deleted."
+    return Check("folders of knowledge bases", not found, detail, way_out if found else "")
 
 
 async def settle(stores: Stores, models: Sequence[ModelInfo]) -> list[Check]:
     """Adopt bases that were lost, finish deletions, set aside what is no base; a check for each, in words.
 
-    Raises StorageFault when the catalog cannot be written.
+    One that fails hides nothing of the others. Raises StorageFault when the catalog cannot be read.
     """
     checks = []
     for stray in await strays(stores):
@@ -150,160 +103,180 @@ async def settle(stores: Stores, models: Sequence[ModelInfo]) -> list[Check]:
             elif stray.why == "foreign":
                 place = await asyncio.to_thread(set_aside, stores.paths, stray.folder)
                 checks.append(Check(f"kb/{name}", True, f"no knowledge base; moved to {place}"))
-            elif is_locked(stores.paths.kb(name).writer_lock):
-                checks.append(Check(f"kb/{name}: adopted", False, "a job of another program runs", "End it first."))
             else:
-                checks.append(await _adopt(stores, name, models))
+                checks.append(await _adopt_alone(stores, name, models))
         except StudioError as error:
             checks.append(Check(f"kb/{name}: adopted", False, str(error), error.way_out))
     return checks
 
 
+async def _adopt_alone(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) -> Check:
+    lock = try_lock(stores.paths.kb(kb_id).writer_lock, shared=False)
+    if lock is None:
+        why = "a job of another program runs"
+        return Check(f"kb/{kb_id}: adopted", False, why, "End it, then: rag-studio doctor --repair")
+    with lock:
+        return await _adopt(stores, kb_id, models)
+
+
 async def _adopt(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) -> Check:
     paths = stores.paths.kb(kb_id)
     rows = await stores.thread.run(stores.catalog.dump, kb_id)
-    described = await asyncio.to_thread(base_file.read, paths.description)
-    if described is None or (rows and described["kb"]["next_generation"] < rows["kb"]["next_generation"]):
-        described = rows
-    source = "what its own file says of it" if described is not rows or described is None else "the catalog"
-    known = {row["number"] for row in described["generation"]} if described else set()
-    vectors = VectorDatabase(paths.vectors)
+    file = await asyncio.to_thread(base_file.read, paths.description)
+    known = file.rows if file is not None else rows
+    if file is not None and rows is not None and not base_file.Evidence(0, file.rows).beyond(_horizon_of(rows)):
+        known = rows  # the file is as old as the catalog, or older
+    sources = ["the catalog" if known is rows else "its own file"] if known is not None else []
+    vectors = VectorDatabase(paths.vectors)  # one that remembers nothing of the files
     try:
-        found = await _found_generations(vectors, paths, known, models, described)
-        if found or described is None:
-            source = "its tables" if described is None else f"{source}, and its tables"
-            described = await _completed(vectors, paths, described, found)
+        numbers = {row["number"] for row in known["generation"]} if known else set()
+        found = [item for item in await asyncio.to_thread(remains, paths) if item.number not in numbers]
+        found = await _complete_ones(vectors, paths, found, alone=not numbers)
+        if found or known is None:
+            sources.append("its tables")
+            reader = _Reader(vectors, paths, models, known)
+            known = _completed(paths, known, [await reader.row(item) for item in found], await reader.name(found))
     finally:
         vectors.close()
-    base = await stores.thread.run(stores.catalog.adopt, described)
-    log.warning("adopted the knowledge base %s (%s) from %s", base.name, kb_id, source)
-    generations = [row["number"] for row in described["generation"] if row["state"] in ("active", "archived", "ready")]
-    return Check(
-        f"{base.name}: adopted", True,
-        f"{len(generations)} generations, active {base.active_generation or 'none'}, {base.documents} documents, "
-        f"from {source}",
-    )  # fmt: skip
+    base = await stores.thread.run(stores.catalog.adopt, known)
+    log.warning("adopted the knowledge base %s (%s) from %s", base.name, kb_id, " and ".join(sources))
+    whole = [row["number"] for row in known["generation"] if row["state"] in _WHOLE]
+    detail = (
+        f"from {' and '.join(sources)}: {len(whole)} generations, {base.active_generation or 'none'} is active, "
+        f"{base.documents} documents"
+    )
+    if sources == ["its tables"]:
+        lost = "Lost are its name, settings, tags, pinned queries, judgments and watched folders."
+        way_out = f"Look at its settings (rag-studio kb info), and name it: rag-studio kb rename {kb_id} NAME"
+        return Check(f"{base.name}: adopted", False, f"{detail}. {lost}", way_out)
+    if found:
+        guessed = ", ".join(str(item.number) for item in found)
+        detail += f"; notes and times of the generations {guessed} are lost"
+    return Check(f"{base.name}: adopted", True, detail)
 
 
-async def _found_generations(
-    vectors: VectorDatabase,
-    paths: KbPaths,
-    known: set[int],
-    models: Sequence[ModelInfo],
-    described: base_file.Dump | None,
-) -> list[dict[str, Any]]:
-    """Rows of generations that only the tags of the tables tell of; complete ones have a lease file."""
-    tags: dict[str, Mapping[str, int]] = {}
-    with suppress(StudioError):
-        for table in await vectors.table_names():
-            with suppress(StudioError):
-                tags[table] = await vectors.tags_of(table)
-    documents = tags.pop(DOCUMENTS_TABLE, {})
-    found = []
-    for table, versions in tags.items():
-        model = await _model_of(vectors, table, models, described)
-        for tag, version in versions.items():
-            if not tag[1:].isdecimal() or int(tag[1:]) in known or not paths.lease(int(tag[1:])).exists():
-                continue
-            found.append(await _row(vectors, paths, table, int(tag[1:]), version, documents.get(tag, 0), model))
-    return sorted(found, key=lambda row: row["number"])
+def _horizon_of(rows: base_file.Dump) -> base_file.Horizon:
+    states = {GenerationState(row["state"]): row["promoted_ms"] or 0 for row in rows["generation"]}
+    building = frozenset(row["number"] for row in rows["generation"] if row["state"] == GenerationState.BUILDING)
+    return base_file.Horizon(rows["kb"]["next_generation"], states.get(GenerationState.ACTIVE, 0), building)
 
 
-async def _model_of(
-    vectors: VectorDatabase, table: str, models: Sequence[ModelInfo], described: base_file.Dump | None
-) -> ModelIdentity | None:
-    """The model of a table: that of a generation that is known, else the installed one that its name or size tells."""
-    for row in described["generation"] if described else ():
-        if row["chunks_table"] == table and row["model"]:
-            return ModelIdentity(**json.loads(row["model"]))
-    dimension = 0
-    with suppress(StudioError):
-        dimension = await vectors.dimension(table)
-    fitting = [info for info in models if info.installed and info.kind != "reranker" and info.dimension == dimension]
-    named = [info for info in fitting if table.startswith(f"{_CHUNKS}_{info.sha256[:8]}")]
-    usual = [info for info in fitting if info.name == KbSettings().model]
-    best = next(iter([*named, *usual, *fitting]), None)
-    return ModelIdentity(best.name, best.sha256, best.dimension, best.pooling) if best else None
+async def _complete_ones(
+    vectors: VectorDatabase, paths: KbPaths, found: Sequence[Remains], *, alone: bool
+) -> list[Remains]:
+    """Those that were sealed; where none was and nothing else is known (`alone`), the newest."""
+    complete = [item for item in found if item.sealed or await _same_counts(vectors, paths, item)]
+    return complete or (list(found[-1:]) if alone else [])
 
 
-async def _row(
-    vectors: VectorDatabase,
-    paths: KbPaths,
-    table: str,
-    number: int,
-    version: int,
-    documents_version: int,
-    model: ModelIdentity | None,
-) -> dict[str, Any]:
-    documents = chunks = 0
-    with suppress(StudioError):
-        records = await vectors.records(documents_version)
-        indexed = [record for record in records if record.status is DocumentStatus.INDEXED]
-        documents, chunks = len(indexed), await vectors.rows(table, version)
-    settings = KbSettings(model=model.name if model else KbSettings().model, contextual=True)
-    size = sum((await asyncio.to_thread(disk_usage, paths.root)).values())
-    at = now_ms()
-    return {
-        "kb_id": paths.root.name, "number": number, "state": str(GenerationState.ARCHIVED), "parent": None,
-        "settings": json.dumps(asdict(settings)), "model": json.dumps(asdict(model)) if model else None,
-        "chunks_table": table, "chunks_version": version, "documents_version": documents_version,
-        "documents": documents, "chunks": chunks, "size_bytes": size, "own_bytes": 0, "created_ms": at, "ready_ms": at,
-        "promoted_ms": at, "archived_ms": at, "rows_version": ROWS_VERSION, "lexical_version": LEXICAL_VERSION,
-        "note": "recovered",
-    }  # fmt: skip
+async def _same_counts(vectors: VectorDatabase, paths: KbPaths, item: Remains) -> bool:
+    """Whether both indexes of a generation without a lease file hold equally much, as those of a build do not."""
+    try:
+        rows = await vectors.rows(item.chunks_table, item.chunks_version)
+        return await asyncio.to_thread(_keywords, paths.lexical_generation(item.number)) == rows > 0
+    except Exception:  # what a damaged file makes the libraries raise has no common type
+        return False
 
 
-async def _completed(
-    vectors: VectorDatabase, paths: KbPaths, described: base_file.Dump | None, found: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """A dump with the generations that were found; the newest is active, as it was built on what was active before."""
-    if described is None:
-        settings = json.loads(found[-1]["settings"]) if found else asdict(KbSettings(contextual=True))
-        base = {
-            "id": paths.root.name, "name": await _name_of(vectors, paths, found), "settings": json.dumps(settings),
-            "active": None, "next_generation": 1, "created_ms": now_ms(), "retention": None,
+def _keywords(directory: Path) -> int:
+    reader = LexicalReader(directory, KbSettings().language)
+    try:
+        return reader.chunks
+    finally:
+        reader.close()
+
+
+class _Reader:
+    """Tells from the tables of a base what is lost of it. Damage makes it guess, never raise."""
+
+    def __init__(
+        self, vectors: VectorDatabase, paths: KbPaths, models: Sequence[ModelInfo], known: base_file.Dump | None
+    ) -> None:
+        self._vectors = vectors
+        self._paths = paths
+        self._models = models
+        self._known = known
+
+    async def row(self, item: Remains) -> dict[str, Any]:
+        """The catalog's row of a generation. One whose tables are damaged gets it too: the repair that follows knows
+        what to do with it.
+        """
+        documents = chunks = 0
+        with suppress(StudioError):
+            records = await self._vectors.records(item.documents_version)
+            documents = sum(record.status is DocumentStatus.INDEXED for record in records)
+        with suppress(StudioError):
+            chunks = await self._vectors.rows(item.chunks_table, item.chunks_version)
+        model = await self._model(item.chunks_table)
+        settings = self._settings(model)
+        size = sum((await asyncio.to_thread(disk_usage, self._paths.root)).values())
+        at = now_ms()
+        return {
+            "kb_id": self._paths.root.name, "number": item.number, "state": str(GenerationState.ARCHIVED),
+            "parent": None, "settings": json.dumps(settings), "model": json.dumps(asdict(model)) if model else None,
+            "chunks_table": item.chunks_table, "chunks_version": item.chunks_version,
+            "documents_version": item.documents_version, "documents": documents, "chunks": chunks, "size_bytes": size,
+            "own_bytes": 0, "created_ms": at, "ready_ms": at, "promoted_ms": at, "archived_ms": at,
+            "rows_version": ROWS_VERSION, "lexical_version": LEXICAL_VERSION, "note": "adopted",
         }  # fmt: skip
-        described = {**{table: [] for table in base_file.TABLES}, "kb": base}
-    generations = [dict(row) for row in described["generation"]]
-    active = described["kb"]["active"]
-    if found and found[-1]["number"] > (active or 0):
+
+    async def name(self, found: Sequence[Remains]) -> str:
+        """A name for a base whose own is lost: that of the folder its documents come from."""
+        with suppress(StudioError, ValueError, IndexError):
+            records = await self._vectors.records(found[-1].documents_version)
+            folder = Path(os.path.commonpath({str(Path(record.source_path).parent) for record in records})).name
+            name = " ".join("".join(char for char in folder if char.isprintable() and char != ",").split())
+            if name:
+                return f"{name[: MAX_NAME_LENGTH // 2]} (recovered)"
+        return f"Recovered {self._paths.root.name}"
+
+    def _settings(self, model: ModelIdentity | None) -> dict[str, Any]:
+        if self._known is not None:
+            return dict(json.loads(self._known["kb"]["settings"]))
+        return asdict(KbSettings(model=model.name if model else KbSettings().model, contextual=True))
+
+    async def _model(self, table: str) -> ModelIdentity | None:
+        """The model of a table: that of a generation that is known, else the installed one that its name or the length
+        of its vectors tells.
+        """
+        for row in self._known["generation"] if self._known else ():
+            if row["chunks_table"] == table and row["model"]:
+                return ModelIdentity(**json.loads(row["model"]))
+        dimension = 0
+        with suppress(StudioError):
+            dimension = await self._vectors.dimension(table)
+        installed = [info for info in self._models if info.installed and info.kind != "reranker"]
+        fitting = [info for info in installed if info.dimension == dimension or not dimension]
+        named = [info for info in fitting if table.startswith(f"chunks_{info.sha256[:8]}")]
+        usual = [info for info in fitting if info.name == KbSettings().model]
+        best = next(iter([*named, *usual, *fitting]), None)
+        return best.identity if best is not None else None
+
+
+def _completed(
+    paths: KbPaths, known: base_file.Dump | None, found: Sequence[Mapping[str, Any]], name: str
+) -> base_file.Dump:
+    """A dump with the generations that were found; the newest is active, as it was built on what was active before."""
+    if known is None:
+        settings = found[-1]["settings"] if found else json.dumps(asdict(KbSettings(contextual=True)))
+        base = {
+            "id": paths.root.name, "name": name, "settings": settings, "active": None, "next_generation": 1,
+            "created_ms": now_ms(), "retention": None,
+        }  # fmt: skip
+        known = {"kb": base, "generation": []}
+    active, generations = known["kb"]["active"], [dict(row) for row in known["generation"]]
+    added = [dict(row) for row in found]
+    if added and added[-1]["number"] > (active or 0):
         for row in generations:
             if row["state"] == GenerationState.ACTIVE:
                 row |= {"state": str(GenerationState.ARCHIVED), "archived_ms": now_ms()}
-        active = found[-1]["number"]
-        found = [*found[:-1], {**found[-1], "state": str(GenerationState.ACTIVE), "archived_ms": None}]
-    generations += found
-    newest = max([base_file.newest_number(paths), *(row["number"] for row in generations)], default=0)
-    following = max(described["kb"]["next_generation"], newest + 1)
+        active = added[-1]["number"]
+        added[-1] |= {"state": str(GenerationState.ACTIVE), "archived_ms": None}
+    generations += added
+    newest = max([base_file.evidence(paths).newest, *(row["number"] for row in generations)])
+    following = max(known["kb"]["next_generation"], newest + 1)
     return {
-        **described,
-        "kb": {**described["kb"], "active": active, "next_generation": following},
+        **known,
+        "kb": {**known["kb"], "active": active, "next_generation": following},
         "generation": generations,
     }
-
-
-async def _name_of(vectors: VectorDatabase, paths: KbPaths, found: Sequence[Mapping[str, Any]]) -> str:
-    """A name for a base whose own is lost: that of the folder its documents come from."""
-    with suppress(StudioError, ValueError, IndexError):
-        records = await vectors.records(found[-1]["documents_version"])
-        folders = {str(Path(record.source_path).parent) for record in records}
-        name = "".join(char for char in Path(os.path.commonpath(folders)).name if char.isprintable() and char != ",")
-        if name.strip():
-            return f"{name.strip()[:80]} (recovered)"
-    return f"Recovered {paths.root.name}"
-
-
-_WORDS = {
-    "unknown": "not in the catalog",
-    "ahead": "newer than the catalog",
-    "foreign": "no knowledge bases",
-    "deleted": "deleted, but not wholly",
-}
-
-
-def check_strays(found: Sequence[Stray]) -> Check:
-    """What `doctor` says of strays without changing them."""
-    by_kind = {why: ", ".join(stray.folder.name for stray in found if stray.why == why) for why in _WORDS}
-    detail = "; ".join(f"{words}: {by_kind[why]}" for why, words in _WORDS.items() if by_kind[why]) or "all known"
-    way_out = "rag-studio doctor --repair adopts knowledge bases and deletes none that nobody deleted."
-    return Check("folders of knowledge bases", not found, detail, way_out if found else "")

@@ -304,8 +304,11 @@ async def discard_dead_imports(stores: Stores) -> list[str]:
 
 async def _discard_imports(stores: Stores) -> list[str]:
     """Under the import lock nothing that is still invisible is alive."""
-    dead = await stores.thread.run(stores.catalog.imports)
-    for kb_id in dead:
+    dead = []
+    for kb_id in await stores.thread.run(stores.catalog.imports):
+        if stores.paths.kb(kb_id).description.exists():
+            continue  # it was finished, and the catalog is older than that
+        dead.append(kb_id)
         log.warning("deleting %s, whose import did not come to its end", kb_id)
         await stores.forget(kb_id)
     return dead

@@ -52,6 +52,7 @@ class LibraryService:
         except OSError as error:
             await self._stores.forget(kb.id)
             raise storage_fault(error, "creating the knowledge base", self._stores.paths.kb(kb.id).root) from error
+        await self._stores.thread.run(self._stores.catalog.describe, kb.id)
         return kb
 
     async def change_settings(self, name_or_id: str, settings: KbSettings) -> KnowledgeBase:
@@ -80,7 +81,7 @@ class LibraryService:
     async def delete(self, name_or_id: str) -> None:
         """Delete a knowledge base with all its generations; source files stay. Raises NotFound, Busy."""
         kb = await self.get(name_or_id)
-        with await self._stores.store(kb.id).lock_for_writing(kb.name):
+        with await self._stores.store(kb.id).lock_for_writing(kb.name, to_delete=True):
             await self._stores.forget(kb.id)
 
     async def documents(self, name_or_id: str, generation: int | None = None) -> Sequence[DocumentRecord]:

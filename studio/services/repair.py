@@ -1,9 +1,10 @@
 """Mending a knowledge base: what `doctor --repair` does, under the writer lock and without losing what works.
 
-In this order: tables open again, tags are set again, keyword indexes are rebuilt from the tables; documents of the
-active generation whose rows or texts are damaged are read again, or, where its tables cannot be read at all, the
-newest whole generation takes its place and is brought up to date; generations proven damaged are given up; what
-belongs to no generation is swept away.
+First the catalog learns of what it does not know (`adoption`). Then, in this order: tables open again, tags are set
+again, keyword indexes are rebuilt from the tables; documents of the active generation whose rows or texts are damaged
+are read again, or, where its tables cannot be read at all, the newest whole generation takes its place and is brought
+up to date; generations proven damaged are given up; what belongs to no generation is swept away, and what nothing
+accounts for goes to `lost+found`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from studio.errors import FailureCode, ModelFault, StorageFault, StudioError, st
 from studio.index.audit import Audit
 from studio.index.gc import GcReport, sweep
 from studio.index.generations import GenerationStore
+from studio.index.leftovers import leftovers, listing
 from studio.index.lost_found import set_aside
 from studio.index.mending import drop_unreadable_versions, mend_table, mend_tags, rebuild_keywords
 from studio.index.reading import READABLE
@@ -94,6 +96,7 @@ class Repair:
                     lost += _lost(base, report)
         with await store.lock_for_writing(base.name):
             gave_up = await self._give_up(base, store, found)
+            await self._set_strays_aside(store)
         swept = GcReport()
         if not lost and not gave_up:  # what is left of them may help somebody who knows more
             await sweep(store, self._stores.catalog, self._stores.thread, swept)
@@ -193,8 +196,7 @@ class Repair:
         table = store.paths.vectors / f"{DOCUMENTS_TABLE}.lance"
         if not readable and table.exists():
             with await store.lock_for_writing(base.name):
-                _forget_caches(store)
-                await asyncio.to_thread(self._aside, table)
+                await self._take_away(store, DOCUMENTS_TABLE)
         report = await self._ingest.rebuild(base.id, lost=found.records)
         if found.unread:
             read = await self._ingest.ingest(base.id, found.unread, IngestOptions())
@@ -228,9 +230,25 @@ class Repair:
             try:
                 await store.vectors.tags_of(table)
             except StorageFault:  # would stand in the way of every collection
-                _forget_caches(store)
-                await asyncio.to_thread(self._aside, store.paths.vectors / f"{table}.lance")
+                await self._take_away(store, table)
         return gave_up
+
+    async def _take_away(self, store: GenerationStore, table: str) -> None:
+        """Move a table that cannot be used any more to `lost+found`."""
+        _forget_caches(store)
+        await asyncio.to_thread(self._aside, store.paths.vectors / f"{table}.lance")
+
+    async def _set_strays_aside(self, store: GenerationStore) -> None:
+        """Move what no build and no collection leaves behind to `lost+found`: the sweep would delete it."""
+        _forget_caches(store)
+        found = await listing(store, store.vectors)
+        generations = await self._stores.thread.run(self._stores.catalog.generations, store.kb_id)
+        for name in leftovers(found, generations, texts=()).strays:
+            kind, _, table = name.partition(" ")
+            place = store.paths.vectors / f"{table}.lance" if kind == "table" else store.paths.root / name
+            if await asyncio.to_thread(place.exists):  # a tag has no file of that name
+                await asyncio.to_thread(self._aside, place)
+        _forget_caches(store)
 
     async def _versions(self, base: KnowledgeBase, store: GenerationStore) -> list[tuple[Path, set[int]]]:
         """The directories of all tables, each with the versions that generations need."""

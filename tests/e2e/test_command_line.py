@@ -299,9 +299,9 @@ def test_an_internal_error_is_logged_not_shown(data_dir: Path) -> None:
         "import sys\n"
         "import studio.cli.commands as commands\n"
         "async def broken(services, options): raise RuntimeError('wires crossed')\n"
-        "commands._COMMANDS['doctor'] = broken\n"
+        "commands._COMMANDS['memory'] = broken\n"
         "from studio.cli.main import run\n"
-        "sys.exit(run(['doctor'], window=None, screenshots=None))\n"
+        "sys.exit(run(['memory'], window=None, screenshots=None))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -41,23 +41,27 @@ async def test_orphans_are_seen_and_swept(ward: Ward) -> None:
     folder = ward.stores.paths.kb("0123456789ab").root
     folder.mkdir()
     (folder / "writer.lock").touch()
-    shutil.copytree(paths.lexical_generation(1), paths.lexical / "g77")
-    (paths.leases / "g77").touch()
+    shutil.copytree(paths.lexical_generation(1), paths.lexical / "g0")
+    (paths.leases / "g0").touch()
     (paths.texts / f"{'0' * 64}.text").write_bytes(b"x")
     (paths.texts / "scribble").write_bytes(b"x")
-    await ward.store.vectors.set_tag("chunks", "g77", 1)
+    await ward.store.vectors.set_tag("chunks", "g0", 1)
     shutil.copytree(paths.vectors / "chunks.lance", paths.vectors / "stray.lance")
     found = await ward.wrong()
     assert found["Care: no orphaned files"] == (
-        "lexical/g77, table stray, tag g77, texts/scribble; 2 files wait for the next collection"
+        "lexical/g0, table stray, tag g0, texts/scribble; 2 files wait for the next collection"
     )
-    assert "no orphaned folders" in found
+    assert found["folders of knowledge bases"] == "no knowledge bases: 0123456789ab"
     with await ward.store.lock_for_writing("Care"):
         assert "Care: no orphaned files" not in await ward.wrong(), "a job may be making them"
     before = await ward.prints(1, 2, 3)
     assert await ward.repaired() == {}
     assert not folder.exists()
-    assert not (paths.leases / "g77").exists()
+    (aside,) = ward.stores.paths.lost_found.iterdir()
+    assert (aside / "kb" / folder.name / "writer.lock").exists()
+    for name in ("lexical/g0/meta.json", "texts/scribble", "vectors/stray.lance/_versions"):
+        assert (aside / "kb" / ward.kb_id / name).exists(), name
+    assert not (paths.leases / "g0").exists()
     assert not (paths.vectors / "stray.lance").exists()
     gone = {path.name for path in before if not path.exists()}
     assert gone == {"scribble", f"{'0' * 64}.text"}
