@@ -25,8 +25,8 @@ _confined = False
 class Allowed:
     """What a process may reach beside Python and the libraries.
 
-    `read` are files and folders with all below them, `write` folders of its own, `program` the only program it may
-    start, "" for none. The process that a program becomes is confined as well.
+    `read` are files and folders with all below them, `write` folders of its own, both without links in their paths;
+    `program` is the only one it may start, "" for none. The process that a program becomes is confined as well.
     """
 
     read: tuple[str, ...] = ()
@@ -41,7 +41,9 @@ def confine(allowed: Allowed) -> None:
     global _confined
     _limit_resources()
     program = what_runs(allowed.program)
-    landlock.restrict(read=(*system_folders(), *program.read, *allowed.read), write=allowed.write, run=program.run)
+    landlock.restrict(
+        system=(*system_folders(), *program.read), read=allowed.read, write=allowed.write, run=program.run
+    )
     seccomp.restrict(may_run=bool(program.run))
     _confined = True
 

@@ -39,10 +39,11 @@ def version() -> int:
         return 0
 
 
-def restrict(*, read: Iterable[str], write: Iterable[str], run: Iterable[str]) -> None:
+def restrict(*, system: Iterable[str], read: Iterable[str], write: Iterable[str], run: Iterable[str]) -> None:
     """Confine this thread and what it starts to these paths; does nothing on a kernel without landlock.
 
-    What is not there is left out. Raises OSError.
+    `system` is read as well, through links. Of the others, real paths, a link that took the place of a file since is
+    not followed. What is not there is left out. Raises OSError.
     """
     known = version()
     if not known:
@@ -53,18 +54,24 @@ def restrict(*, read: Iterable[str], write: Iterable[str], run: Iterable[str]) -
     fields = struct.pack("=QQQ", handled, _TCP, _SCOPES)[: 8 if known < 4 else 16 if known < 6 else 24]
     rules = syscall(_CREATE_RULESET, ctypes.create_string_buffer(fields, len(fields)), len(fields), 0)
     try:
-        for paths, rights in ((read, _READ), (write, _OWN), (run, READ_FILE | EXECUTE), ((_NULL,), _READ | WRITE_FILE)):
+        for paths, rights, follow in (
+            (system, _READ, 0),
+            (run, READ_FILE | EXECUTE, 0),
+            ((_NULL,), READ_FILE | WRITE_FILE, 0),
+            (read, _READ, os.O_NOFOLLOW),
+            (write, _OWN, os.O_NOFOLLOW),
+        ):
             for path in paths:
-                _allow(rules, path, rights & handled)
+                _allow(rules, path, rights & handled, follow)
         give_up_privileges()
         syscall(_RESTRICT_SELF, rules, 0)
     finally:
         os.close(rules)
 
 
-def _allow(rules: int, path: str, rights: int) -> None:
+def _allow(rules: int, path: str, rights: int, flags: int) -> None:
     with contextlib.suppress(OSError):  # gone, or not to be reached: then it is not allowed either
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC | flags)
         try:
             if not stat.S_ISDIR(os.fstat(place).st_mode):
                 rights &= _OF_FILES

@@ -59,7 +59,7 @@ class ParserProcess:
         scope: Scope = UNCONFINED,
     ) -> ParserProcess:
         """Start a worker that reads what lies in `scope`. Raises WorkerDied."""
-        folder = await run_to_end(tempfile.mkdtemp, prefix=f"{_FOLDER}{os.getpid()}-")
+        folder = os.path.realpath(await run_to_end(tempfile.mkdtemp, prefix=f"{_FOLDER}{os.getpid()}-"))
         try:
             arguments = (str(memory_limit_bytes), str(time_limit_s), folder)
             process = await WorkerProcess.spawn(module, arguments, {**_ENVIRONMENT, **environment})

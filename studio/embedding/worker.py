@@ -226,7 +226,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         limit_memory(options.model)
-        confine(Allowed(read=(str(options.model),)))  # before anything of the file is read
+        confine(Allowed(read=(os.path.realpath(options.model),)))  # before anything of the file is read
         from studio.embedding.engine import Engine
 
         server = Server(channel, Engine(options.model, max_tokens=options.max_tokens, threads=options.threads))
