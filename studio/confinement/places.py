@@ -25,7 +25,7 @@ _LOADER = 3
 
 def system_folders() -> tuple[str, ...]:
     """What Python, this package and the libraries are read from."""
-    home = Path.home().resolve()
+    home = _home()
     # A checkout on the search path is left out but for the package: there may be anything in it.
     modules = [name for name in sys.path if Path(name).name in ("site-packages", "dist-packages")]
     named = [Path(name) for name in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)]
@@ -86,10 +86,15 @@ def granted(roots: Iterable[Path], private: Sequence[Path] = ()) -> Iterator[str
     Rules of landlock only add: a folder that holds something private is granted child by child. What comes into such
     a folder later is not granted, nor what is named through a link. A root inside a private folder is left out.
     """
-    home = Path.home().resolve()
+    home = _home()
     closed = [path.resolve() for path in private]
     for root in roots:
         yield from _granted(root.resolve(), closed, home)
+
+
+def _home() -> Path:
+    # `Path.home` fails for a user that no list of accounts has, as in containers; this leaves "~".
+    return Path(os.path.expanduser("~")).resolve()  # noqa: PTH111
 
 
 def _granted(place: Path, closed: Sequence[Path], home: Path) -> Iterator[str]:

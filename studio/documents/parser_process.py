@@ -26,8 +26,8 @@ CHILDREN_EVERY = 5
 _FOLDER = "rag-studio-parser-"
 
 # One thread each: on many-core machines numerical libraries otherwise reserve more address space
-# than the memory limit allows.
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
+# than the memory limit allows, and begin before the process is confined.
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
 
 
 class ParserProcess:
@@ -62,7 +62,7 @@ class ParserProcess:
         folder = os.path.realpath(await run_to_end(tempfile.mkdtemp, prefix=f"{_FOLDER}{os.getpid()}-"))
         try:
             arguments = (str(memory_limit_bytes), str(time_limit_s), folder)
-            process = await WorkerProcess.spawn(module, arguments, {**_ENVIRONMENT, **environment})
+            process = await WorkerProcess.spawn(module, arguments, {**ENVIRONMENT, **environment})
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -15,6 +15,8 @@ import pytest
 
 from studio import confinement
 from studio.confinement import Allowed, landlock, places, seccomp
+from studio.documents.parser_process import ENVIRONMENT
+from studio.embedding import launch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Nothing confines a process here.")
 needs_both = pytest.mark.skipif(
@@ -87,6 +89,19 @@ def test_one_program_and_no_other_can_be_started(ground: Path, program: str) -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["0" if program else "denied", "denied", "denied"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "environment"),
+    [("studio.embedding.worker", launch.LIBRARY_ENVIRONMENT), ("studio.documents.parser_worker", ENVIRONMENT)],
+)
+def test_no_thread_runs_before_a_worker_is_confined(module: str, environment: dict[str, str]) -> None:
+    """It would stay free."""
+    code = f"import {module}, os; print(len(os.listdir('/proc/self/task')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+    )
+    assert done.stdout.strip() == "1", done.stderr
 
 
 def test_private_folders_are_granted_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
