@@ -107,6 +107,7 @@ async def open_services(data_dir: Path | None = None, *, adopting: bool = False)
             float(config.integer("parse_time_limit_s")),
             config.integer("parse_memory_limit_mib") << 20,
             environment=ocr_environment(config.text("ocr"), config.text("ocr_languages")),
+            private=[paths.root],
         )
         stack.push_async_callback(parser.close)
         library = LibraryService(stores, config)

@@ -826,9 +826,12 @@ class DocumentParser(Protocol):
     def recognises_text(self) -> bool:
         """Whether pages without text can be read now."""
 
-    def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+    def parse(
+        self, path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
+    ) -> AsyncIterator[ParserEvent]:
         """Documents of one file, streamed (many for a tabular file or an archive), between signs of life.
 
+        `roots` are the files and folders that the job is about: what reads the file may open nothing else.
         `passwords` are tried on what is protected. Raises DocumentFault for anything wrong with the file.
         """
 

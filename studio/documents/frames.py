@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studio.confinement import Allowed
 from studio.domain import PageCounts, ParsedDocument, ParseProgress, PartFailure, Span
 from studio.errors import DocumentFault, FailureCode
 
@@ -35,6 +36,8 @@ MEMBER = 7
 """Child to parent: a member of an archive begins; everything of those before it has been sent."""
 FAILURE = 8
 """Child to parent: a part of the file that cannot be read."""
+CONFINE = 9
+"""Parent to child, before the first file: what the process may reach from now on."""
 
 MAX_PROPERTY_CHARS = 4_096
 """Longest text that a document says about itself, or that is said about it. Parsers stay far below, but for the paths
@@ -98,6 +101,17 @@ def decode_request(body: bytes) -> Request:
     """The request `encode_request` wrote."""
     path, passwords, resume = json.loads(body)
     return Request(Path(path), tuple(passwords), _resumed(*resume))
+
+
+def encode_allowed(allowed: Allowed) -> bytes:
+    """What a worker may reach, as bytes."""
+    return json.dumps([allowed.read, allowed.write, allowed.program]).encode()
+
+
+def decode_allowed(body: bytes) -> Allowed:
+    """What `encode_allowed` wrote."""
+    read, write, program = json.loads(body)
+    return Allowed(tuple(read), tuple(write), program)
 
 
 def encode_memory(size: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -139,6 +139,7 @@ async def plan_ingest(
     for first in range(0, len(found.files), FILES_PER_TURN):
         tracker.expect((file.path, file.size_bytes) for file in found.files[first : first + FILES_PER_TURN])
         await asyncio.sleep(0)
+    roots = await asyncio.to_thread(_roots, found)
     for number, file in enumerate(found.files):
         if number % FILES_PER_TURN == 0:
             await asyncio.sleep(0)
@@ -150,12 +151,32 @@ async def plan_ingest(
         failed = {record.error for record in old if record.status is DocumentStatus.FAILED}
         try_again = bool(failed) if named else not helped.isdisjoint(failed)
         await _plan_file(
-            plan, file, old, parser, named=named, try_again=try_again, tracker=tracker, passwords=passwords
+            plan,
+            file,
+            old,
+            parser,
+            named=named,
+            try_again=try_again,
+            tracker=tracker,
+            passwords=passwords,
+            roots=roots,
         )
     for path, records in by_path.items():
         if path not in removals.kept and found.covers(Path(path), options):
             plan.removed.extend(records)
     return plan
+
+
+def _roots(found: Scan) -> tuple[Path, ...]:
+    """The folders that were looked through, and the files that were named."""
+    folders = set(found.folders)
+    named = [file.path for file in found.files if folders.isdisjoint(file.path.parents)]
+    return (*found.folders, *named)
+
+
+def folders_of(paths: Iterable[str]) -> tuple[Path, ...]:
+    """The folders these files lie in."""
+    return tuple(sorted({Path(path).parent for path in paths}))
 
 
 def rows_by_path(records: Sequence[DocumentRecord]) -> dict[str, list[DocumentRecord]]:
@@ -176,6 +197,7 @@ async def _plan_file(
     try_again: bool,
     tracker: ProgressTracker,
     passwords: Sequence[str],
+    roots: Sequence[Path],
 ) -> None:
     indexed = [record for record in old if record.status is DocumentStatus.INDEXED]
     if old and old[0].size_bytes == file.size_bytes and not try_again:
@@ -195,7 +217,7 @@ async def _plan_file(
             else:
                 tracker.file(file.path, FileState.FAILED, error=whole.error, reason=whole.reason)
             return
-    plan.sources.append(file_source(file, old, parser, passwords=passwords))
+    plan.sources.append(file_source(file, old, parser, passwords=passwords, roots=roots))
 
 
 def _is_same(file: ScannedFile, old: DocumentRecord) -> bool:
@@ -224,8 +246,9 @@ def file_source(
     *,
     keep_old: bool = True,
     passwords: Sequence[str] = (),
+    roots: Sequence[Path] = (),
 ) -> Source:
-    """A file to be read, with what the base of the build has of it."""
+    """A file to be read, with what the base of the build has of it. `roots` are what the job is about."""
 
     async def changed() -> bool:
         now = await asyncio.to_thread(scanned, file.path)
@@ -245,7 +268,7 @@ def file_source(
         return Source(
             file.path, file_kind(file.path), at.size_bytes, at.mtime_ns, at.stamp, old,
             sha256=lambda: asyncio.to_thread(sha256_of, place),
-            documents=lambda: parser.parse(place, passwords=passwords),
+            documents=lambda: parser.parse(place, passwords=passwords, roots=roots),
             keep_old=keep_old,
         )  # fmt: skip
 

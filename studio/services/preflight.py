@@ -143,7 +143,7 @@ class PreflightService:
                 found = await scanning
                 differences = await asyncio.to_thread(compare, found, records, options, retry=bool(passwords))
                 overdue = max(0.0, time.monotonic() - started - SCAN_SHARE * limit_s)  # the list was long
-                sampler = Sampler(self._parser, starting, settings, passwords)
+                sampler = Sampler(self._parser, starting, settings, passwords, paths)
                 await sampler.read(differences.to_read, started + overdue + READ_SHARE * limit_s, limit_s)
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from studio.confinement import is_denied
 from studio.documents import frames
 from studio.documents.parsers.base import corrupt, too_large, unsupported
 from studio.errors import DocumentFault, FailureCode, reading_fault
@@ -23,6 +24,9 @@ def as_fault(error: BaseException) -> DocumentFault:
         return frames.out_of_memory()
     if isinstance(error, FileNotFoundError):
         return DocumentFault(FailureCode.VANISHED, "The file is no longer there.")
+    if isinstance(error, PermissionError) and is_denied(error):
+        log.debug("a parser was denied something", exc_info=error)
+        return unsupported("Reading this file takes other files, programs or a connection, which no parser may have.")
     if isinstance(error, PermissionError):
         return DocumentFault(
             FailureCode.NO_PERMISSION,

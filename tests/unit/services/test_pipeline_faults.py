@@ -217,8 +217,10 @@ class ReadTogether:
     def recognises_text(self) -> bool:
         return self._parser.recognises_text()
 
-    async def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
-        documents = [document async for document in self._parser.parse(path, passwords=passwords)]
+    async def parse(
+        self, path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
+    ) -> AsyncIterator[ParserEvent]:
+        documents = [document async for document in self._parser.parse(path, passwords=passwords, roots=roots)]
         await self._both.wait()
         for document in documents:
             yield document
