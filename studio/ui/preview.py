@@ -132,8 +132,8 @@ class PreviewPane(QWidget):
         self._note = Banner(self._theme)
         self.pdf = PdfView()
         self.text = TextView(self._theme)
-        hint = label(self.tr("Select a result to see its source."))
-        self._empty = panel("pageground", column(None, row(None, hint, None), None))
+        self._hint = label("")
+        self._empty = panel("pageground", column(None, row(None, self._hint, None), None))
         self._stack = QStackedWidget()
         for page in (self._empty, self.pdf, self.text):
             self._stack.addWidget(page)
@@ -176,6 +176,8 @@ class PreviewPane(QWidget):
         self._set_note("")
         if content is None:
             self.pdf.release()
+            loading = self._model.result is not None
+            self._hint.setText(self.tr("Loading…") if loading else self.tr("Select a result to see its source."))
             self._stack.setCurrentWidget(self._empty)
             return
         self._title.setText(content.title)

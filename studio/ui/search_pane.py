@@ -23,6 +23,7 @@ from studio.ui.widgets import Banner, ElidedLabel, button, column, panel, row, s
 from studio.viewmodels.filters import Arrangement
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.preview import PreviewViewModel
+from studio.viewmodels.results import passage_of
 from studio.viewmodels.search import SearchViewModel
 from studio.viewmodels.text import count, document_title
 
@@ -173,7 +174,7 @@ class SearchPane(QWidget):
 
     def _show_current(self) -> None:
         model = self._model
-        if model.current is None or model.current.chunk_id != self.why.chunk_id:
+        if model.current is None or passage_of(model.current) != self.why.passage:
             self.why.leave()
         if model.kept_place:
             self.results.show_row(model.current_row)
@@ -192,7 +193,7 @@ class SearchPane(QWidget):
         """An explanation that is open speaks of the selected result."""
         result, place = self._model.current, self._model.current_row
         if self.why.isVisible() and result is not None:
-            same = result.chunk_id == self.why.chunk_id
+            same = passage_of(result) == self.why.passage
             anchor = self.why.anchor if same else self._anchor(place)
             self.why.explain(result, place + 1, anchor, keyboard=False)
 
@@ -282,9 +283,8 @@ class SearchPane(QWidget):
         self.results.setCurrentIndex(index)
         model, result = self._model, self._model.current
         if result is not None:
-            query = "" if model.similar is not None else model.query.strip()
             read_only = self._library.read_only
-            menu = result_menu(self, query, result, can_judge=model.can_judge, read_only=read_only)
+            menu = result_menu(self, model.answered_query, result, can_judge=model.can_judge, read_only=read_only)
             menu.popup(self.results.viewport().mapToGlobal(where))
 
     def _pop_up(self, menu: QMenu, beside: QWidget) -> None:

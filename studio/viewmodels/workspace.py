@@ -162,7 +162,7 @@ class Workspace(QObject):
         self.jobs.start()
 
     def _look_up_grades(self) -> None:
-        self.quality.look_up(self.search.query, self.search.results.items)
+        self.quality.look_up(self.search.answered_query, self.search.results.items)
 
     def warm_up(self) -> asyncio.Task[None] | None:
         """Load what the first search needs, so that it does not have to wait. None after `close`."""
