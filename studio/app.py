@@ -15,7 +15,7 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication, Qt, QtMsgType, qInstallMessageHandler
 from PySide6.QtCore import QMessageLogContext as MessageContext
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtWidgets import QApplication
 
 from studio.bootstrap import open_services
 from studio.concurrency import TaskOwner, keep_gui_responsive
@@ -23,6 +23,7 @@ from studio.errors import StudioError, storage_fault
 from studio.paths import DataPaths, resources_dir
 from studio.ui.event_loop import StudioEventLoop
 from studio.ui.main_window import MainWindow
+from studio.ui.plain_text import message_box
 from studio.ui.screenshots import render_screenshots
 from studio.ui.single_instance import SingleInstance
 from studio.ui.theme import Theme, ThemeChoice
@@ -178,5 +179,4 @@ def _say_cannot_start(text: str) -> None:
     """There is no window to say it in; without a display the log has it."""
     sys.stderr.write(f"rag-studio: {text}\n")
     if QGuiApplication.platformName() != "offscreen":
-        box = QMessageBox(QMessageBox.Icon.Critical, "RAG Studio", text)
-        box.exec()
+        message_box("RAG Studio", text).exec()
