@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, Qt, QtMsgType, qInstallMessageHandler
@@ -86,7 +86,13 @@ async def _run(application: QApplication, data_dir: Path | None, instance: Singl
     background = TaskOwner("background")
     async with open_services(data_dir) as services:
         theme = Theme(application, resources_dir())
-        theme.apply(ThemeChoice(str(services.config.get("theme"))))
+
+        def show_theme(changed: Set[str]) -> None:
+            if "theme" in changed:
+                theme.apply(ThemeChoice(services.config.text("theme")))
+
+        show_theme({"theme"})
+        forget = services.config.subscribe(show_theme)
         workspace = Workspace(services)
         window = MainWindow(workspace, theme)
         window.closing.connect(closing.set)
@@ -113,6 +119,7 @@ async def _run(application: QApplication, data_dir: Path | None, instance: Singl
                 await background.close()
                 await services.watch.close()
                 await workspace.close()
+                forget()
                 window.deleteLater()
                 await asyncio.sleep(0)
     log.info("ended in order")

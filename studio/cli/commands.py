@@ -26,7 +26,7 @@ from studio.cli import (
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, Screenshots
 from studio.cli.output import say
-from studio.config import Config
+from studio.config import Config, setting
 from studio.paths import DataPaths
 
 Command = Callable[[Services, Options], Awaitable[int]]
@@ -56,6 +56,8 @@ def _config(options: Options) -> int:
     elif options.action == "set":
         config.set(options.key, options.value)
         say(options, {options.key: config.get(options.key)}, f"{options.key} = {config.get(options.key)}")
+        if when := setting(options.key).when:
+            sys.stderr.write(f"{when}\n")
     else:
         values = {options.key: config.get(options.key)} if options.key else config.all()
         say(options, values, "\n".join(f"{key} = {value}" for key, value in values.items()))
