@@ -21,6 +21,7 @@ from studio.bootstrap import open_services
 from studio.concurrency import TaskOwner, keep_gui_responsive
 from studio.errors import StudioError, storage_fault
 from studio.paths import DataPaths, resources_dir
+from studio.terminal import visible
 from studio.ui.event_loop import StudioEventLoop
 from studio.ui.main_window import MainWindow
 from studio.ui.plain_text import message_box
@@ -184,6 +185,6 @@ def _has_display() -> bool:
 
 def _say_cannot_start(text: str) -> None:
     """There is no window to say it in; without a display the log has it."""
-    sys.stderr.write(f"rag-studio: {text}\n")
+    sys.stderr.write(f"rag-studio: {visible(text)}\n")
     if QGuiApplication.platformName() != "offscreen":
         message_box("RAG Studio", text).exec()
