@@ -14,6 +14,7 @@ from studio.cli.main import DONE, FAILED, PARTLY
 from studio.cli.output import ProgressLine, could_not_be_indexed, kept_documents, plain, say, table
 from studio.domain import FileState, Job, JobState
 from studio.services.queue import JobChanged, JobEnded, JobEvent, JobProgress
+from studio.terminal import in_line
 
 _PATHS_NAMED = 2
 
@@ -145,7 +146,7 @@ def _files(job: Job) -> str:
 
 def _subject(job: Job) -> str:
     more = len(job.paths) - _PATHS_NAMED
-    return ", ".join(job.paths[:_PATHS_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return in_line(", ".join(job.paths[:_PATHS_NAMED])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _way_on(job: Job, value: dict[str, Any]) -> list[str]:

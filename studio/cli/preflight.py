@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import PurePath
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE
-from studio.cli.output import kept_documents, say, size
+from studio.cli.output import kept_documents, note, say, size
 from studio.domain import ALL_REMOVALS, IngestOptions, Preflight, SkippedFiles
 from studio.errors import InvalidRequest
 
@@ -34,7 +33,7 @@ async def preflight(services: Services, options: Options) -> int:
     )
     say(options, found, preflight_text(found, options.kb))
     if warning := disk_warning(found):
-        sys.stderr.write(f"rag-studio: {warning}\n")
+        note(f"rag-studio: {warning}")
     return DONE
 
 

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from studio.domain import JobState
 from studio.ui.delegates import DEMI_BOLD, Index, QueueDelegate, RowState
+from studio.ui.plain_text import set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, ItemList, column, forbid, label, popup_menu, row, tool_button
 from studio.viewmodels.base import ITEM_ROLE
@@ -160,7 +161,7 @@ class JobList(QWidget):
         said = self.tr("Resume the job") if paused else self.tr("Pause the job")
         self._pause.setIcon(self._theme.icon("play" if paused else "pause"))
         self._pause.setAccessibleName(said)
-        self._pause.setToolTip(said)
+        set_tip(self._pause, said)
         busy = item is not None and item.job.wish == "cancel"
         open_job = state is not None and not state.ended and not busy
         self._pause.setEnabled(open_job)

@@ -7,11 +7,12 @@ from datetime import date
 
 from PySide6.QtCore import QPoint, QRect, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction, QHideEvent, QKeySequence, QResizeEvent
-from PySide6.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QMenu, QPushButton, QWidget
 
 from studio.domain import SearchMode
 from studio.ui.explanation_popover import ExplanationPopover
 from studio.ui.filter_menu import filter_menu, view_menu
+from studio.ui.plain_text import PlainLabel, set_tip
 from studio.ui.query_help import QueryHelp
 from studio.ui.result_card import ResultDelegate, Zone
 from studio.ui.result_list import ResultList
@@ -66,7 +67,7 @@ class SearchPane(QWidget):
             segment = QPushButton(name)
             segment.setCheckable(True)
             segment.setChecked(mode is model.mode)
-            segment.setToolTip(tip)
+            set_tip(segment, tip)
             segment.setAccessibleName(f"{name} search")
             self.modes.addButton(segment, number)
             segments.append(segment)
@@ -82,9 +83,8 @@ class SearchPane(QWidget):
         self.notes = Banner(theme)
         set_flag(self.notes, "kind", "calm")
         self.results = ResultList(model.results, ResultDelegate(theme, self), self.tr("Search results"))
-        self.message = QLabel()
+        self.message = PlainLabel()
         self.message.setObjectName("body")
-        self.message.setTextFormat(Qt.TextFormat.PlainText)
         self.message.setWordWrap(True)
         self.message.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         controls = row(segmented(self.tr("Search mode"), *segments), self.filters, self.view, self.summary, spacing=10)

@@ -76,9 +76,8 @@ class SettingsViewModel(ViewModel):
         return budget_bytes(self.memory_ceiling)
 
     def set_memory(self, key: str, value: int) -> None:
-        """Save the memory budget or the idle time of models, and keep to it from now on."""
+        """Save the memory budget or the idle time of models; the program keeps to it from then on."""
         self.set(key, str(value))
-        self._services.memory_care.settings_changed()
         self.memory_changed.emit()
 
     def read_models(self) -> None:
