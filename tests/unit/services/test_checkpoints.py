@@ -119,7 +119,7 @@ async def test_finished_files_are_not_read_again(bench: Bench, folder: Path, wri
     read: list[str] = []
     parse = bench.ingest._parser.parse
 
-    def noted(path: Path, *, passwords=()):
+    def noted(path: Path, *, passwords=(), roots=()):
         read.append(path.name)
         return parse(path, passwords=passwords)
 

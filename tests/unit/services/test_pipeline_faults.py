@@ -71,7 +71,9 @@ async def test_rows_written_before_a_crash_are_taken_back(bench: Bench, folder: 
     (folder / "other.jsonl").write_text('{"_id": "x", "text": "another file"}\n')
     parse = bench.ingest._parser.parse
 
-    async def crash_at_the_end(path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+    async def crash_at_the_end(
+        path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
+    ) -> AsyncIterator[ParserEvent]:
         async for parsed in parse(path):
             yield parsed
         if path == table:
@@ -96,7 +98,9 @@ async def test_a_crash_in_a_changed_table_keeps_its_rows_of_before(bench: Bench,
     put("changed row")
     parse = bench.ingest._parser.parse
 
-    async def crash_at_the_end(path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+    async def crash_at_the_end(
+        path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
+    ) -> AsyncIterator[ParserEvent]:
         async for parsed in parse(path):
             yield parsed
         raise DocumentFault(FailureCode.CRASHED, "The process that read this file ended.")
@@ -119,7 +123,9 @@ async def test_an_archive_that_ends_its_workers_keeps_the_files_read_before(
             made.writestr(f"{n}.txt", f"note number {n}")
     parse = bench.ingest._parser.parse
 
-    async def crash_at_the_end(path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+    async def crash_at_the_end(
+        path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
+    ) -> AsyncIterator[ParserEvent]:
         async for parsed in parse(path):
             yield parsed
         raise DocumentFault(FailureCode.CRASHED, "The process that read this file ended.")
@@ -154,7 +160,7 @@ async def test_a_scan_is_tried_again_once_its_text_can_be_recognised(bench: Benc
     parser, read = bench.ingest._parser, []
     parse = parser.parse
 
-    def noted(path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+    def noted(path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()) -> AsyncIterator[ParserEvent]:
         read.append(path.name)
         return parse(path, passwords=passwords)
 
@@ -328,7 +334,9 @@ async def test_a_long_log_that_grows_costs_its_last_part(bench: Bench, folder: P
     monkeypatch.setattr(plain, "WHOLE_BYTES", 1000)
     monkeypatch.setattr(plain, "PART_CHARS", 400)
 
-    async def here(path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+    async def here(
+        path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
+    ) -> AsyncIterator[ParserEvent]:
         for document in plain.parse(path):
             yield document
 
