@@ -9,20 +9,22 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, Qt, QtMsgType, qInstallMessageHandler
 from PySide6.QtCore import QMessageLogContext as MessageContext
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtWidgets import QApplication
 
 from studio.bootstrap import open_services
 from studio.concurrency import TaskOwner, keep_gui_responsive
 from studio.errors import StudioError, storage_fault
 from studio.paths import DataPaths, resources_dir
+from studio.terminal import visible
 from studio.ui.event_loop import StudioEventLoop
 from studio.ui.main_window import MainWindow
+from studio.ui.plain_text import message_box
 from studio.ui.screenshots import render_screenshots
 from studio.ui.single_instance import SingleInstance
 from studio.ui.theme import Theme, ThemeChoice
@@ -85,7 +87,13 @@ async def _run(application: QApplication, data_dir: Path | None, instance: Singl
     background = TaskOwner("background")
     async with open_services(data_dir) as services:
         theme = Theme(application, resources_dir())
-        theme.apply(ThemeChoice(str(services.config.get("theme"))))
+
+        def show_theme(changed: Set[str]) -> None:
+            if "theme" in changed:
+                theme.apply(ThemeChoice(services.config.text("theme")))
+
+        show_theme({"theme"})
+        forget = services.config.subscribe(show_theme)
         workspace = Workspace(services)
         window = MainWindow(workspace, theme)
         window.closing.connect(closing.set)
@@ -112,6 +120,7 @@ async def _run(application: QApplication, data_dir: Path | None, instance: Singl
                 await background.close()
                 await services.watch.close()
                 await workspace.close()
+                forget()
                 window.deleteLater()
                 await asyncio.sleep(0)
     log.info("ended in order")
@@ -176,7 +185,6 @@ def _has_display() -> bool:
 
 def _say_cannot_start(text: str) -> None:
     """There is no window to say it in; without a display the log has it."""
-    sys.stderr.write(f"rag-studio: {text}\n")
+    sys.stderr.write(f"rag-studio: {visible(text)}\n")
     if QGuiApplication.platformName() != "offscreen":
-        box = QMessageBox(QMessageBox.Icon.Critical, "RAG Studio", text)
-        box.exec()
+        message_box("RAG Studio", text).exec()

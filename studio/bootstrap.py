@@ -107,6 +107,7 @@ async def open_services(data_dir: Path | None = None, *, adopting: bool = False)
             float(config.integer("parse_time_limit_s")),
             config.integer("parse_memory_limit_mib") << 20,
             environment=ocr_environment(config.text("ocr"), config.text("ocr_languages")),
+            private=[paths.root],
         )
         stack.push_async_callback(parser.close)
         library = LibraryService(stores, config)
@@ -126,6 +127,7 @@ async def open_services(data_dir: Path | None = None, *, adopting: bool = False)
         stack.push_async_callback(queue.close)
         watch = WatchService(stores, queue.add, config, memory)
         stack.push_async_callback(watch.close)
+        stack.callback(queue.subscribe(watch.heard))
         yield Services(
             paths=paths,
             config=config,

@@ -1,70 +1,121 @@
-"""Settings of the program: declared once, kept in one small JSON file."""
+"""Settings of the program: declared once, kept in one small JSON file that several programs may write.
+
+A change takes a lock, reads the file again and writes the one value: what another program set meanwhile stays.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.errors import InvalidRequest, StorageFault, storage_fault
+import portalocker
+
+from studio.errors import Busy, InvalidRequest, StorageFault, storage_fault
 
 Value = str | int | float | bool
+Listener = Callable[[frozenset[str]], None]
+"""Is told the names of the settings whose values changed."""
+
+LOCK_WAIT_S = 5.0
+"""A change takes some milliseconds; who holds the lock for longer hangs."""
+_TRUE, _FALSE = ("true", "on", "yes", "1"), ("false", "off", "no", "0")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting: its type is the type of its default; numbers keep to `minimum`."""
+    """A setting: its type is the type of its default; numbers lie between `minimum` and `maximum`.
+
+    `at_start`: it is read when the program starts, so that a change takes effect with the next start. Others hold at
+    once.
+    """
 
     key: str
     default: Value
     help: str
     choices: tuple[str, ...] = ()
-    minimum: float | None = None
+    minimum: int = 0
+    maximum: int = 1_000_000
+    at_start: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """The values it can have, in words."""
+        if isinstance(self.default, bool):
+            return f"{', '.join(_TRUE)}; {', '.join(_FALSE)}"
+        if self.choices:
+            return ", ".join(self.choices)
+        if isinstance(self.default, int):
+            return f"a whole number from {self.minimum} to {self.maximum}"
+        return "a text in one line"
+
+    @property
+    def when(self) -> str:
+        """When a change takes effect, in a sentence; "" for at once."""
+        return "Takes effect after a restart of RAG Studio." if self.at_start else ""
 
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("theme", "system", "colours of the window", choices=("system", "light", "dark")),
-    Setting("window_geometry", "", "position and size of the window, as the window saves it"),
+    Setting("window_geometry", "", "position and size of the window, as the window saves it", at_start=True),
     Setting("model", "all-MiniLM-L6-v2", "embedding model of new knowledge bases"),
     Setting("reranker", "", "model that orders the first results of a search anew; empty: none"),
     Setting("remember_queries", True, "keep the last searches, so that the vector index is measured with them"),
-    Setting("memory_budget_mib", 0, "memory the program keeps to, in MiB; 0: half of the machine's", minimum=0),
-    Setting("model_idle_minutes", 15, "minutes without use after which a model leaves memory; 0: never", minimum=0),
-    Setting("embed_threads", 0, "threads the embedding model works with; 0: as many as suit the machine", minimum=0),
-    Setting("parse_workers", 2, "files parsed side by side", minimum=1),
-    Setting("parse_time_limit_s", 60, "seconds a file may take to parse", minimum=1),
-    Setting("parse_memory_limit_mib", 640, "memory a file may take to parse, in MiB", minimum=64),
+    Setting("memory_budget_mib", 0, "memory the program keeps to, in MiB; 0: half of the machine's", maximum=1 << 30),
+    Setting("model_idle_minutes", 15, "minutes without use after which a model leaves memory; 0: never"),
     Setting(
-        "ocr", "auto", "recognise text in pages without any, where Tesseract is installed", choices=("auto", "off")
+        "embed_threads",
+        0,
+        "threads the embedding model works with; 0: as many as suit the machine",
+        maximum=1024,
+        at_start=True,
     ),
-    Setting("ocr_languages", "eng", "languages Tesseract looks for, such as eng+deu"),
+    Setting("parse_workers", 2, "files parsed side by side", minimum=1, maximum=64, at_start=True),
+    Setting("parse_time_limit_s", 60, "seconds a file may take to parse", minimum=1, maximum=86_400, at_start=True),
+    Setting(
+        "parse_memory_limit_mib",
+        640,
+        "memory a file may take to parse, in MiB",
+        minimum=64,
+        maximum=1 << 20,
+        at_start=True,
+    ),
+    Setting(
+        "ocr",
+        "auto",
+        "recognise text in pages without any, where Tesseract is installed",
+        choices=("auto", "off"),
+        at_start=True,
+    ),
+    Setting("ocr_languages", "eng", "languages Tesseract looks for, such as eng+deu", at_start=True),
     Setting("watch_on_battery", False, "index what changes in watched folders also while on battery"),
-    Setting("keep_generations", 3, "archived generations kept for rollback", minimum=0),
-    Setting("keep_min_age_hours", 0, "hours an archived generation is kept in any case", minimum=0),
-    Setting("keep_max_mib", 0, "what archived generations may add to the disk, in MiB; 0: no limit", minimum=0),
+    Setting("keep_generations", 3, "archived generations kept for rollback"),
+    Setting("keep_min_age_hours", 0, "hours an archived generation is kept in any case"),
+    Setting("keep_max_mib", 0, "what archived generations may add to the disk, in MiB; 0: no limit", maximum=1 << 30),
 )
-_BY_KEY = {setting.key: setting for setting in SETTINGS}
+_BY_KEY = {item.key: item for item in SETTINGS}
 
 
 class Config:
-    """Reads and writes the settings file. Unknown keys in it are kept, bad values fall back to defaults."""
+    """Reads and writes the settings file. Unknown keys in it are kept, bad values fall back to defaults.
+
+    What another program wrote is noticed when a setting is asked for, and with `refresh`. A file that is damaged leaves
+    the defaults; it is put aside before another one takes its place. Raises StorageFault when it cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._values: dict[str, object] = {}
-        try:
-            loaded = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise storage_fault(error, "reading the settings", path) from error
-        except ValueError as error:
-            raise StorageFault(
-                f"The settings file {path} is not valid JSON ({error}).", way_out="Repair or delete it."
-            ) from error
-        if isinstance(loaded, dict):
-            self._values = loaded
+        self._listeners: list[Listener] = []
+        self._stamp = self._now()
+        self._values = self._read() or {}
 
     @property
     def path(self) -> Path:
@@ -72,12 +123,9 @@ class Config:
 
     def get(self, key: str) -> Value:
         """Value of a setting, its default if unset. Raises InvalidRequest for an unknown key."""
-        setting = _setting(key)
-        raw = self._values.get(key, setting.default)
-        try:
-            return _convert(setting, raw)
-        except InvalidRequest:
-            return setting.default
+        chosen = setting(key)
+        self.refresh()
+        return self._value(chosen)
 
     def integer(self, key: str) -> int:
         """`get` for a whole number."""
@@ -87,23 +135,91 @@ class Config:
         """`get` for a text."""
         return str(self.get(key))
 
-    def set(self, key: str, value: str) -> None:
-        """Check, convert and save a value. Raises InvalidRequest or StorageFault."""
-        self._values[key] = _convert(_setting(key), value)
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._values, indent=2, sort_keys=True) + "\n", "utf-8")
-            os.replace(temporary, self._path)  # noqa: PTH105
-        except OSError as error:
-            raise storage_fault(error, "saving the settings", self._path) from error
-
     def all(self) -> dict[str, Value]:
         """Every declared setting with its present value."""
-        return {setting.key: self.get(setting.key) for setting in SETTINGS}
+        self.refresh()
+        return {item.key: self._value(item) for item in SETTINGS}
+
+    def set(self, key: str, value: str) -> None:
+        """Check, convert and save a value, and nothing else. Raises InvalidRequest, Busy or StorageFault."""
+        converted = _convert(setting(key), value)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(self._path):
+                found = self._read()
+                if found is None:
+                    self._put_aside()
+                values = {**(found or {}), key: converted}
+                _replace(self._path, json.dumps(values, indent=2, sort_keys=True) + "\n")
+                stamp = self._now()
+        except OSError as error:
+            raise storage_fault(error, "saving the settings", self._path) from error
+        self._take(values, stamp)
+
+    def refresh(self) -> None:
+        """Take in what another program wrote, and tell who wants to know. Costs one look at the file."""
+        stamp = self._now()
+        if stamp == self._stamp:
+            return
+        try:
+            found = self._read()
+        except StorageFault as error:
+            log.warning("%s", error.full_message)
+            found = None
+        self._take(self._values if found is None else found, stamp)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Be told of settings that changed here or, once it is noticed, elsewhere. Returns what ends it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _value(self, chosen: Setting) -> Value:
+        try:
+            return _convert(chosen, self._values.get(chosen.key, chosen.default))
+        except InvalidRequest:
+            return chosen.default
+
+    def _take(self, values: dict[str, object], stamp: tuple[int, ...]) -> None:
+        before = {item.key: self._value(item) for item in SETTINGS}
+        self._values, self._stamp = values, stamp
+        changed = frozenset(item.key for item in SETTINGS if self._value(item) != before[item.key])
+        for listener in list(self._listeners) if changed else ():
+            listener(changed)
+
+    def _now(self) -> tuple[int, ...]:
+        """What tells one state of the file from another: every change makes a new file."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return ()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _read(self) -> dict[str, object] | None:
+        """What the file holds, None when that is no settings. Raises StorageFault when it cannot be read."""
+        try:
+            loaded = json.loads(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise storage_fault(error, "reading the settings", self._path) from error
+        except (ValueError, RecursionError) as error:
+            log.warning("the settings file %s is damaged (%s): the defaults hold", self._path, error)
+            return None
+        if isinstance(loaded, dict):
+            return loaded
+        log.warning("the settings file %s holds no settings: the defaults hold", self._path)
+        return None
+
+    def _put_aside(self) -> None:
+        number = 1
+        while (aside := self._path.with_name(f"{self._path.name}.damaged-{number}")).exists():
+            number += 1
+        self._path.rename(aside)
+        log.warning("the damaged settings file is now %s", aside)
 
 
-def _setting(key: str) -> Setting:
+def setting(key: str) -> Setting:
+    """The setting of this name. Raises InvalidRequest."""
     try:
         return _BY_KEY[key]
     except KeyError:
@@ -112,23 +228,53 @@ def _setting(key: str) -> Setting:
         ) from None
 
 
-def _convert(setting: Setting, raw: object) -> Value:
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock beside the file: the file itself is another one after each change."""
+    beside = path.with_name(path.name + ".lock")
     try:
-        value: Value
-        if isinstance(setting.default, bool):
-            value = str(raw).lower() in ("1", "true", "yes", "on")
-        elif isinstance(setting.default, int):
-            value = int(str(raw))
-        elif isinstance(setting.default, float):
-            value = float(str(raw))
-        else:
-            value = str(raw)
-    except ValueError:
-        raise InvalidRequest(f"“{raw}” is not a number, which {setting.key} must be.") from None
-    if setting.choices and value not in setting.choices:
-        raise InvalidRequest(
-            f"“{raw}” is not a value of {setting.key}.", way_out=f"One of: {', '.join(setting.choices)}."
-        )
-    if setting.minimum is not None and isinstance(value, int | float) and value < setting.minimum:
-        raise InvalidRequest(f"{setting.key} must be at least {setting.minimum:g}.")
-    return value
+        os.close(os.open(beside, os.O_RDWR | os.O_CREAT, 0o600))
+        lock = portalocker.Lock(beside, "r+", timeout=LOCK_WAIT_S, check_interval=0.01)
+        lock.acquire()
+    except portalocker.AlreadyLocked as error:
+        raise Busy("Another program is changing the settings.", way_out="Try again, or close it.") from error
+    except portalocker.LockException as error:
+        raise StorageFault(f"{beside} cannot be locked: {error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a file, private to its owner and flushed, in the place of another. Raises OSError."""
+    descriptor, name = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=path.parent)  # mode 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _convert(chosen: Setting, raw: object) -> Value:
+    said = str(raw)
+    if isinstance(chosen.default, bool):
+        if said.lower() in _TRUE + _FALSE:
+            return said.lower() in _TRUE
+    elif isinstance(chosen.default, int):
+        if re.fullmatch(r"[+-]?[0-9]{1,18}", said) and chosen.minimum <= int(said) <= chosen.maximum:
+            return int(said)
+    elif said in chosen.choices or (not chosen.choices and said.isprintable()):
+        return said
+    raise InvalidRequest(f"The setting {chosen.key} cannot be “{said}”.", way_out=f"Allowed: {chosen.allowed}.")

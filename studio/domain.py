@@ -309,6 +309,9 @@ class DocumentRecord:
     """Date the document gives itself, as it is written there (ISO 8601 where the format allows)."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What else the document says about itself (front matter, columns of its row, office properties), by name."""
+    change_stamp: int = field(default=0, compare=False)
+    """Of the file's ctime and inode, 0 where they are not known: as long as it stays, the file need not be read. The
+    document is the same with another one."""
 
 
 CONTEXT = "context"
@@ -568,7 +571,8 @@ class FileFailure:
 class IngestOptions:
     """How a folder is read. Globs match the path below the given folder and the bare name.
 
-    `hidden`: hidden and system files are read too.
+    `hidden`: hidden and system files are read too. `allow_removals`: so many documents may go that would be held back
+    otherwise, because their files look mislaid and not deleted.
     """
 
     recursive: bool = True
@@ -577,6 +581,20 @@ class IngestOptions:
     promote: bool = True
     jobs: int = 2
     hidden: bool = False
+    allow_removals: int = 0
+
+
+ALL_REMOVALS = 2**31 - 1
+"""`IngestOptions.allow_removals` of somebody who says yes to whatever it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRemovals:
+    """Documents that stay although their files are gone: how many, of which folder, and why, in a sentence."""
+
+    folder: str
+    count: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -585,7 +603,8 @@ class IngestReport:
 
     `held` says why the generation was built and not promoted, "" if it was or was not meant to be. `stages` are the
     seconds each stage was busy (several at once), `embed_idle` the seconds in which the model had nothing to do
-    between its first batch and its last. `skipped` is what was found and left out on purpose.
+    between its first batch and its last. `skipped` is what was found and left out on purpose, `held_removals` what
+    would have been removed and waits for somebody to allow it.
     """
 
     job_id: str
@@ -605,6 +624,7 @@ class IngestReport:
     held: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[SkippedFiles, ...] = ()
+    held_removals: tuple[HeldRemovals, ...] = ()
 
 
 class JobKind(StrEnum):
@@ -678,7 +698,8 @@ class Preflight:
     """What an ingest of some paths would take, estimated from a sample before anything is changed.
 
     `complete` is False when the folders are so large that the look at them was cut short. `kinds` counts files by kind.
-    `sampled` files were read; `chunks`, `seconds`, `disk_bytes` and `peak_memory_bytes` follow from them.
+    `sampled` files were read; `chunks`, `seconds`, `disk_bytes` and `peak_memory_bytes` follow from them. `removed` is
+    without what would be held back.
     """
 
     files: int
@@ -696,6 +717,7 @@ class Preflight:
     peak_memory_bytes: int
     free_disk_bytes: int
     complete: bool = True
+    held_removals: tuple[HeldRemovals, ...] = ()
 
 
 ProgressSink = Callable[[IngestProgress], None]
@@ -741,6 +763,14 @@ class Check:
     ok: bool
     detail: str
     repair: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LostDocument(Check):
+    """A document that a repair could not bring back; `detail` says why."""
+
+    knowledge_base: str = ""
+    path: str = ""
 
 
 # ---------------------------------------------------------------- ports
@@ -796,9 +826,12 @@ class DocumentParser(Protocol):
     def recognises_text(self) -> bool:
         """Whether pages without text can be read now."""
 
-    def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
+    def parse(
+        self, path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
+    ) -> AsyncIterator[ParserEvent]:
         """Documents of one file, streamed (many for a tabular file or an archive), between signs of life.
 
+        `roots` are the files and folders that the job is about: what reads the file may open nothing else.
         `passwords` are tried on what is protected. Raises DocumentFault for anything wrong with the file.
         """
 

@@ -115,6 +115,7 @@ class FailureCode(StrEnum):
     CRASHED = "crashed"
     NO_PERMISSION = "no_permission"
     VANISHED = "vanished"
+    UNREADABLE = "unreadable"
     BAD_VECTOR = "bad_vector"
     CHANGED = "changed"
 
@@ -125,6 +126,27 @@ class DocumentFault(EnvironmentFault):
     def __init__(self, code: FailureCode, message: str, *, way_out: str = "") -> None:
         super().__init__(message, way_out=way_out)
         self.code = code
+
+
+_OUT_OF_REACH = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EIO", "ENXIO", "ENODEV", "ESTALE", "EREMOTEIO", "ENOTCONN", "ENETDOWN", "ENETUNREACH", "ECONNRESET",
+        "ECONNABORTED", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENOMEDIUM",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+"""What a drive or a server says that does not answer as it should."""
+
+
+def reading_fault(error: OSError) -> DocumentFault:
+    """What an error in the middle of a file means: that its drive does not give it, or that its content is damaged."""
+    out_of_reach = error.errno in _OUT_OF_REACH
+    return DocumentFault(
+        FailureCode.UNREADABLE if out_of_reach else FailureCode.CORRUPT,
+        f"The file cannot be read: {error.strerror or error}.",
+        way_out="Check the drive or server it lies on." if out_of_reach else "",
+    )
 
 
 def storage_fault(error: OSError, doing: str, path: Path | str | None = None) -> StorageFault:

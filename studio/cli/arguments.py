@@ -114,6 +114,12 @@ def _add_contents(commands: _Commands) -> None:
     ingest.add_argument(
         "--exclude", action="append", default=[], metavar="GLOB", help="leave out what is like this; can be repeated"
     )
+    ingest.add_argument(
+        "--allow-removals",
+        action="store_true",
+        help="remove the documents of files that are gone, also where they look mislaid: of a folder that is empty, "
+        "not there or kept elsewhere by a cloud, or very many at once",
+    )
     ingest.add_argument("--hidden", action="store_true", help="read hidden and system files too")
     ingest.add_argument("--dry-run", action="store_true", help="only say what it would take and what would be skipped")
     ingest.add_argument("--no-promote", action="store_true", help="leave the new generation ready, not active")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 
 from studio.bootstrap import Services, open_services
@@ -26,8 +25,8 @@ from studio.cli import (
 )
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, Screenshots
-from studio.cli.output import say
-from studio.config import Config
+from studio.cli.output import note, say
+from studio.config import Config, setting
 from studio.paths import DataPaths
 
 Command = Callable[[Services, Options], Awaitable[int]]
@@ -48,7 +47,7 @@ async def _with_services(options: Options) -> int:
     async with open_services(options.data_dir) as services:
         code = await _COMMANDS[options.command](services, options)
         if services.read_only is not None:
-            sys.stderr.write(f"rag-studio: {services.read_only}\n")
+            note(f"rag-studio: {services.read_only}")
         return code
 
 
@@ -59,6 +58,8 @@ def _config(options: Options) -> int:
     elif options.action == "set":
         config.set(options.key, options.value)
         say(options, {options.key: config.get(options.key)}, f"{options.key} = {config.get(options.key)}")
+        if when := setting(options.key).when:
+            note(when)
     else:
         values = {options.key: config.get(options.key)} if options.key else config.all()
         say(options, values, "\n".join(f"{key} = {value}" for key, value in values.items()))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from typing import Any
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, FAILED
-from studio.cli.output import plain, say, size, table
+from studio.cli.output import note, plain, say, size, table
 from studio.domain import Generation
 from studio.errors import InvalidRequest
 
@@ -74,5 +73,5 @@ async def gc(services: Services, options: Options) -> int:
     lines += [f"Kept: {kept.kb}/{kept.generation} ({kept.why})" for kept in report.kept]
     say(options, report, "\n".join(lines))
     for error in report.errors:
-        sys.stderr.write(f"rag-studio: {error}\n")
+        note(f"rag-studio: {error}")
     return FAILED if report.errors else DONE

@@ -11,11 +11,12 @@ from typing import Any
 from studio.bootstrap import Services, open_services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, FAILED, PARTLY, Screenshots
-from studio.cli.output import ProgressLine, could_not_be_indexed, plain, say
+from studio.cli.output import ProgressLine, could_not_be_indexed, kept_documents, note, plain, say
 from studio.cli.preflight import ingest_options, preflight
 from studio.cli.searching import response_value, results_text
 from studio.domain import IngestReport, SearchRequest
 from studio.errors import FailureCode, InvalidRequest
+from studio.terminal import in_line
 
 DEMO_QUERY = "how are nested loops traced"
 
@@ -86,7 +87,7 @@ async def _asked_password(options: Options, report: IngestReport) -> str:
     if not protected or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return ""
     more = f" and {len(protected) - 1:,} more" if len(protected) > 1 else ""
-    prompt = f"Password for “{Path(protected[0]).name}”{more} (Enter to leave them out): "
+    prompt = f"Password for “{in_line(Path(protected[0]).name)}”{more} (Enter to leave them out): "
     return await asyncio.to_thread(getpass.getpass, prompt, sys.stderr)
 
 
@@ -108,11 +109,13 @@ async def _report(services: Services, options: Options, report: IngestReport) ->
     lines += could_not_be_indexed(report.failed)
     if report.skipped:
         lines += ["", "Left out:", *(f"  {item.count:,} {item.reason}" for item in report.skipped)]
+    lines += kept_documents(report.held_removals, options.kb)
     if report.held:
         lines += ["", report.held]
     say(options, value, "\n".join(lines))
     if report.held:
-        sys.stderr.write(f"rag-studio: {report.held}\n")
+        note(f"rag-studio: {report.held}")
     if not report.failed:
-        return PARTLY if report.held else DONE
-    return PARTLY if report.added or report.updated or report.unchanged or report.removed else FAILED
+        return PARTLY if report.held or report.held_removals else DONE
+    done = report.added or report.updated or report.unchanged or report.removed or report.held_removals
+    return PARTLY if done else FAILED

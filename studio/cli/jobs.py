@@ -11,9 +11,10 @@ from typing import Any
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, FAILED, PARTLY
-from studio.cli.output import ProgressLine, could_not_be_indexed, plain, say, table
+from studio.cli.output import ProgressLine, could_not_be_indexed, kept_documents, plain, say, table
 from studio.domain import FileState, Job, JobState
 from studio.services.queue import JobChanged, JobEnded, JobEvent, JobProgress
+from studio.terminal import in_line
 
 _PATHS_NAMED = 2
 
@@ -100,13 +101,18 @@ async def _run(services: Services, options: Options) -> int:
         stop()
         progress.close()
     values = await _values(services, [event.job for event in ended])
-    lines = [_line(event.job, value) for event, value in zip(ended, values, strict=True)]
+    lines = [line for event, value in zip(ended, values, strict=True) for line in _ended_lines(event, value)]
     reports = [{**value, "report": plain(event.report)} for event, value in zip(ended, values, strict=True)]
     say(options, reports, "\n".join(lines) or "No job waits.")
     failed = sum(event.job.state is JobState.FAILED for event in ended)
     if failed:
         return FAILED if failed == len(ended) else PARTLY
-    return PARTLY if any(event.report is not None and event.report.failed for event in ended) else DONE
+    return PARTLY if any(event.report.failed or event.report.held_removals for event in ended if event.report) else DONE
+
+
+def _ended_lines(event: JobEnded, value: dict[str, Any]) -> list[str]:
+    held = event.report.held_removals if event.report is not None else ()
+    return [_line(event.job, value), *kept_documents(held, value["kb"])]
 
 
 async def _say_job(services: Services, options: Options, job: Job) -> None:
@@ -140,7 +146,7 @@ def _files(job: Job) -> str:
 
 def _subject(job: Job) -> str:
     more = len(job.paths) - _PATHS_NAMED
-    return ", ".join(job.paths[:_PATHS_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return in_line(", ".join(job.paths[:_PATHS_NAMED])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _way_on(job: Job, value: dict[str, Any]) -> list[str]:

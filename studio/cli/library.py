@@ -15,6 +15,7 @@ from studio.cli.output import ProgressLine, plain, say, size, table
 from studio.domain import AnnIndex, DocumentRecord, KbSettings, KnowledgeBase, Metric, ModelInfo, PageCounts
 from studio.errors import Conflict, InvalidRequest
 from studio.index.tags import declared_tags
+from studio.terminal import in_line
 
 TITLE_CHARS = 60
 
@@ -118,7 +119,9 @@ def _confirm(options: Options, kb: KnowledgeBase) -> None:
         return
     if not sys.stdin.isatty():
         raise InvalidRequest(f"Deleting “{kb.name}” cannot be undone.", way_out="Add --yes to do it.")
-    sys.stderr.write(f"Delete “{kb.name}” with {kb.documents} documents ({size(kb.size_bytes)})? Files stay. [y/N] ")
+    sys.stderr.write(
+        f"Delete “{in_line(kb.name)}” with {kb.documents} documents ({size(kb.size_bytes)})? Files stay. [y/N] "
+    )
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Conflict("Nothing was deleted.")

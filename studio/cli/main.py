@@ -18,6 +18,7 @@ from studio.cli.arguments import build_parser
 from studio.concurrency import keep_gui_responsive
 from studio.errors import StudioError, storage_fault
 from studio.paths import DataPaths
+from studio.terminal import VisibleFormatter, visible
 
 Window = Callable[[Path | None, bool], int]
 Screenshots = Callable[[Path | None, str, str, Path], list[Path]]
@@ -33,7 +34,9 @@ def run(arguments: Sequence[str], *, window: Window, screenshots: Screenshots) -
     except SystemExit as exit_:
         return int(exit_.code or 0)
     as_json = getattr(options, "json", False)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     from studio.cli.output import print_error
 
     try:
@@ -52,7 +55,7 @@ def run(arguments: Sequence[str], *, window: Window, screenshots: Screenshots) -
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         went_on = isinstance(error, KeyboardInterrupt) and options.command == "ingest" and not options.dry_run
         more = f" Go on with: rag-studio ingest {shlex.quote(options.kb)} --resume" if went_on else ""
-        sys.stderr.write(f"rag-studio: stopped. What was indexed before is intact.{more}\n")
+        sys.stderr.write(f"rag-studio: stopped. What was indexed before is intact.{visible(more)}\n")
         return INTERRUPTED
     except Exception as error:
         print_error(_bug(error, options), as_json=as_json)
@@ -69,6 +72,6 @@ def _bug(error: Exception, options: argparse.Namespace) -> StudioError:
             file.write(details + "\n")
         where = f"The details are in {log}."
     except OSError:
-        sys.stderr.write(details)
+        sys.stderr.write(visible(details))
         where = ""
     return StudioError(f"An internal error stopped the program: {type(error).__name__}: {error}.", way_out=where)

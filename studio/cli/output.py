@@ -11,8 +11,10 @@ from pathlib import PurePath
 from typing import Any
 
 from studio.cli.arguments import Options
-from studio.domain import FileFailure, FileProgress, IngestProgress, IngestStage
+from studio.domain import FileFailure, FileProgress, HeldRemovals, IngestProgress, IngestStage
 from studio.errors import FailureCode, StudioError
+from studio.services.report import allowing
+from studio.terminal import in_line, visible, visible_json
 
 
 def plain(value: object) -> Any:
@@ -30,10 +32,20 @@ def plain(value: object) -> Any:
     return value
 
 
+def write(text: str) -> None:
+    """A line, or lines, on stdout."""
+    sys.stdout.write(visible(text) + "\n")
+
+
+def note(text: str) -> None:
+    """A line, or lines, on stderr."""
+    sys.stderr.write(visible(text) + "\n")
+
+
 def print_json(value: object) -> None:
-    """One JSON document on stdout."""
+    """One JSON document on stdout: the data as it is, with the escapes of JSON for what cannot be seen."""
     text = json.dumps(plain(value), ensure_ascii=False, indent=2)
-    sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
+    sys.stdout.write(visible_json(text.encode("utf-8", "replace").decode("utf-8")) + "\n")
 
 
 def say(options: Options, value: object, text: str) -> None:
@@ -41,12 +53,12 @@ def say(options: Options, value: object, text: str) -> None:
     if options.json:
         print_json(value)
     elif text:
-        sys.stdout.write(text + "\n")
+        write(text)
 
 
 def print_error(error: StudioError, *, as_json: bool) -> None:
     """The message on stderr; with --json also as the document on stdout."""
-    sys.stderr.write(f"rag-studio: {error.full_message}\n")
+    note(f"rag-studio: {error.full_message}")
     if as_json:
         print_json({"error": error_value(error)})
 
@@ -58,7 +70,7 @@ def error_value(error: StudioError) -> dict[str, str]:
 
 def table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> str:
     """Columns aligned by their widest cell."""
-    cells = [[str(cell) for cell in row] for row in (headings, *rows)]
+    cells = [[in_line(str(cell)) for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
@@ -69,10 +81,18 @@ def could_not_be_indexed(failed: Sequence[FileFailure] | Sequence[FileProgress])
     """Files with their reasons, and how protected ones are opened; nothing for no files."""
     if not failed:
         return []
-    lines = ["", "Could not be indexed:", *(f"  {item.path}: {item.reason}" for item in failed)]
+    lines = ["", "Could not be indexed:", *(f"  {in_line(item.path)}: {in_line(item.reason)}" for item in failed)]
     if any(item.error == FailureCode.ENCRYPTED for item in failed):
         lines += ["", "Passwords are given with: rag-studio ingest KB FILE --password PASSWORD"]
     return lines
+
+
+def kept_documents(held: Sequence[HeldRemovals], kb: str) -> list[str]:
+    """What is not removed although its files are gone, and how it would be; nothing for nothing."""
+    if not held:
+        return []
+    lines = [f"  {item.count:,} of {item.folder}: {item.why}" for item in held]
+    return ["", "Documents that are kept:", *lines, f"If they are to go: {allowing(held, kb)}"]
 
 
 def size(count: float) -> str:
@@ -119,9 +139,9 @@ class ProgressLine:
 
     def _show(self, stage: IngestStage | str, text: str) -> None:
         if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.write(f"\r\x1b[K{visible(text)}")
         elif stage != self._stage:
-            sys.stderr.write(f"{text}\n")
+            note(text)
         self._stage = stage
         sys.stderr.flush()
 

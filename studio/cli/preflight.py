@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import PurePath
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE
-from studio.cli.output import say, size
-from studio.domain import IngestOptions, Preflight, SkippedFiles
+from studio.cli.output import kept_documents, note, say, size
+from studio.domain import ALL_REMOVALS, IngestOptions, Preflight, SkippedFiles
 from studio.errors import InvalidRequest
 
 LIMIT_S = 6.0
@@ -21,6 +20,7 @@ def ingest_options(options: Options) -> IngestOptions:
     return IngestOptions(
         recursive=options.recursive, include=tuple(options.include), exclude=tuple(options.exclude),
         promote=not options.no_promote, jobs=options.jobs, hidden=options.hidden,
+        allow_removals=ALL_REMOVALS if options.allow_removals else 0,
     )  # fmt: skip
 
 
@@ -31,13 +31,13 @@ async def preflight(services: Services, options: Options) -> int:
     found = await services.preflight.look(
         options.kb, options.paths, ingest_options(options), limit_s=LIMIT_S, passwords=options.password
     )
-    say(options, found, preflight_text(found))
+    say(options, found, preflight_text(found, options.kb))
     if warning := disk_warning(found):
-        sys.stderr.write(f"rag-studio: {warning}\n")
+        note(f"rag-studio: {warning}")
     return DONE
 
 
-def preflight_text(found: Preflight) -> str:
+def preflight_text(found: Preflight, kb: str = "KB") -> str:
     """What was estimated, in sentences for a person."""
     more = "" if found.complete else "At least "
     changes = [
@@ -60,6 +60,7 @@ def preflight_text(found: Preflight) -> str:
     if found.skipped:
         lines.append(f"Skipped: {', '.join(f'{item.count:,} {item.reason}' for item in found.skipped)}.")
         lines += [f"  {item.reason}: {_examples(item)}" for item in found.skipped]
+    lines += kept_documents(found.held_removals, kb)
     if not found.complete:
         lines.append("There are too many files to look at all of them; these numbers are of those that were seen.")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from studio.cli.arguments import Options, key_value
 from studio.cli.main import DONE
 from studio.cli.output import plain, say
 from studio.domain import Explanation, Fusion, SearchMode, SearchRequest, SearchResponse
+from studio.terminal import in_line
 
 
 async def search(services: Services, options: Options) -> int:
@@ -54,9 +55,9 @@ def results_text(response: SearchResponse, *, explain: bool = False) -> str:
         place = f", page {citation.page_number}" if citation.page_number else ""
         anchor = f" · {citation.anchor}" if citation.anchor else ""
         lines += [
-            f"{number}. {citation.title}{place}{anchor}  [{result.score:.3f}]",
+            f"{number}. {in_line(citation.title + place + anchor)}  [{result.score:.3f}]",
             f"   {result.snippet}",
-            f"   {citation.source_path}",
+            f"   {in_line(citation.source_path)}",
         ]
         if result.more_in_document:
             lines.append(f"   {result.more_in_document} more in this document")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, FAILED
-from studio.cli.output import say, size, table
+from studio.cli.output import note, say, size, table
 from studio.domain import AnnIndex
 from studio.errors import InvalidRequest
 from studio.services.tuning import DEFAULT_INDEXES, Tuning
@@ -23,7 +21,7 @@ async def tune(services: Services, options: Options) -> int:
         indexes=_indexes(options.indexes),
         samples=options.samples,
         apply=options.apply,
-        progress=lambda text: print(text, file=sys.stderr, flush=True),
+        progress=note,
     )
     say(options, found, _text(found))
     return DONE if found.chosen is not None else FAILED

@@ -8,11 +8,14 @@ import sys
 from typing import Any
 
 from studio.bootstrap import Services
+from studio.cli import output
 from studio.cli.arguments import Options
 from studio.cli.main import DONE
-from studio.cli.output import plain, say, table
+from studio.cli.output import plain, say, table, write
 from studio.services.queue import JobEnded, JobEvent
+from studio.services.report import held_words
 from studio.services.watch import FolderStatus, WatchState
+from studio.terminal import in_line
 
 
 async def watch(services: Services, options: Options) -> int:
@@ -47,7 +50,7 @@ async def _run(services: Services, options: Options) -> int:
         if isinstance(event, JobEnded):
             ended.append({**plain(event.job), "report": plain(event.report) if event.report else None})
             if not options.json:
-                sys.stdout.write(_told(event) + "\n")
+                write(_told(event))
                 sys.stdout.flush()
 
     def note(folder: FolderStatus) -> None:
@@ -56,7 +59,7 @@ async def _run(services: Services, options: Options) -> int:
         told = folder.note or ("watching" if folder.state is WatchState.WATCHING else "")
         if told and notes.get(key) != told:
             notes[key] = told
-            sys.stderr.write(f"{told}\n" if folder.note else f"watching {folder.path}\n")
+            output.note(told if folder.note else f"watching {in_line(folder.path)}")
             sys.stderr.flush()
 
     changed = asyncio.Event()
@@ -83,9 +86,10 @@ async def _run(services: Services, options: Options) -> int:
 def _told(event: JobEnded) -> str:
     """A line about a job that ended."""
     job, report = event.job, event.report
-    what = f"{job.id}  {job.state}  {', '.join(job.paths)}"
+    what = f"{job.id}  {job.state}  {in_line(', '.join(job.paths))}"
     if report is None:
         return f"{what}: {job.error}" if job.error else what
     counts = ((report.added, "added"), (report.updated, "updated"), (report.removed, "removed"))
     parts = [f"{count:,} {what}" for count, what in (*counts, (len(report.failed), "failed")) if count]
+    parts += [words] if (words := held_words(report.held_removals)) else []
     return f"{what}: {', '.join(parts) or 'nothing new'}"

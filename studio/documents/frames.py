@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studio.confinement import Allowed
 from studio.domain import PageCounts, ParsedDocument, ParseProgress, PartFailure, Span
 from studio.errors import DocumentFault, FailureCode
 
@@ -35,6 +36,15 @@ MEMBER = 7
 """Child to parent: a member of an archive begins; everything of those before it has been sent."""
 FAILURE = 8
 """Child to parent: a part of the file that cannot be read."""
+CONFINE = 9
+"""Parent to child, before the first file: what the process may reach from now on."""
+
+MAX_PROPERTY_CHARS = 4_096
+"""Longest text that a document says about itself, or that is said about it. Parsers stay far below, but for the paths
+of members of archives."""
+MAX_TITLE_CHARS = 300
+MAX_NUMBER = 2**31 - 1
+"""Of pages and rows; what is beyond it is no count, and some column would not take it."""
 
 _LENGTH = struct.Struct("<I")
 _MEMORY = struct.Struct("<Q")
@@ -93,6 +103,17 @@ def decode_request(body: bytes) -> Request:
     return Request(Path(path), tuple(passwords), _resumed(*resume))
 
 
+def encode_allowed(allowed: Allowed) -> bytes:
+    """What a worker may reach, as bytes."""
+    return json.dumps([allowed.read, allowed.write, allowed.program]).encode()
+
+
+def decode_allowed(body: bytes) -> Allowed:
+    """What `encode_allowed` wrote."""
+    read, write, program = json.loads(body)
+    return Allowed(tuple(read), tuple(write), program)
+
+
 def encode_memory(size: int) -> bytes:
     """The body of STARTED."""
     return _MEMORY.pack(size)
@@ -122,7 +143,7 @@ def encode_member(event: MemberBegins) -> bytes:
 def decode_member(body: bytes) -> MemberBegins:
     """The beginning `encode_member` wrote."""
     done, total, part, resume = json.loads(body)
-    return MemberBegins(done, total, part, _resumed(*resume))
+    return MemberBegins(done, total, _sound(part), _resumed(*resume))
 
 
 def encode_failure(failure: PartFailure) -> bytes:
@@ -132,7 +153,8 @@ def encode_failure(failure: PartFailure) -> bytes:
 
 def decode_failure(body: bytes) -> PartFailure:
     """The failure `encode_failure` wrote."""
-    return PartFailure(*json.loads(body))
+    part, error, reason = json.loads(body)
+    return PartFailure(_sound(part), error, _sound(reason))
 
 
 def out_of_memory() -> DocumentFault:
@@ -152,7 +174,7 @@ def encode_fault(fault: DocumentFault) -> bytes:
 def decode_fault(body: bytes) -> DocumentFault:
     """The fault `encode_fault` wrote."""
     code, message, way_out = json.loads(body)
-    return DocumentFault(FailureCode(code), message, way_out=way_out)
+    return DocumentFault(FailureCode(code), _sound(message), way_out=_sound(way_out))
 
 
 def encode_documents(documents: Sequence[ParsedDocument]) -> tuple[bytes, ...]:
@@ -184,7 +206,10 @@ def encode_documents(documents: Sequence[ParsedDocument]) -> tuple[bytes, ...]:
 
 
 def decode_documents(body: bytes) -> list[ParsedDocument]:
-    """The batch `encode_documents` wrote."""
+    """The batch `encode_documents` wrote, every property such that it can be stored.
+
+    A file may say whatever it likes of itself: what is no text or no count there must not stop the others.
+    """
     view = memoryview(body)
     (length,) = _LENGTH.unpack_from(body)
     at = _LENGTH.size + length
@@ -195,10 +220,34 @@ def decode_documents(body: bytes) -> list[ParsedDocument]:
         text = str(view[middle:end], "utf-8")
         segments = _segments(bytes(view[at:middle]))
         at = end
-        spans = tuple(Span(*span) for span in head.pop("spans"))
-        pages = PageCounts(*head.pop("pages"))
-        documents.append(ParsedDocument(text=text, spans=spans, segments=segments, pages=pages, **head))
+        spans = tuple(_sound_span(*span) for span in head.pop("spans"))
+        pages = PageCounts(*map(_count, head.pop("pages")))
+        metadata = {_sound(name): _sound(value) for name, value in head.pop("metadata").items()}
+        row, title = _count(head.pop("row")), _sound(head.pop("title"))[:MAX_TITLE_CHARS]
+        said = {name: _sound(value) for name, value in head.items()}
+        documents.append(
+            ParsedDocument(
+                text=text, spans=spans, segments=segments, pages=pages, metadata=metadata, row=row, title=title, **said
+            )
+        )
     return documents
+
+
+def _sound(text: str) -> str:
+    """A text as every store takes it: of bounded length, without lone surrogates and null characters."""
+    text = text[:MAX_PROPERTY_CHARS]
+    if text.isprintable():
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _count(number: int) -> int:
+    return max(0, min(MAX_NUMBER, number))
+
+
+def _sound_span(start: int, end: int, page: int | None, anchor: str, hard: bool, whole: bool) -> Span:
+    page = page if page is not None and 0 <= page <= MAX_NUMBER else None
+    return Span(start, end, page, _sound(anchor), hard, whole)
 
 
 def _resume(resume: Resume) -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from studio.documents import frames
 from studio.documents.attempts import Clock, Reading
 from studio.documents.ocr_settings import find_tesseract
 from studio.documents.parser_process import MemoryWatch, ParserProcess, remove_leftovers
+from studio.documents.parser_scope import Scopes, Wish
 from studio.domain import ParserEvent
 from studio.errors import Cancelled, DocumentFault, FailureCode, WorkerDied
 
@@ -37,7 +38,8 @@ class ParserPool:
     archive), and the whole file takes at most `attempts.CEILING` of it; time the consumer takes does not count.
     `memory_limit_bytes` is the most a file may take: up to `USUAL_MEMORY_BYTES` beside other files; one that needs
     more, or ends its worker, is read again while no other is. At most `workers` files are read at once; further calls
-    wait. `environment` is that of the workers, on top of this process's.
+    wait. `environment` is that of the workers, on top of this process's. Where the system can, a worker is `confined`
+    to the folders of the job whose files it reads, without the `private` folders in them.
     """
 
     def __init__(
@@ -50,11 +52,14 @@ class ParserPool:
         usual_memory_bytes: int = USUAL_MEMORY_BYTES,
         worker_module: str = WORKER_MODULE,
         environment: Mapping[str, str] | None = None,
+        private: Sequence[Path] = (),
+        confined: bool = True,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         if workers < 1:
             raise ValueError("a parser pool needs at least one worker")
+        self._workers = workers
         self._slots = _Slots(workers)
         self._time_limit_s = time_limit_s
         self._memory_limit_bytes = memory_limit_bytes
@@ -62,6 +67,7 @@ class ParserPool:
         self._files_per_worker = files_per_worker
         self._worker_module = worker_module
         self._environment = environment or {}
+        self._scopes = Scopes(private, confined=confined)
         self._idle: list[ParserProcess] = []
         self._live: set[ParserProcess] = set()
         self._watch = MemoryWatch()
@@ -81,24 +87,35 @@ class ParserPool:
 
     def recognises_text(self) -> bool:
         """Whether pages without text can be read, by Tesseract."""
-        return find_tesseract({**os.environ, **self._environment}) is not None
+        return self._tesseract() is not None
 
-    async def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncGenerator[ParserEvent, None]:
+    def _tesseract(self) -> str | None:
+        return find_tesseract({**os.environ, **self._environment})
+
+    async def parse(
+        self, path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
+    ) -> AsyncGenerator[ParserEvent, None]:
         """Documents of one file, streamed, between signs of life and parts that cannot be read.
 
+        `roots` are what the job is about, the same for all its files: a worker reads files of one job only, and can
+        open what lies below them, or beside the file when there are none.
         Raises DocumentFault, Cancelled when the pool is closed meanwhile. Wrap it in `contextlib.aclosing` when the
         iteration may stop early; the worker that reads the file is then ended.
         """
         path = path.absolute()
-        await asyncio.to_thread(check_readable, path)
+        wish = await asyncio.to_thread(self._looked_at, path, roots)
         reading = Reading(path, tuple(passwords))
         while not reading.ended:
             slots = self._slots.all() if reading.alone else self._slots.one()
-            async with slots, aclosing(self._read(reading)) as events:
+            async with slots, aclosing(self._read(reading, wish)) as events:
                 async for event in events:
                     yield event
 
-    async def _read(self, reading: Reading) -> AsyncGenerator[ParserEvent, None]:
+    def _looked_at(self, path: Path, roots: Sequence[Path]) -> Wish:
+        check_readable(path)
+        return self._scopes.wish(path, roots, self._tesseract())
+
+    async def _read(self, reading: Reading, wish: Wish) -> AsyncGenerator[ParserEvent, None]:
         """Read a file to its end, or until it has to be alone, or need not be; an archive outlives fatal members."""
         alone = reading.alone
         if alone:  # what they hold is needed now
@@ -106,7 +123,7 @@ class ParserPool:
         limit = self._memory_limit_bytes if alone else self._usual_memory_bytes
         while not reading.ended and reading.alone == alone:
             try:
-                async with aclosing(self._attempt(reading, limit)) as events:
+                async with aclosing(self._attempt(reading, wish, limit)) as events:
                     async for event in events:
                         yield event
             except DocumentFault as fault:
@@ -118,8 +135,10 @@ class ParserPool:
                 else:
                     raise
 
-    async def _attempt(self, reading: Reading, memory_limit_bytes: int) -> AsyncGenerator[ParserEvent, None]:
-        worker = await self._request(reading.request, memory_limit_bytes)
+    async def _attempt(
+        self, reading: Reading, wish: Wish, memory_limit_bytes: int
+    ) -> AsyncGenerator[ParserEvent, None]:
+        worker = await self._request(reading.request, wish, memory_limit_bytes)
         clock = Clock(self._time_limit_s)
         alone = reading.alone
         finished = False
@@ -157,14 +176,14 @@ class ParserPool:
             and worker.grown_bytes() < worker.memory_limit_bytes // 2
         )
 
-    async def _request(self, request: frames.Request, memory_limit_bytes: int) -> ParserProcess:
+    async def _request(self, request: frames.Request, wish: Wish, memory_limit_bytes: int) -> ParserProcess:
         """A worker that has begun to read the file.
 
         A reused worker may have died since its last file (the system was short of memory, say): that
         is not this file's fault, so a fresh one gets a second try.
         """
         while True:
-            worker, fresh = await self._take(memory_limit_bytes)
+            worker, fresh = await self._take(wish, memory_limit_bytes)
             try:
                 await worker.begin(request)
                 return worker
@@ -179,22 +198,31 @@ class ParserPool:
                 await self._end(worker)
                 raise
 
-    async def _take(self, memory_limit_bytes: int) -> tuple[ParserProcess, bool]:
+    async def _take(self, wish: Wish, memory_limit_bytes: int) -> tuple[ParserProcess, bool]:
         if self._closed:
             raise Cancelled("Reading was stopped because the program is closing.")
-        while self._idle:
-            worker = self._idle.pop()
+        while (worker := self._idle_for(wish)) is not None:
             if worker.process.alive:
                 return worker, False
             await self._end(worker)
+        if len(self._live) >= self._workers and self._idle:  # the one that has waited longest is of another job
+            await self._end(self._idle.pop(0))
         if not self._started:
             self._started = True
             await asyncio.to_thread(remove_leftovers)
+        scope = await asyncio.to_thread(self._scopes.scope, wish)
         worker = await ParserProcess.start(
-            self._worker_module, memory_limit_bytes, self._time_limit_s, self._environment
+            self._worker_module, memory_limit_bytes, self._time_limit_s, self._environment, scope
         )
         self._live.add(worker)
         return worker, True
+
+    def _idle_for(self, wish: Wish) -> ParserProcess | None:
+        """An idle worker that can read the file, no longer idle."""
+        for place in reversed(range(len(self._idle))):
+            if self._idle[place].scope.fits(wish):
+                return self._idle.pop(place)
+        return None
 
     async def _receive(self, worker: ParserProcess, clock: Clock) -> tuple[int, bytes]:
         try:

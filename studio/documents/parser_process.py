@@ -15,6 +15,7 @@ import psutil
 
 from studio.concurrency import run_to_end
 from studio.documents import frames
+from studio.documents.parser_scope import UNCONFINED, Scope
 from studio.errors import WorkerDied
 from studio.workers import WorkerProcess
 
@@ -25,8 +26,8 @@ CHILDREN_EVERY = 5
 _FOLDER = "rag-studio-parser-"
 
 # One thread each: on many-core machines numerical libraries otherwise reserve more address space
-# than the memory limit allows.
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
+# than the memory limit allows, and begin before the process is confined.
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
 
 
 class ParserProcess:
@@ -36,8 +37,9 @@ class ParserProcess:
     before its first file.
     """
 
-    def __init__(self, process: WorkerProcess, folder: str, memory_limit_bytes: int) -> None:
+    def __init__(self, process: WorkerProcess, folder: str, memory_limit_bytes: int, scope: Scope) -> None:
         self.process = process
+        self.scope = scope
         self.memory_limit_bytes = memory_limit_bytes
         self.files = 0
         self.over_memory = False
@@ -49,22 +51,29 @@ class ParserProcess:
 
     @classmethod
     async def start(
-        cls, module: str, memory_limit_bytes: int, time_limit_s: float, environment: Mapping[str, str]
+        cls,
+        module: str,
+        memory_limit_bytes: int,
+        time_limit_s: float,
+        environment: Mapping[str, str],
+        scope: Scope = UNCONFINED,
     ) -> ParserProcess:
-        """Start a worker. Raises WorkerDied."""
-        folder = await run_to_end(tempfile.mkdtemp, prefix=f"{_FOLDER}{os.getpid()}-")
+        """Start a worker that reads what lies in `scope`. Raises WorkerDied."""
+        folder = os.path.realpath(await run_to_end(tempfile.mkdtemp, prefix=f"{_FOLDER}{os.getpid()}-"))
         try:
             arguments = (str(memory_limit_bytes), str(time_limit_s), folder)
-            process = await WorkerProcess.spawn(module, arguments, {**_ENVIRONMENT, **environment})
+            process = await WorkerProcess.spawn(module, arguments, {**ENVIRONMENT, **environment})
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return cls(process, folder, memory_limit_bytes)
+        return cls(process, folder, memory_limit_bytes, scope)
 
     async def begin(self, request: frames.Request) -> None:
         """Hand over a file and wait until the worker has taken it. Raises WorkerDied, TimeoutError."""
         self.files += 1
         async with asyncio.timeout(START_LIMIT_S):
+            if self.files == 1 and (allowed := self.scope.allowed(self._folder)) is not None:
+                await self.process.send(frames.CONFINE, 0, frames.encode_allowed(allowed))
             await self.process.send(frames.PARSE, self.files, frames.encode_request(request))
             kind, body = await self.receive()
         if kind != frames.STARTED:

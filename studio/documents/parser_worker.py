@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from studio.confinement import confine
 from studio.documents import frames
 from studio.documents.parsers import archive, parse_file, passwords
 from studio.documents.parsers.faults import as_fault
@@ -73,6 +74,9 @@ def serve(channel: Channel, started: Callable[[], None], parse: ParseFile = pars
     try:
         while True:
             kind, number, body = channel.receive()
+            if kind == frames.CONFINE:
+                confine(frames.decode_allowed(body))
+                continue
             if kind != frames.PARSE:
                 raise ValueError(f"unknown frame kind {kind}")
             request = frames.decode_request(body)

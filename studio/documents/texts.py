@@ -174,6 +174,16 @@ def read_text(directory: Path, key: str, row: int = 0) -> StoredText:
     return found
 
 
+def stored_texts(directory: Path, key: str) -> dict[int, StoredText]:
+    """Every text of a source file that can still be read, by row; empty where none can."""
+    found: dict[int, StoredText] = {}
+    with contextlib.suppress(OSError, *_DAMAGE), zipfile.ZipFile(text_path(directory, key)) as archive:
+        for name in archive.namelist():
+            with contextlib.suppress(OSError, StorageFault, *_DAMAGE):
+                found |= _documents_of(archive.read(name), name)
+    return found
+
+
 def check_texts(file: BinaryIO, size: int, rows: set[int]) -> Iterator[None]:
     """Check a text store file of `size` bytes from elsewhere, step by step: that it holds `rows` and nothing absurd.
 

@@ -26,6 +26,7 @@ SLOW_DISK_BYTES_PER_S = 20_000_000
 LIBRARY_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads ruin query latency on a busy machine
     "GGML_NO_BACKTRACE": "1",  # an abort would start a debugger and hang
+    "OPENBLAS_NUM_THREADS": "1",  # numpy's threads would begin before the process is confined, and stay free
 }
 
 _SENTENCE = "A sentence to try the model with."

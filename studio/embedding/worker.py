@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studio.confinement import Allowed, confine
 from studio.embedding import protocol
 from studio.embedding.protocol import Kind, ProtocolError, ReadyInfo
 from studio.errors import ModelFault
@@ -226,6 +227,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         limit_memory(options.model)
+        confine(Allowed(read=(os.path.realpath(options.model),)))  # before anything of the file is read
         from studio.embedding.engine import Engine
 
         limits = {"max_tokens": options.max_tokens, "threads": options.threads, "cautious": options.cautious}

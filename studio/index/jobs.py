@@ -108,7 +108,7 @@ class Jobs:
         with self._database.transaction() as db:
             db.execute(
                 "UPDATE job SET state = ?, wish = '', error = ?, updated_ms = ? WHERE id = ?",
-                (state, error, now_ms(), job_id),
+                (state, _storable(error), now_ms(), job_id),
             )
 
     def finish(self, job_id: str, state: JobState, *, generation: int | None = None, error: str = "") -> None:
@@ -117,7 +117,7 @@ class Jobs:
             db.execute(
                 "UPDATE job SET state = ?, generation = ?, error = ?, wish = '', checkpoint = '', updated_ms = ?"
                 " WHERE id = ?",
-                (state, generation, error, now_ms(), job_id),
+                (state, generation, _storable(error), now_ms(), job_id),
             )
 
     def wish(self, job_id: str, wish: str) -> None:
@@ -196,7 +196,10 @@ class Jobs:
             "INSERT INTO job_file (job_id, path, state, chunks, error, reason) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (job_id, path) DO UPDATE SET state = excluded.state, chunks = excluded.chunks,"
             " error = excluded.error, reason = excluded.reason",
-            [(job_id, _storable(file.path), file.state, file.chunks_total, file.error, file.reason) for file in files],
+            [
+                (job_id, _storable(file.path), file.state, file.chunks_total, file.error, _storable(file.reason))
+                for file in files
+            ],
         )
 
     # ------------------------------------------------------------ questions of other rooms
@@ -209,6 +212,21 @@ class Jobs:
             (kb_id, after),
         )
         return [_job_of(row) for row in rows]
+
+    def read_files(self, kb_id: str) -> dict[str, int]:
+        """Files that are indexed by what jobs last said of them, with their numbers of passages."""
+        rows = self._database.rows(
+            "SELECT f.path, f.state, max(f.chunks, 0) AS chunks FROM job_file f JOIN job ON job.id = f.job_id"
+            " WHERE job.kb_id = ? ORDER BY job.created_ms, job.rowid",
+            (kb_id,),
+        )
+        last: dict[str, int | None] = {}
+        for row in rows:
+            if row["state"] == FileState.INDEXED or (row["state"] == FileState.UNCHANGED and row["path"] not in last):
+                last[row["path"]] = row["chunks"]
+            elif row["state"] == FileState.REMOVED:
+                last[row["path"]] = None
+        return {path: chunks for path, chunks in last.items() if chunks is not None}
 
     def suspended(self, kb_id: str) -> dict[int, str]:
         """Generation → checkpoint of every job of a knowledge base that can go on with a build."""
@@ -237,9 +255,9 @@ def _job_of(row: sqlite3.Row) -> Job:
     )  # fmt: skip
 
 
-def _storable(path: str) -> str:
-    """A path as text; bytes of a name that are no UTF-8 are written out."""
+def _storable(text: str) -> str:
+    """A path, or a reason that names one, as text; bytes of a name that are no UTF-8 are written out."""
     try:
-        return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # a lone half of a UTF-16 pair
-        return path.encode("utf-8", "backslashreplace").decode()
+        return text.encode("utf-8", "backslashreplace").decode()

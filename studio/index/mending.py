@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,20 @@ from studio.failpoints import reach
 from studio.index.durable import flush_tree
 from studio.index.generations import tag_of
 from studio.index.lexical_writer import LexicalWriter
-from studio.index.lost_found import set_aside
 from studio.index.rows import CHUNK_TEXT, ROWS_PER_TURN, indexed_texts
 from studio.index.upkeep import version_opens
 from studio.index.vectors import DOCUMENTS_TABLE, VectorDatabase
-from studio.paths import DataPaths
 
-_NEW, _OLD = ".repair", ".damaged"
+Aside = Callable[[Path], Path]
+"""Moves a file or folder out of the way without losing it and returns its new place. Raises StorageFault."""
+
+_NEW = ".repair"
 _ASIDE = "_damaged"
 _HIGHEST_VERSION = 2**64 - 1
 """Lance names the manifest of version n by this minus n, so that the newest comes first in a listing."""
 
 
-async def rebuild_keywords(vectors: VectorDatabase, directory: Path, generation: Generation) -> None:
+async def rebuild_keywords(vectors: VectorDatabase, directory: Path, generation: Generation, aside: Aside) -> None:
     """Make a keyword index anew from the chunks of its generation. Raises StorageFault; then the old one is there.
 
     A death between the two renames leaves no directory of that name, which the next repair makes again.
@@ -47,7 +48,7 @@ async def rebuild_keywords(vectors: VectorDatabase, directory: Path, generation:
         finally:
             reader.close()
         await run_to_end(writer.seal)
-        await run_to_end(_swap, fresh, directory)
+        await run_to_end(_swap, fresh, directory, aside)
     finally:
         await run_to_end(writer.abandon)
 
@@ -56,24 +57,21 @@ def _add(writer: LexicalWriter, batch: Any) -> None:
     writer.add_contents(indexed_texts(batch))
 
 
-def _swap(fresh: Path, directory: Path) -> None:
-    old = directory.with_name(directory.name + _OLD)
+def _swap(fresh: Path, directory: Path, aside: Aside) -> None:
+    old: Path | None = None
     try:
         flush_tree([fresh], 0.0)
-        if old.exists():
-            shutil.rmtree(old)
         if directory.exists():
-            directory.rename(old)
+            old = aside(directory)
         reach("repair.keywords")
         fresh.rename(directory)
         flush_tree([directory.parent], directory.parent.stat().st_mtime)
     except OSError as error:  # Windows: a reader has a file of it open
         raise storage_fault(error, "replacing a damaged keyword index", directory) from error
     finally:
-        if old.exists() and not directory.exists():
+        if old is not None and not directory.exists():
             with suppress(OSError):
                 old.rename(directory)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 async def mend_tags(vectors: VectorDatabase, generation: Generation) -> None:
@@ -87,21 +85,15 @@ async def mend_tags(vectors: VectorDatabase, generation: Generation) -> None:
             await vectors.set_tag(table, tag_of(generation.number), version)
 
 
-def _set_aside(file: Path) -> None:
-    data = DataPaths(next(folder.parent for folder in file.parents if folder.name == "kb"))
-    with suppress(FileNotFoundError):
-        set_aside(data, file)
-
-
-def _drop_unreadable_tags(table: Path) -> None:
+def _drop_unreadable_tags(table: Path, aside: Aside) -> None:
     for file in (table / "_refs" / "tags").glob("*.json"):
         try:
             json.loads(file.read_bytes())["version"]
         except (ValueError, KeyError, TypeError):
-            _set_aside(file)
+            aside(file)
 
 
-async def mend_table(folder: Path, table: str, needed: set[int]) -> None:
+async def mend_table(folder: Path, table: str, needed: set[int], aside: Aside) -> None:
     """Make a table of the database in `folder` open again if it does not; it stays as it is where that fails.
 
     A tag file that cannot be read makes every use of tags fail: it is set aside, `mend_tags` makes it again. Lance
@@ -110,35 +102,35 @@ async def mend_table(folder: Path, table: str, needed: set[int]) -> None:
     others only a newest one without which the table opens. Raises StorageFault when files cannot be moved.
     """
     root = folder / f"{table}.lance"
-    await asyncio.to_thread(_drop_unreadable_tags, root)
-    await drop_unreadable_versions(root, needed)
+    await asyncio.to_thread(_drop_unreadable_tags, root, aside)
+    await drop_unreadable_versions(root, needed, aside)
     if await _opens(folder, table):
         return
-    aside = root / _ASIDE
+    hidden = root / _ASIDE
     moved: list[Path] = []
     try:
         for manifest in await asyncio.to_thread(_newest_first, root / "_versions"):
-            await asyncio.to_thread(aside.mkdir, exist_ok=True)
-            await asyncio.to_thread(manifest.rename, aside / manifest.name)
+            await asyncio.to_thread(hidden.mkdir, exist_ok=True)
+            await asyncio.to_thread(manifest.rename, hidden / manifest.name)
             moved.append(manifest)
             if await _opens(folder, table):
-                for file in moved:
-                    await asyncio.to_thread(_set_aside, aside / file.name)
                 moved.clear()
+                await asyncio.to_thread(aside, hidden)
                 return
     except OSError as error:
         raise storage_fault(error, "mending a table", root) from error
     finally:
         for manifest in moved:
-            (aside / manifest.name).rename(manifest)
-        shutil.rmtree(aside, ignore_errors=True)
+            (hidden / manifest.name).rename(manifest)
+        with suppress(OSError):
+            hidden.rmdir()
 
 
-async def drop_unreadable_versions(table: Path, needed: set[int]) -> None:
-    """Set the manifests of a table aside (its directory) that cannot be read and are not of a `needed` version."""
+async def drop_unreadable_versions(table: Path, needed: set[int], aside: Aside) -> None:
+    """Set the manifests of a table (its directory) aside that cannot be read and are not of a `needed` version."""
     for manifest in await asyncio.to_thread(_newest_first, table / "_versions"):
         if _version(manifest) not in needed and not await version_opens(table, _version(manifest)):
-            await asyncio.to_thread(_set_aside, manifest)
+            await asyncio.to_thread(aside, manifest)
 
 
 def versions_on_disk(table: Path) -> list[int]:

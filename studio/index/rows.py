@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,14 @@ from studio.index.database import now_ms
 ROWS_VERSION = 3
 """Schema of the two tables; a program reads its own version and older ones."""
 
-ADDED_COLUMNS = {"created": "''", "pages_ocr": "cast(0 as bigint)", "metadata": "''"}
-"""Columns of the documents table that versions 1 and 2 lack, with what they hold there, in SQL."""
+ADDED_COLUMNS = {
+    "created": "''",
+    "pages_ocr": "cast(0 as bigint)",
+    "metadata": "''",
+    "change_stamp": "cast(0 as bigint)",
+}
+"""Columns of the documents table that older ones lack, with what they hold there, in SQL. The last of them came without
+a version of its own: who does not know it loses nothing."""
 
 CHUNK_COLUMNS = (
     "chunk_id", "document_id", "kb_id", "content", "embedding", "metadata", "content_hash", "page_number",
@@ -85,6 +91,7 @@ def document_schema() -> Any:
         "pages_failed",
         "chunks",
         "pages_ocr",
+        "change_stamp",
     )
     return pa.schema(
         [
@@ -155,6 +162,7 @@ def document_rows(records: Sequence[DocumentRecord]) -> Any:
             "created": record.created,
             "metadata": _metadata_text(record),
             "pages_ocr": record.pages.ocr,
+            "change_stamp": record.change_stamp,
         }
         for record in records
     ]
@@ -176,6 +184,25 @@ def text_keys_of(rows: Any) -> set[str]:
     return {text_key(sha256, kind) for sha256, kind in pairs if sha256}
 
 
+BESIDE = ("document_id", "source_path", "sha256", "kind", "chunks")
+"""The columns `documents_beside` wants."""
+
+
+def documents_beside(rows: Any, known: Collection[str]) -> list[tuple[str, str, str, int]]:
+    """(id, path, name of the stored text, chunks) of rows whose id is not `known`; failed documents have no text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ids = pa.array(known, rows.schema.field("document_id").type)
+    others = rows.filter(pc.invert(pc.is_in(rows.column("document_id"), ids)))
+    columns = (others.column(name).to_pylist() for name in BESIDE)
+    return [
+        (document_id, path, text_key(sha256, kind), chunks)
+        for document_id, path, sha256, kind, chunks in zip(*columns, strict=True)
+        if sha256
+    ]
+
+
 RECORD_TEXTS = (
     "document_id", "source_path", "sha256", "kind", "title", "author", "licence", "external_id", "status", "error",
     "reason", "created", "metadata",
@@ -183,8 +210,8 @@ RECORD_TEXTS = (
 """The columns of texts that a record is made of."""
 
 RECORD_NUMBERS = (
-    "size_bytes", "mtime_ns", "row", "chunks", "pages_total", "pages_readable", "pages_empty", "pages_failed",
-    "pages_ocr",
+    "size_bytes", "mtime_ns", "change_stamp", "row", "chunks", "pages_total", "pages_readable", "pages_empty",
+    "pages_failed", "pages_ocr",
 )  # fmt: skip
 """Those of numbers."""
 
@@ -201,7 +228,7 @@ def by_path(records: Iterable[DocumentRecord]) -> list[DocumentRecord]:
 
 
 def _record_of(row: Mapping[str, Any]) -> DocumentRecord:
-    """Versions 1 and 2 lack `ADDED_COLUMNS`."""
+    """Older tables lack `ADDED_COLUMNS`."""
     return record_from([row.get(name) or "" for name in RECORD_TEXTS], [row.get(name) or 0 for name in RECORD_NUMBERS])
 
 
@@ -209,11 +236,11 @@ def record_from(texts: Iterable[str], numbers: Iterable[int]) -> DocumentRecord:
     """The record of a row's `RECORD_TEXTS` and `RECORD_NUMBERS`."""
     (document_id, source_path, sha256, kind, title, author, licence, external_id, status, error, reason, created,
      metadata) = texts  # fmt: skip
-    size_bytes, mtime_ns, row, chunks, *pages = numbers
+    size_bytes, mtime_ns, change_stamp, row, chunks, *pages = numbers
     return DocumentRecord(
         document_id, source_path, sha256, size_bytes, mtime_ns, kind, title, author, licence, external_id, row,
         PageCounts(*pages), chunks, DocumentStatus(status), error, reason, created,
-        json.loads(metadata) if metadata else {},
+        json.loads(metadata) if metadata else {}, change_stamp,
     )  # fmt: skip
 
 

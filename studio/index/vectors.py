@@ -10,7 +10,7 @@ itself and keeps no file open between queries, so writers flush (`generations`) 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from studio.index.caches import IndexCaches
 from studio.index.lance_faults import mapped
 from studio.index.rows import (
     ADDED_COLUMNS,
+    BESIDE,
     chunk_schema,
     document_schema,
+    documents_beside,
     records_of,
     text_keys_of,
 )
@@ -131,6 +133,14 @@ class VectorDatabase:
         db = await self._connection()
         with mapped(self._path):
             return int((await (await db.open_table(table)).schema()).field("embedding").type.list_size)
+
+    async def documents_beside(self, version: int, known: Collection[str]) -> list[tuple[str, str, str, int]]:
+        """(id, path, name of the stored text, chunks) of the indexed documents of a version that are not `known`."""
+        db = await self._connection()
+        with mapped(self._path):
+            table = await db.open_table(DOCUMENTS_TABLE, version=version)
+            rows = await table.query().select(list(BESIDE)).to_arrow()
+        return await asyncio.to_thread(documents_beside, rows, known)
 
     async def text_keys(self, version: int) -> set[str]:
         """Names of the stored texts that the documents of a version of their table come from."""

@@ -28,9 +28,11 @@ from studio.index.checkpoints import Checkpoint
 from studio.index.generations import Build, GenerationStore
 from studio.index.journal import VectorJournal
 from studio.index.stores import Stores
+from studio.services.archived import archived_embeddings
 from studio.services.pipeline import Embeddings, Means, Pipeline
 from studio.services.plan import Basis, Plan, basis_of
 from studio.services.promotion import Promotion
+from studio.services.reader import REUSED_CHUNKS
 from studio.services.report import note_of, report_of
 from studio.services.runner import Run
 from studio.services.sources import Outcome
@@ -159,11 +161,14 @@ class Builder:
         number = run.job.generation
         if number is None:
             return None
-        for item in await self._stores.thread.run(self._stores.catalog.generations, run.kb.id):
+        for item in await self._generations(run.kb):
             if item.number == number and item.state is GenerationState.READY:
                 same = item.parent == run.kb.active_generation and item.settings.same_content(run.kb.settings)
                 return item if same else None
         return None
+
+    async def _generations(self, kb: KnowledgeBase) -> Sequence[Generation]:
+        return await self._stores.thread.run(self._stores.catalog.generations, kb.id)
 
     # ------------------------------------------------------------ building
 
@@ -181,7 +186,9 @@ class Builder:
         After a fault of the machine the job keeps its last checkpoint, if it came so far, and waits.
         """
         left = left or Begun()
-        if not plan.sources and not plan.removed and left.build is None and not ground.from_scratch:
+        restamps = plan.restamps and options.promote
+        nothing_new = not plan.sources and not plan.removed and not restamps
+        if nothing_new and left.build is None and not ground.from_scratch:
             return report_of(run, None, Outcome(unchanged=plan.unchanged, failures=plan.failures))
         run.tracker.stage(IngestStage.INDEXING)
         embedder, identity = await self.model(run.kb, needed=bool(plan.sources) or ground.from_scratch)
@@ -191,7 +198,8 @@ class Builder:
         )
         try:
             outcome = await self._fill(run, build, embedder, plan, options, left, ground)
-            if not outcome.changed and run.kb.active_generation is not None and not ground.from_scratch:
+            unchanged = not outcome.changed and not restamps
+            if unchanged and run.kb.active_generation is not None and not ground.from_scratch:
                 await build.abandon("nothing changed")
                 await self._stores.thread.run(
                     self._stores.catalog.forget_generation, run.kb.id, build.generation.number
@@ -302,12 +310,15 @@ class Builder:
             embedder, build.generation.settings, store.paths.texts, run.tracker, run.control, run.stages, journal, save,
             unwritten,
         )  # fmt: skip
-        pipeline = Pipeline(build, means, basis, ground.embeddings or embeddings_of)
-        pipeline.outcome.removed += removed
-        pipeline.outcome.new_failures += lost
+        archive = [] if ground.from_scratch or not plan.sources else await self._generations(run.kb)
+        pins = archived_embeddings(store, build.generation, archive, basis.known, REUSED_CHUNKS)
         try:
-            with run.place.using(embedder):
-                files = await pipeline.run(plan.sources, plan.removed, run.place.readers(options.jobs))
+            async with pins as archived:
+                pipeline = Pipeline(build, means, basis, ground.embeddings or embeddings_of, archived.of)
+                pipeline.outcome.removed += removed
+                pipeline.outcome.new_failures += lost
+                with run.place.using(embedder):
+                    files = await pipeline.run(plan.sources, plan.removed, run.place.readers(options.jobs))
         finally:
             journal.close()
         await thread.run(jobs.update_files, run.job.id, files)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from studio.confinement import describe
 from studio.domain import Check, DocumentStatus, Generation, GenerationState, KnowledgeBase, ModelInfo
 from studio.embedding.models import ModelCatalog
 from studio.errors import StudioError
@@ -40,7 +41,8 @@ class DoctorService:
                 checks += await self._check_kb(await examine(self._stores, base), models)
             except StudioError as error:
                 checks.append(Check(f"{base.name}: readable", False, str(error), error.way_out))
-        return [*checks, await self._check_folders(), await self._check_imports(), _check_models(used, models)]
+        checks += [await self._check_folders(), await self._check_imports()]
+        return [*checks, _check_models(used, models), _check_confinement()]
 
     async def repair(self) -> list[Check]:
         """Mend what can be mended without losing a generation that works, then check again.
@@ -196,6 +198,10 @@ def _check_models(used: set[str], models: dict[str, ModelInfo]) -> Check:
     missing = sorted(name for name in used if name not in models or not models[name].installed)
     detail = f"missing: {', '.join(missing)}" if missing else "all installed"
     return Check("models", not missing, detail, f"rag-studio model install {missing[0]}" if missing else "")
+
+
+def _check_confinement() -> Check:
+    return Check("untrusted work is confined", True, describe())  # what a system cannot do is no damage
 
 
 def _lost(paths: dict[str, list[str]]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,14 @@ from studio.index.stores import Stores
 from studio.services.build_room import BuildRoom
 from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
-from studio.services.plan import Plan, plan_ingest
+from studio.services.file_state import scanned
+from studio.services.plan import Plan, file_source, plan_ingest
 from studio.services.promotion import Promotion, way_past
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
+from studio.services.removals import check_known
 from studio.services.report import report_of
 from studio.services.runner import JobRunner, Run
+from studio.services.salvage import salvage
 from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome
 
@@ -66,6 +70,11 @@ class IngestService:
         self._after_promotion = after_promotion
         self._builder = Builder(stores, embedders, promotion)
         self._runner = JobRunner(stores, room or BuildRoom())
+        self._collects = True
+
+    async def require_model(self, kb: str) -> None:
+        """Raise ModelFault when the model of a knowledge base cannot be used now. Raises NotFound."""
+        await self._builder.model(await self._stores.knowledge_base(kb), needed=True)
 
     async def ingest(
         self,
@@ -79,6 +88,7 @@ class IngestService:
     ) -> IngestReport:
         """Make the knowledge base match `paths`: add what is new, update what changed, drop what is gone.
 
+        What looks mislaid and not deleted (`removals`) is kept and reported, unless the options allow its removal.
         A named file is read even when it failed before. A generation that fails its pinned queries is not promoted,
         and the next job starts from the active one again. The same request that an earlier program did not finish goes
         on where it was. Raises NotFound, Busy, Conflict, ModelFault, StorageFault, MemoryRefused; then the active
@@ -91,6 +101,7 @@ class IngestService:
         base = await self._stores.knowledge_base(kb)
         found = await self._scan(paths, options)
         with await self._stores.store(base.id).lock_for_writing(base.name):
+            await self._check_missing(base, found)
             base = await self._match_settings(base, progress, control)
             job = await self._interrupted(base, paths, options)
             job = job or await self._accept(base, JobKind.INGEST, [str(path) for path in paths], asdict(options))
@@ -208,8 +219,17 @@ class IngestService:
             report = await self._runner.run(job, base, self._work_of(job), progress)
         return await self._collected(report)
 
+    @contextmanager
+    def without_collecting(self) -> Iterator[None]:
+        """Until this is left, promotions collect nothing: a repair may still need what looks like waste."""
+        before, self._collects = self._collects, False
+        try:
+            yield
+        finally:
+            self._collects = before
+
     async def _collected(self, report: IngestReport) -> IngestReport:
-        if report.promoted:
+        if report.promoted and self._collects:
             await self._after_promotion(report.kb_id)
         return report
 
@@ -258,8 +278,14 @@ class IngestService:
     async def _scan(self, paths: Sequence[Path], options: IngestOptions) -> Scan:
         return await asyncio.to_thread(scan, paths, options, own=self._stores.paths.root)
 
+    async def _check_missing(self, kb: KnowledgeBase, found: Scan) -> None:
+        """Raise NotFound where a path that was given is not there, and no document comes from it either."""
+        if found.missing:
+            check_known(await self._builder.records(kb), found)
+
     async def _ingest(self, run: Run, found: Scan, options: IngestOptions) -> IngestReport:
         run.tracker.stage(IngestStage.SCANNING)
+        await self._check_missing(run.kb, found)
         ready = await self._builder.finished(run)
         skipped = tuple(found.skipped)
         if ready is not None:
@@ -268,8 +294,10 @@ class IngestService:
         with run.stages.busy("scan"):
             left = await self._builder.begun(run)
             existing = left.records if left.build is not None else await self._builder.records(run.kb)
-            plan = await plan_ingest(existing, found, options, self._parser, run.tracker, run.passwords)
-        return replace(await self._builder.build(run, plan, options, "ingest", left), skipped=skipped)
+            base = left.base if left.build is not None else None
+            plan = await plan_ingest(existing, found, options, self._parser, run.tracker, run.passwords, base)
+        report = await self._builder.build(run, plan, options, "ingest", left)
+        return replace(report, skipped=skipped, held_removals=tuple(plan.held))
 
     async def _plan_removal(self, kb: KnowledgeBase, documents: Sequence[str], *, missing_ok: bool = False) -> Plan:
         plan = Plan(await self._builder.records(kb))
@@ -298,9 +326,14 @@ class IngestService:
     async def _restored(self, run: Run) -> IngestReport:
         store, number = self._stores.store(run.kb.id), run.job.options[RESTORE]
         lost = await self._stores.thread.run(self._stores.catalog.generation, run.kb.id, number)
-        wanted = await store.vectors.records(lost.documents_version)
-        plan = await plan_restoring(await self._builder.records(run.kb), wanted, self._parser, store.paths.texts)
-        return await self._builder.build(run, plan, DEFAULT_OPTIONS, "repair")
+        found = await salvage(self._stores, run.kb, lost)
+        existing = await self._builder.records(run.kb)
+        plan = await plan_restoring(existing, found.records, self._parser, store.paths.texts)
+        for path in found.unread:
+            if (file := await asyncio.to_thread(scanned, path)) is not None:
+                plan.sources.append(file_source(file, [], self._parser))
+        report = await self._builder.build(run, plan, DEFAULT_OPTIONS, "repair")
+        return replace(report, failed=(*report.failed, *found.lost))
 
     # ------------------------------------------------------------ rebuilding
 

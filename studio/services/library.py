@@ -93,7 +93,8 @@ class LibraryService:
             return await snapshot.tables.documents()
 
     async def stamp(self) -> int:
-        """A number that differs after this or another process changed anything."""
+        """A number that differs after this or another process changed anything; settings of others are noticed too."""
+        self._config.refresh()
         return await self._stores.thread.run(self._stores.catalog.stamp)
 
 

@@ -105,7 +105,12 @@ class MemoryCare:
         self._offer()
         self._resize_soon()
         self._parser.end_after(idle_seconds(self._config))
+        self._forget.append(self._config.subscribe(self._settings_changed))
         self._owner.start(self._memory.run(), name="readings")
+
+    def _settings_changed(self, changed: Set[str]) -> None:
+        if changed & {"memory_budget_mib", "model_idle_minutes"}:
+            self.settings_changed()
 
     def settings_changed(self) -> None:
         """Take the budget and the time after which unused processes end from the settings again."""

@@ -28,7 +28,7 @@ from studio.services.control import JobControl
 from studio.services.pieces import Piece
 from studio.services.plan import Basis
 from studio.services.progress import ProgressTracker
-from studio.services.reader import SourceReader
+from studio.services.reader import Archived, SourceReader
 from studio.services.sources import Outcome, Source, file_fault
 from studio.services.stages import EMBED, Stages
 from studio.services.writer import BuildWriter, Save
@@ -70,7 +70,9 @@ Embeddings = Callable[[Sequence[str]], Awaitable[Mapping[str, Vectors]]]
 class Pipeline:
     """One run over the files of a job, into one build. `embeddings_of` gives those of documents by embedding key."""
 
-    def __init__(self, build: Build, means: Means, basis: Basis, embeddings_of: Embeddings) -> None:
+    def __init__(
+        self, build: Build, means: Means, basis: Basis, embeddings_of: Embeddings, archived: Archived | None = None
+    ) -> None:
         self._means = means
         self._salvaged = basis.salvaged
         self.outcome = Outcome.of(basis.counts)
@@ -84,7 +86,7 @@ class Pipeline:
         self._put = partial(_put, self._pieces, self._room)
         self._reader = SourceReader(
             means.embedder, means.settings, means.texts, means.tracker, means.stages, self._put,
-            known=basis.known, copies=basis.copies, embeddings_of=embeddings_of,
+            known=basis.known, copies=basis.copies, embeddings_of=embeddings_of, archived=archived,
         )  # fmt: skip
         self._unwritten = means.unwritten
         self._unwritten.update(basis.salvaged)
@@ -124,8 +126,8 @@ class Pipeline:
                         await self._read(copy)
                 except OSError as error:
                     lost = Source(
-                        source.path, source.kind, source.size_bytes, source.mtime_ns, source.old, source.sha256,
-                        source.documents, keep_old=source.keep_old, fault=file_fault(error),
+                        source.path, source.kind, source.size_bytes, source.mtime_ns, source.change_stamp, source.old,
+                        source.sha256, source.documents, keep_old=source.keep_old, fault=file_fault(error),
                     )  # fmt: skip
                     await self._put(Piece(lost, end=True))
 
@@ -137,6 +139,12 @@ class Pipeline:
             source.read_again = fault.code is FailureCode.CHANGED and source.copied is not None
         except OSError as error:
             source.fault = file_fault(error)
+        except StudioError:
+            raise
+        except Exception as error:  # a bug that one file brings to light is no reason to leave out the others
+            log.error("%s could not be read because of a bug", source.path, exc_info=error)
+            what = f"An internal error stopped the reading of this file: {type(error).__name__}: {error}."
+            source.fault = DocumentFault(FailureCode.CRASHED, what)
         await self._put(Piece(source, end=True))
 
     # ------------------------------------------------------------ embedding

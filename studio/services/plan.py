@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +18,19 @@ from studio.domain import (
     DocumentStatus,
     FileFailure,
     FileState,
+    HeldRemovals,
     IngestOptions,
     Vectors,
 )
 from studio.errors import FailureCode
+from studio.services.file_state import ScannedFile, scanned, sha256_of
 from studio.services.progress import ProgressTracker
-from studio.services.scan import Scan, ScannedFile, scanned, sha256_of
+from studio.services.removals import decide
+from studio.services.scan import Scan
 from studio.services.sources import Source
+
+RESTAMPED_FILES, RESTAMPED_BYTES = 1_000, 256 << 20
+"""A generation is made for the stamps alone of so many files: every job would take a second or more to hash them."""
 
 FILES_PER_TURN = 200
 """Files compared before the event loop gets a turn: a window shares this thread."""
@@ -37,11 +43,21 @@ class Plan:
     existing: list[DocumentRecord]
     sources: list[Source] = field(default_factory=list)
     touched: list[DocumentRecord] = field(default_factory=list)
-    """Same content, other file time: rows to rewrite when a generation is built anyway."""
+    """Same content, other file time or stamp: rows to rewrite when a generation is built anyway."""
+    unstamped: list[DocumentRecord] = field(default_factory=list)
+    """Those of `touched`, one a file, that had no stamp before."""
     removed: list[DocumentRecord] = field(default_factory=list)
+    held: Sequence[HeldRemovals] = ()
+    """What is not removed, although it is gone, until somebody allows it."""
     failures: list[FileFailure] = field(default_factory=list)
     """Files known to fail that did not change since."""
     unchanged: int = 0
+
+    @property
+    def restamps(self) -> bool:
+        """Whether rows lack so many stamps that it is worth a generation to write them."""
+        hashed = sum(record.size_bytes for record in self.unstamped)
+        return len(self.unstamped) >= RESTAMPED_FILES or hashed >= RESTAMPED_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +120,17 @@ async def plan_ingest(
     parser: DocumentParser,
     tracker: ProgressTracker,
     passwords: Sequence[str] = (),
+    base: Sequence[DocumentRecord] | None = None,
 ) -> Plan:
     """Compare the files that were found with the documents that exist.
 
-    A file of the same size and time costs nothing, one of the same size and another time is hashed.
+    A file of the same size, time and stamp costs nothing. One of the same size otherwise is hashed, and so is one that
+    was given itself. `base` are the documents of the active generation where `existing` are those of a build that goes
+    on.
     """
     plan = Plan(list(existing), failures=list(found.failures))
+    removals = await asyncio.to_thread(decide, plan.existing if base is None else base, found, options)
+    plan.held = removals.held
     by_path = await asyncio.to_thread(rows_by_path, plan.existing)
     # What failed before is tried again when what it lacked is there.
     helped = {FailureCode.ENCRYPTED} if passwords else set()
@@ -118,18 +139,44 @@ async def plan_ingest(
     for first in range(0, len(found.files), FILES_PER_TURN):
         tracker.expect((file.path, file.size_bytes) for file in found.files[first : first + FILES_PER_TURN])
         await asyncio.sleep(0)
+    roots = await asyncio.to_thread(_roots, found)
     for number, file in enumerate(found.files):
         if number % FILES_PER_TURN == 0:
             await asyncio.sleep(0)
-        old = by_path.pop(str(file.path), [])
-        named = not any(file.path.is_relative_to(folder) for folder in found.folders)
+        old = by_path.pop(file.source_path, [])
+        if file.source_path in removals.kept:
+            tracker.file(file.path, FileState.UNCHANGED, pages=old[0].pages.total if old else 0)
+            continue
+        named = file.source_path in found.named
         failed = {record.error for record in old if record.status is DocumentStatus.FAILED}
         try_again = bool(failed) if named else not helped.isdisjoint(failed)
-        await _plan_file(plan, file, old, parser, try_again=try_again, tracker=tracker, passwords=passwords)
+        await _plan_file(
+            plan,
+            file,
+            old,
+            parser,
+            named=named,
+            try_again=try_again,
+            tracker=tracker,
+            passwords=passwords,
+            roots=roots,
+        )
     for path, records in by_path.items():
-        if found.covers(Path(path), options):
+        if path not in removals.kept and found.covers(Path(path), options):
             plan.removed.extend(records)
     return plan
+
+
+def _roots(found: Scan) -> tuple[Path, ...]:
+    """The folders that were looked through, and the files that were named."""
+    folders = set(found.folders)
+    named = [file.path for file in found.files if folders.isdisjoint(file.path.parents)]
+    return (*found.folders, *named)
+
+
+def folders_of(paths: Iterable[str]) -> tuple[Path, ...]:
+    """The folders these files lie in."""
+    return tuple(sorted({Path(path).parent for path in paths}))
 
 
 def rows_by_path(records: Sequence[DocumentRecord]) -> dict[str, list[DocumentRecord]]:
@@ -146,15 +193,17 @@ async def _plan_file(
     old: list[DocumentRecord],
     parser: DocumentParser,
     *,
+    named: bool,
     try_again: bool,
     tracker: ProgressTracker,
     passwords: Sequence[str],
+    roots: Sequence[Path],
 ) -> None:
     indexed = [record for record in old if record.status is DocumentStatus.INDEXED]
     if old and old[0].size_bytes == file.size_bytes and not try_again:
-        same = old[0].mtime_ns == file.mtime_ns
+        same = not named and _is_same(file, old[0])
         if not same and indexed and await hash_or_none(file.path) == indexed[0].sha256:
-            plan.touched.extend(replace(record, mtime_ns=file.mtime_ns) for record in old)
+            _touch(plan, file, old)
             same = True
         if same:
             plan.unchanged += len(indexed)
@@ -168,7 +217,26 @@ async def _plan_file(
             else:
                 tracker.file(file.path, FileState.FAILED, error=whole.error, reason=whole.reason)
             return
-    plan.sources.append(file_source(file, old, parser, passwords=passwords))
+    plan.sources.append(file_source(file, old, parser, passwords=passwords, roots=roots))
+
+
+def _is_same(file: ScannedFile, old: DocumentRecord) -> bool:
+    """Whether a file need not be opened to know that it is the one of before.
+
+    What could not be read is tried again only when something is known to have changed, and what would have to be
+    fetched is not fetched for a stamp.
+    """
+    same_time = (old.size_bytes, old.mtime_ns) == file.state[:2]
+    unstamped = old.status is DocumentStatus.FAILED and not old.change_stamp
+    return same_time and (old.change_stamp == file.stamp or file.placeholder or unstamped)
+
+
+def _touch(plan: Plan, file: ScannedFile, old: Sequence[DocumentRecord]) -> None:
+    """Note that a file was hashed and is the one of before."""
+    if old[0].change_stamp == 0:
+        plan.unstamped.append(old[0])
+    if (old[0].size_bytes, old[0].mtime_ns, old[0].change_stamp) != file.state:
+        plan.touched.extend(replace(record, mtime_ns=file.mtime_ns, change_stamp=file.stamp) for record in old)
 
 
 def file_source(
@@ -178,12 +246,13 @@ def file_source(
     *,
     keep_old: bool = True,
     passwords: Sequence[str] = (),
+    roots: Sequence[Path] = (),
 ) -> Source:
-    """A file to be read, with what the base of the build has of it."""
+    """A file to be read, with what the base of the build has of it. `roots` are what the job is about."""
 
     async def changed() -> bool:
         now = await asyncio.to_thread(scanned, file.path)
-        return now is None or (now.size_bytes, now.mtime_ns) != (file.size_bytes, file.mtime_ns)
+        return now is None or now.state != file.state
 
     @asynccontextmanager
     async def copied() -> AsyncIterator[Source]:
@@ -197,9 +266,9 @@ def file_source(
 
     def source(at: ScannedFile, place: Path) -> Source:
         return Source(
-            file.path, file_kind(file.path), at.size_bytes, at.mtime_ns, old,
+            file.path, file_kind(file.path), at.size_bytes, at.mtime_ns, at.stamp, old,
             sha256=lambda: asyncio.to_thread(sha256_of, place),
-            documents=lambda: parser.parse(place, passwords=passwords),
+            documents=lambda: parser.parse(place, passwords=passwords, roots=roots),
             keep_old=keep_old,
         )  # fmt: skip
 

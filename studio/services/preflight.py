@@ -19,6 +19,7 @@ from studio.domain import (
     Embedder,
     EmbedderProvider,
     Generation,
+    HeldRemovals,
     IngestOptions,
     KbSettings,
     KnowledgeBase,
@@ -28,7 +29,9 @@ from studio.domain import (
 from studio.errors import FailureCode, ModelFault, WorkerDied
 from studio.index.stores import Stores
 from studio.memory import MemoryCoordinator
+from studio.services.file_state import ScannedFile
 from studio.services.library import LibraryService
+from studio.services.removals import check_known, decide
 from studio.services.sampling import (
     READERS,
     Amount,
@@ -39,7 +42,7 @@ from studio.services.sampling import (
     kind_of,
     seconds_per_byte,
 )
-from studio.services.scan import EXAMPLES, Scan, ScannedFile, scan
+from studio.services.scan import EXAMPLES, Scan, scan
 
 LIMIT_S = 3.0
 SCAN_SHARE, READ_SHARE = 0.5, 0.8
@@ -89,6 +92,7 @@ class Differences:
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
+    held: tuple[HeldRemovals, ...] = ()
     bytes: int = 0
     to_read: list[ScannedFile] = field(default_factory=list)
     failed_before: list[str] = field(default_factory=list)
@@ -139,7 +143,7 @@ class PreflightService:
                 found = await scanning
                 differences = await asyncio.to_thread(compare, found, records, options, retry=bool(passwords))
                 overdue = max(0.0, time.monotonic() - started - SCAN_SHARE * limit_s)  # the list was long
-                sampler = Sampler(self._parser, starting, settings, passwords)
+                sampler = Sampler(self._parser, starting, settings, passwords, paths)
                 await sampler.read(differences.to_read, started + overdue + READ_SHARE * limit_s, limit_s)
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None
@@ -168,7 +172,7 @@ class PreflightService:
             ),
             peak_memory_bytes=await asyncio.to_thread(self._peak_memory, embedder, len(found.files)),
             free_disk_bytes=(await asyncio.to_thread(shutil.disk_usage, self._stores.paths.root)).free,
-            complete=found.complete,
+            complete=found.complete, held_removals=differences.held,
         )  # fmt: skip
 
     async def _scan(self, paths: Sequence[Path], options: IngestOptions, deadline: float) -> Scan:
@@ -210,8 +214,11 @@ class PreflightService:
 def compare(found: Scan, records: Sequence[DocumentRecord], options: IngestOptions, *, retry: bool) -> Differences:
     """Which files are new or changed, by size and time. `retry`: protected ones are tried again.
 
-    New files of which a vanished one had size and time were moved: they are counted as new and need no reading.
+    New files of which a vanished one had size and time were moved: they are counted as new and need no reading. Raises
+    NotFound for a path that is not there and of which there are no documents.
     """
+    check_known(records, found)
+    removals = decide(records, found, options)
     old: dict[str, DocumentRecord] = {}
     indexed: set[str] = set()
     for record in records:
@@ -219,13 +226,16 @@ def compare(found: Scan, records: Sequence[DocumentRecord], options: IngestOptio
         if record.status is DocumentStatus.INDEXED:
             indexed.add(record.source_path)
     there = {file.source_path for file in found.files}
-    gone = [old[path] for path in old.keys() - there if found.covers(Path(path), options)]
+    gone = [old[path] for path in old.keys() - there - removals.kept if found.covers(Path(path), options)]
     moved = Counter((record.size_bytes, record.mtime_ns) for record in gone)
-    result = Differences(removed=len(gone))
+    result = Differences(removed=len(gone), held=removals.held)
     for file in found.files:
         result.bytes += file.size_bytes
         result.kinds[kind_of(file)] += 1
         known = old.get(file.source_path)
+        if file.source_path in removals.kept:
+            result.unchanged += 1
+            continue
         if known is None:
             result.new += 1
             if moved[(file.size_bytes, file.mtime_ns)] > 0:

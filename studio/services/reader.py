@@ -52,6 +52,8 @@ _HALFWAY = frozenset(
 """What may end the reading of an archive after some of its files were read; those are indexed."""
 
 Emit = Callable[[Piece], Awaitable[None]]
+Archived = Callable[[Source, str], Awaitable[Mapping[str, Vectors]]]
+"""Embeddings, by key, that archived generations have of a source whose content has that SHA-256."""
 
 
 class SourceReader:
@@ -73,6 +75,7 @@ class SourceReader:
         known: dict[str, int],
         copies: Mapping[tuple[str, str], Sequence[DocumentRecord]],
         embeddings_of: Callable[[Sequence[str]], Awaitable[Mapping[str, Vectors]]],
+        archived: Archived | None = None,
     ) -> None:
         self._embedder = embedder
         self._settings = settings
@@ -83,6 +86,7 @@ class SourceReader:
         self._known = known
         self._copies = copies
         self._embeddings_of = embeddings_of
+        self._archived = archived
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def read(self, source: Source) -> None:
@@ -159,7 +163,7 @@ class SourceReader:
                     await self._emit(source, replace(record, chunks=self._known[identity]), (), {}, row_key)
                     continue
                 if reuse is None:
-                    reuse = await self._reusable(source)
+                    reuse = await self._reusable(source, sha256)
                 chunks = await self._cut(identity, parsed)
                 if chunks:
                     self._known[identity] = len(chunks)
@@ -172,12 +176,13 @@ class SourceReader:
             ranges = await cut(parsed, self._embedder, self._settings)
             return await asyncio.to_thread(make_chunks, identity, parsed, ranges, contextual=self._settings.contextual)
 
-    async def _reusable(self, source: Source) -> Mapping[str, Vectors]:
-        """Embeddings of what the file held before, unless that is too much to hold."""
+    async def _reusable(self, source: Source, sha256: str) -> Mapping[str, Vectors]:
+        """Embeddings of what the file held before or ever, unless that is too much to hold."""
+        archived = await self._archived(source, sha256) if self._archived is not None else {}
         old = [record for record in source.old if record.status is DocumentStatus.INDEXED]
         if not old or sum(record.chunks for record in old) > REUSED_CHUNKS:
-            return {}
-        return await self._embeddings_of([record.document_id for record in old])
+            return archived
+        return {**archived, **await self._embeddings_of([record.document_id for record in old])}
 
     async def _emit(
         self,

@@ -28,11 +28,11 @@ from studio.errors import DocumentFault, FailureCode, NotFound, StorageFault
 from studio.index.generations import Build, GenerationStore
 from studio.index.rows import text_key
 from studio.index.upkeep import readable_embeddings
+from studio.services.file_state import scanned
 from studio.services.pipeline import Embeddings, Means, Pipeline
-from studio.services.plan import Basis, Plan, file_source, hash_or_none, rows_by_path
+from studio.services.plan import Basis, Plan, file_source, folders_of, hash_or_none, rows_by_path
 from studio.services.progress import ProgressTracker
 from studio.services.runner import Run
-from studio.services.scan import scanned
 from studio.services.sources import Outcome, Source
 
 UNREADABLE = "Neither the file nor its stored text can be read."
@@ -108,6 +108,7 @@ async def plan_reindexing(
     result = Reindexing()
     by_path = rows_by_path(existing)
     paths, ids = await asyncio.to_thread(_closure, by_path, documents)
+    roots = folders_of(paths)
     for path in sorted(paths):
         old = by_path[path]
         indexed = [record for record in old if record.status is DocumentStatus.INDEXED]
@@ -116,7 +117,7 @@ async def plan_reindexing(
         if path in skipped:
             result.left.extend(indexed)
         elif file is not None:
-            result.sources.append(file_source(file, old, parser))
+            result.sources.append(file_source(file, old, parser, roots=roots))
         elif stored:
             result.sources.append(_stored_source(texts, Path(path), indexed))
         else:
@@ -216,12 +217,13 @@ async def plan_restoring(
     plan = Plan(list(existing))
     before = rows_by_path([record for record in existing if record.status is DocumentStatus.INDEXED])
     rows = rows_by_path([record for record in wanted if record.status is DocumentStatus.INDEXED])
+    roots = folders_of(rows)
     for path, records in rows.items():
         old = before.pop(path, [])
         if {record.document_id for record in old} == {record.document_id for record in records}:
             plan.unchanged += len(old)
         elif (file := await asyncio.to_thread(scanned, Path(path))) is not None:
-            plan.sources.append(file_source(file, old, parser))
+            plan.sources.append(file_source(file, old, parser, roots=roots))
         else:
             plan.sources.append(_stored_source(texts, Path(path), records, old))
     plan.removed = [record for gone in before.values() for record in gone]
@@ -275,8 +277,8 @@ def _stored_source(
             yield parsed
 
     return Source(
-        path, first.kind, first.size_bytes, first.mtime_ns, records if old is None else old, sha256=sha256,
-        documents=documents, store_texts=False, keep_old=False,
+        path, first.kind, first.size_bytes, first.mtime_ns, first.change_stamp, records if old is None else old,
+        sha256=sha256, documents=documents, store_texts=False, keep_old=False,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import asdict
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from studio.domain import (
@@ -23,13 +24,13 @@ from studio.domain import (
     GenerationState,
     IngestOptions,
     IngestReport,
-    Job,
     JobKind,
     JobState,
     KnowledgeBase,
+    LostDocument,
 )
 from studio.embedding.models import ModelCatalog
-from studio.errors import ModelFault, StorageFault, StudioError, storage_fault
+from studio.errors import FailureCode, ModelFault, StorageFault, StudioError, storage_fault
 from studio.index.audit import Audit
 from studio.index.gc import GcReport, sweep
 from studio.index.generations import GenerationStore
@@ -45,6 +46,7 @@ from studio.services.bundles import discard_dead_imports
 from studio.services.examine import Examination, examine
 from studio.services.ingest import RESTORE, IngestService
 from studio.services.promotion import way_past
+from studio.services.salvage import salvage
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Repair:
     def __init__(self, stores: Stores, models: ModelCatalog, ingest: IngestService) -> None:
         self._stores = stores
         self._models = models
+        self._aside = partial(set_aside, stores.paths)
         self._ingest = ingest
 
     async def run(self) -> list[Check]:
@@ -69,7 +72,8 @@ class Repair:
             return [Check("repair", False, str(error), error.way_out)]
         for base in bases:
             try:
-                notes += await self._mend(base)
+                with self._ingest.without_collecting():
+                    notes += await self._mend(base)
             except ModelFault as error:
                 job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
                 again = "ingest KB --resume" if job is not None else "doctor --repair"
@@ -84,17 +88,21 @@ class Repair:
         store = self._stores.store(base.id)
         with await store.lock_for_writing(base.name):
             found = await self._mend_indexes(base, store)
-        report = None
+        report, lost = None, []
         for step in (self._revive, self._bring_back, self._read_again):
             if (done := await step(base, found)) is not None:
                 report, found = done, await examine(self._stores, base)
+                if step != self._read_again:  # what that cannot read stays as it is
+                    lost += _lost(base, report)
         with await store.lock_for_writing(base.name):
-            await self._give_up(base, store, found)
+            gave_up = await self._give_up(base, store, found)
             await self._set_strays_aside(store)
         swept = GcReport()
-        await sweep(store, self._stores.catalog, self._stores.thread, swept)
+        if not lost and not gave_up:  # what is left of them may help somebody who knows more
+            await sweep(store, self._stores.catalog, self._stores.thread, swept)
         _forget_caches(store)
-        notes = [Check(f"{base.name}: repair", False, error, "") for error in swept.errors]
+        notes: list[Check] = [*lost]
+        notes += [Check(f"{base.name}: repair", False, error, "") for error in swept.errors]
         if report is not None and report.held:
             notes.append(Check(f"{base.name}: repair", False, report.held, way_past(report.generation or 0)))
         return notes
@@ -104,7 +112,7 @@ class Repair:
     async def _mend_indexes(self, base: KnowledgeBase, store: GenerationStore) -> Examination:
         """Tables, tags, keyword indexes; under the writer lock. Returns what is left to do."""
         for folder, needed in await self._versions(base, store):
-            await mend_table(store.paths.vectors, folder.stem, needed)
+            await mend_table(store.paths.vectors, folder.stem, needed, self._aside)
         _forget_caches(store)
         await store.recover()
         found = await examine(self._stores, base)
@@ -119,7 +127,7 @@ class Repair:
             if not item.same_chunks and not item.repeated:
                 log.warning("rebuilding the keyword index of generation %d of %s", generation.number, base.id)
                 directory = store.paths.lexical_generation(generation.number)
-                await rebuild_keywords(store.vectors, directory, generation)
+                await rebuild_keywords(store.vectors, directory, generation, self._aside)
                 changed = True
         _forget_caches(store)
         return await examine(self._stores, base) if changed else found
@@ -167,52 +175,42 @@ class Repair:
             number = whole[-1].number
             log.warning("generation %d of %s cannot be read; going back to %d", broken.number, base.id, number)
             await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
-            if listed[broken.number] is not None:
-                return await self._ingest.restore(base.id, broken.number)
-            return await self._ingest_again(base, after=number)
-        for number, records in listed.items():
-            if records is not None:
-                report = await self._ingest.rebuild(base.id, lost=records)
-                return report if number == broken.number else await self._ingest_again(base, after=number) or report
-        if not any(paths for paths, _ in await self._requests(base, after=0)):
+            return await self._ingest.restore(base.id, broken.number)
+        if (records := listed[broken.number]) is not None:
+            return await self._ingest.rebuild(base.id, lost=records)
+        return await self._salvaged(base, store, broken, readable=any(item is not None for item in listed.values()))
+
+    async def _salvaged(
+        self, base: KnowledgeBase, store: GenerationStore, broken: Generation, *, readable: bool
+    ) -> IngestReport:
+        """Make a generation of every document of a broken one that anything still holds. `readable`: the table of
+        documents is, in some version.
+        """
+        found = await salvage(self._stores, base, broken)
+        if not found.records and not found.unread:
             raise StorageFault(
-                f"No generation of “{base.name}” can be read, and none of the files it was made from is there.",
+                f"No generation of “{base.name}” can be read, and nothing that it was made from is there.",
                 way_out="Put the files back, or restore the data directory from a backup.",
             )
-        with await store.lock_for_writing(base.name):
-            await self._take_away(store, DOCUMENTS_TABLE)
-        await self._ingest.rebuild(base.id, lost=[])
-        return await self._ingest_again(base, after=0)
-
-    async def _ingest_again(self, base: KnowledgeBase, *, after: int) -> IngestReport | None:
-        """Run the requests again that made the generations above `after`; without the model they wait."""
-        report = None
-        waiting = [request for request in await self._requests(base, after=after) if request[0]]
-        while waiting:
-            paths, options = waiting[0]
-            try:
-                report = await self._ingest.ingest(base.id, paths, options)
-            except ModelFault:
-                for paths, options in reversed(waiting):  # the latest is the first to be resumed
-                    create, names = self._stores.catalog.jobs.create, [str(path) for path in paths]
-                    await self._stores.thread.run(create, base.id, JobKind.INGEST, names, asdict(options))
-                raise
-            del waiting[0]
-        return report
-
-    async def _requests(self, base: KnowledgeBase, *, after: int) -> list[tuple[list[Path], IngestOptions]]:
-        """Past requests without repetitions, oldest first; only paths that are there."""
-        jobs = await self._stores.thread.run(self._stores.catalog.jobs.ingested, base.id, after)
-        distinct = {(job.paths, repr(job.options)): job for job in jobs}
-        return await asyncio.to_thread(lambda: [_request(job) for job in distinct.values()])
+        await self._ingest.require_model(base.id)  # before anything is moved: without it the next repair goes on here
+        table = store.paths.vectors / f"{DOCUMENTS_TABLE}.lance"
+        if not readable and table.exists():
+            with await store.lock_for_writing(base.name):
+                await self._take_away(store, DOCUMENTS_TABLE)
+        report = await self._ingest.rebuild(base.id, lost=found.records)
+        if found.unread:
+            read = await self._ingest.ingest(base.id, found.unread, IngestOptions())
+            report = replace(read, failed=(*report.failed, *read.failed))
+        return replace(report, failed=(*report.failed, *found.lost))
 
     # ------------------------------------------------------------ what is lost
 
-    async def _give_up(self, base: KnowledgeBase, store: GenerationStore, found: Examination) -> None:
+    async def _give_up(self, base: KnowledgeBase, store: GenerationStore, found: Examination) -> bool:
         """Mark other generations that are proven damaged as failed, for the collector; only next to a whole one."""
+        gave_up = False
         active = found.active
         if active is None or not active.whole or found.tagged(active.generation) < 2:
-            return
+            return False
         await asyncio.to_thread(_refuse_unreadable, store.paths.vectors)
         for item in found.audits:
             number = item.generation.number
@@ -220,11 +218,12 @@ class Repair:
                 continue
             why = item.tables_fault or f"{len(item.damaged)} documents are damaged."
             log.warning("giving generation %d of %s up: %s", number, base.id, why)
+            gave_up = True
             await self._stores.thread.run(
                 self._stores.catalog.set_state, base.id, number, GenerationState.FAILED, f"Damaged on the disk: {why}"
             )
         for folder, versions in await self._versions(base, store):
-            await drop_unreadable_versions(folder, versions)
+            await drop_unreadable_versions(folder, versions, self._aside)
         generations = await self._stores.thread.run(self._stores.catalog.generations, base.id)
         kept = {item.chunks_table for item in generations if item.state is not GenerationState.FAILED}
         for table in set(await store.vectors.table_names()) - kept - {DOCUMENTS_TABLE}:
@@ -232,11 +231,12 @@ class Repair:
                 await store.vectors.tags_of(table)
             except StorageFault:  # would stand in the way of every collection
                 await self._take_away(store, table)
+        return gave_up
 
     async def _take_away(self, store: GenerationStore, table: str) -> None:
         """Move a table that cannot be used any more to `lost+found`."""
-        await asyncio.to_thread(set_aside, self._stores.paths, store.paths.vectors / f"{table}.lance")
         _forget_caches(store)
+        await asyncio.to_thread(self._aside, store.paths.vectors / f"{table}.lance")
 
     async def _set_strays_aside(self, store: GenerationStore) -> None:
         """Move what no build and no collection leaves behind to `lost+found`: the sweep would delete it."""
@@ -247,7 +247,7 @@ class Repair:
             kind, _, table = name.partition(" ")
             place = store.paths.vectors / f"{table}.lance" if kind == "table" else store.paths.root / name
             if await asyncio.to_thread(place.exists):  # a tag has no file of that name
-                await asyncio.to_thread(set_aside, self._stores.paths, place)
+                await asyncio.to_thread(self._aside, place)
         _forget_caches(store)
 
     async def _versions(self, base: KnowledgeBase, store: GenerationStore) -> list[tuple[Path, set[int]]]:
@@ -261,6 +261,16 @@ class Repair:
         return [(folder, needed.get(folder.stem, set())) for folder in folders]
 
 
+def _lost(base: KnowledgeBase, report: IngestReport) -> list[LostDocument]:
+    """Documents that a report says could not be read from anything."""
+    gone = (FailureCode.VANISHED, FailureCode.CORRUPT)
+    return [
+        LostDocument(f"{base.name}: lost", False, item.reason, "", base.name, item.path)
+        for item in report.failed
+        if item.error in gone and not Path(item.path).exists()
+    ]
+
+
 def _stands_in(item: Audit) -> bool:
     return item.generation.state is GenerationState.ARCHIVED and item.whole
 
@@ -270,10 +280,6 @@ async def _listed(store: GenerationStore, generation: Generation) -> list[Docume
         return await store.vectors.records(generation.documents_version)
     except StorageFault:
         return None
-
-
-def _request(job: Job) -> tuple[list[Path], IngestOptions]:
-    return [Path(path) for path in job.paths if Path(path).exists()], job.ingest_options
 
 
 def _refuse_unreadable(folder: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from studio.domain import Generation, IngestReport
+import shlex
+from collections.abc import Sequence
+
+from studio.domain import Generation, HeldRemovals, IngestReport
 from studio.services.runner import Run
 from studio.services.sources import Outcome
 
@@ -20,6 +23,20 @@ def note_of(what: str, outcome: Outcome, generation: Generation) -> str:
     """“ingest: 3 added”, or for what changes no document “rebuild: 3 documents with MiniLM”."""
     model = f" with {generation.model.name}" if generation.model is not None else ""
     return f"{what}: {summary_of(outcome) or f'{generation.documents} documents{model}'}"
+
+
+def held_words(held: Sequence[HeldRemovals]) -> str:
+    """“36 documents of /docs are kept. It is not there.”: what was not removed, and why; "" for nothing."""
+    return " ".join(
+        f"{item.count:,} document{'s' if item.count > 1 else ''} of {item.folder} "
+        f"{'are' if item.count > 1 else 'is'} kept. {item.why}"
+        for item in held
+    )
+
+
+def allowing(held: Sequence[HeldRemovals], kb: str = "KB") -> str:
+    """The command that removes it after all."""
+    return shlex.join(("rag-studio", "ingest", kb, *dict.fromkeys(item.folder for item in held), "--allow-removals"))
 
 
 def report_of(

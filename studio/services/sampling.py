@@ -21,8 +21,8 @@ from studio.documents.kinds import OTHER, file_kind
 from studio.domain import DocumentParser, Embedder, KbSettings, ModelInfo, ParsedDocument, Vectors
 from studio.errors import DocumentFault, FailureCode, InvariantViolated, ModelFault, WorkerDied
 from studio.services.chunking import cut
+from studio.services.file_state import ScannedFile
 from studio.services.filenames import readable
-from studio.services.scan import ScannedFile
 
 MOST_FILES = 100
 READERS = 2
@@ -159,22 +159,29 @@ class Sampler:
         embedder: asyncio.Task[Embedder],
         settings: KbSettings,
         passwords: Sequence[str],
+        roots: Sequence[Path],
     ) -> None:
         self._parser = parser
         self._starting = embedder
         self._instead: Embedder | None = None
         self._settings = settings
         self._passwords = passwords
+        self._roots = tuple(roots)
         self.readings: list[Reading] = []
 
     async def read(self, files: Sequence[ScannedFile], deadline: float, patience_s: float) -> None:
         """Read a spread of `files` until `deadline` (of `time.monotonic`), or up to `patience_s` longer for a few."""
         waiting = iter(await asyncio.to_thread(spread, files, MOST_FILES))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(READERS):
-                group.create_task(self._read_all(waiting, deadline, patience_s))
+        # One folder for the beginnings of all files: what reads them may open what this job is about and nothing else.
+        with TemporaryDirectory(prefix="rag-studio-", ignore_cleanup_errors=True) as heads:
+            roots = (*self._roots, Path(heads))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(READERS):
+                    group.create_task(self._read_all(waiting, deadline, patience_s, roots))
 
-    async def _read_all(self, waiting: Iterator[ScannedFile], deadline: float, patience_s: float) -> None:
+    async def _read_all(
+        self, waiting: Iterator[ScannedFile], deadline: float, patience_s: float, roots: Sequence[Path]
+    ) -> None:
         for file in waiting:
             left = deadline - time.monotonic()
             if left <= 0 and len(self.readings) < FEWEST_FILES:
@@ -183,28 +190,29 @@ class Sampler:
                 return
             try:
                 async with asyncio.timeout(max(left / 2, min(left, LEAST_S))):
-                    self.readings.append(await self._reading(file))
+                    self.readings.append(await self._reading(file, roots))
             except TimeoutError:
                 pass  # it takes too long to be an example
 
-    async def _reading(self, file: ScannedFile) -> Reading:
+    async def _reading(self, file: ScannedFile, roots: Sequence[Path]) -> Reading:
         if kind_of(file) not in HEAD_KINDS or file.size_bytes <= 2 * HEAD_BYTES:
-            return await self._whole(file, file.path)
-        with TemporaryDirectory(prefix="rag-studio-", ignore_cleanup_errors=True) as folder:
+            return await self._whole(file, file.path, roots)
+        with TemporaryDirectory(dir=roots[-1], ignore_cleanup_errors=True) as folder:
             place = Path(folder, file.path.name)
             length = await asyncio.to_thread(_copy_head, file.path, place)
-            reading = await self._whole(file, place)
+            reading = await self._whole(file, place, roots)
         if length:
             amount = Amount()
             amount.add(reading.amount, file.size_bytes / length)
             reading.amount = amount
         return reading
 
-    async def _whole(self, file: ScannedFile, place: Path) -> Reading:
+    async def _whole(self, file: ScannedFile, place: Path, roots: Sequence[Path]) -> Reading:
         reading = Reading(file)
         started = time.monotonic()
+        found = self._parser.parse(place, passwords=self._passwords, roots=roots)
         try:
-            async with aclosing(self._parser.parse(place, passwords=self._passwords)) as events:  # type: ignore[type-var]
+            async with aclosing(found) as events:  # type: ignore[type-var]
                 while (event := await anext(events, None)) is not None:
                     reading.amount.seconds += time.monotonic() - started
                     if isinstance(event, ParsedDocument):

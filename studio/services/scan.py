@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
 
 from studio.documents.names import has_hidden_name
 from studio.domain import FileFailure, IngestOptions, SkippedFiles
-from studio.errors import FailureCode, InvalidRequest, NotFound, StorageFault
+from studio.errors import FailureCode, InvalidRequest, StorageFault
+from studio.services.file_state import ScannedFile, stands_for, state_of
 from studio.services.filenames import (
     HIDDEN_BY_FLAG,
     has_hidden_flag,
@@ -32,25 +31,11 @@ EXCLUDED = "excluded"
 NOT_INCLUDED = "not included"
 LINKED_FOLDERS = "links to folders"
 OWN_DATA = "this program’s own data"
+ELSEWHERE = "placeholders of files that are not on this computer"
 
 EXAMPLES = 3
 ENTRIES_PER_CHECK = 512
 """Entries of a folder between two looks at whether to stop; about 2 ms."""
-
-_HASH_BLOCK_BYTES = 1 << 20
-
-
-class ScannedFile(NamedTuple):
-    """A regular file with what tells whether it changed. A million of them take some 250 MB, most of it paths."""
-
-    source_path: str
-    size_bytes: int
-    mtime_ns: int
-
-    @property
-    def path(self) -> Path:
-        """Where it lies."""
-        return Path(self.source_path)
 
 
 @dataclass(slots=True)
@@ -58,7 +43,9 @@ class Scan:
     """What was found, by path. `skipped` counts what was left out on purpose; a folder counts once, unseen.
 
     `unreadable` are files and folders that are there, but of which no more is known: nothing at or below them is
-    removed. `complete` is False when the scan was stopped: then nothing at all is.
+    removed. `complete` is False when the scan was stopped: then nothing at all is. `named` are files that were given
+    themselves, `missing` paths that were given and are not there, `left_out` files and folders that are there and that
+    a rule leaves out, `placeholders` the paths of files that something else stands for until they are fetched.
     """
 
     files: list[ScannedFile] = field(default_factory=list)
@@ -66,6 +53,10 @@ class Scan:
     folders: list[Path] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
     skipped: list[SkippedFiles] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)
+    missing: list[Path] = field(default_factory=list)
+    left_out: set[str] = field(default_factory=set)
+    placeholders: set[str] = field(default_factory=set)
     complete: bool = True
 
     def covers(self, path: Path, options: IngestOptions) -> bool:
@@ -74,9 +65,12 @@ class Scan:
             return False
         if self.unreadable and not self.unreadable.isdisjoint(map(str, (path, *path.parents))):
             return False
-        if options.recursive:
-            return any(path.is_relative_to(folder) for folder in self.folders)
-        return path.parent in self.folders
+        return self.root_of(path, options) is not None
+
+    def root_of(self, path: Path, options: IngestOptions) -> Path | None:
+        """The path that was given at or below which `path` lies, the innermost of several."""
+        around = path.parents if options.recursive else (path.parent,)
+        return next((place for place in (path, *around) if place in self.folders or place in self.missing), None)
 
 
 def scan(
@@ -94,7 +88,7 @@ def scan(
     links to folders are not (they can form loops). `own` is the data directory of this program, which is never read.
     Once `stop` says so, the scan ends with what it has. `progress` hears now and then how many files were found.
 
-    Raises NotFound for a path that is not there, InvalidRequest for a folder whose name cannot be stored,
+    A path that is not there is noted as `missing`. Raises InvalidRequest for a folder whose name cannot be stored,
     StorageFault for a folder that cannot be listed or that goes away meanwhile.
     """
     walk = _Walk(options, own, stop or (lambda: False), progress or (lambda found: None))
@@ -139,8 +133,9 @@ class _Walk:
             return
         try:
             status = path.stat()
-        except FileNotFoundError:
-            raise NotFound(f"There is no file or folder {readable(path)}.", way_out="Check the path.") from None
+        except (FileNotFoundError, NotADirectoryError):
+            self._found.missing.append(path)
+            return
         except OSError as error:
             raise StorageFault(
                 f"{readable(path)} cannot be read: {error.strerror}.", way_out="Check its permissions."
@@ -149,6 +144,7 @@ class _Walk:
         if self._is_own(name):
             self._skip(OWN_DATA, name)
         elif not stat.S_ISDIR(status.st_mode):
+            self._found.named.add(name)
             self._file(name, status)
         elif not storable(name):
             raise InvalidRequest(
@@ -244,7 +240,11 @@ class _Walk:
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if entry.name == IGNORE_FILE and not is_folder:
                     continue
-                if reason := self._left_out(entry, path, is_folder, around):
+                if not is_folder and (name := stands_for(entry.name)):
+                    self._found.placeholders.add(path.removesuffix(entry.name) + name)
+                    self._skip(ELSEWHERE, path)
+                elif reason := self._left_out(entry, path, is_folder, around):
+                    self._found.left_out.add(path)
                     self._skip(reason, path + os.sep if is_folder else path)
                 elif is_folder:
                     if self._enters(path):
@@ -252,7 +252,7 @@ class _Walk:
                 elif entry.is_symlink():
                     self._link(path)
                 else:
-                    self._file(path, entry.stat(follow_symlinks=False))
+                    self._file(path, _status(entry))
             except OSError as error:
                 self._trouble(path, error, "file")
         return subfolders
@@ -321,7 +321,7 @@ class _Walk:
         elif not storable(path):
             self._unstorable(path, "file")
         else:
-            self._found.files.append(ScannedFile(path, status.st_size, status.st_mtime_ns))
+            self._found.files.append(state_of(path, status))
 
     def _is_own(self, path: str) -> bool:
         if self._own is None:
@@ -368,6 +368,11 @@ class _Walk:
         self._found.unreadable.add(path)
 
 
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
+    """Of a file that is no link; Windows keeps no number of a file in a listing."""
+    return os.lstat(entry.path) if os.name == "nt" else entry.stat(follow_symlinks=False)
+
+
 def _below(folder: str) -> int:
     """Where, in the path of what lies below a folder, the part below it begins."""
     return len(folder) + (not folder.endswith(os.sep))
@@ -375,23 +380,3 @@ def _below(folder: str) -> int:
 
 def _slashed(path: str) -> str:
     return path if os.sep == "/" else path.replace(os.sep, "/")
-
-
-def scanned(path: Path) -> ScannedFile | None:
-    """One file as it is now; None when it is gone, not a regular file, or must not be read."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    if not stat.S_ISREG(status.st_mode) or not os.access(path, os.R_OK):
-        return None
-    return ScannedFile(str(path), status.st_size, status.st_mtime_ns)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal. Raises OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

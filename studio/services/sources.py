@@ -18,7 +18,7 @@ from studio.domain import (
     ParserEvent,
     PartFailure,
 )
-from studio.errors import DocumentFault, FailureCode, storage_fault
+from studio.errors import DocumentFault, FailureCode, reading_fault, storage_fault
 
 
 async def _unchanged() -> bool:
@@ -33,6 +33,7 @@ class Source:
     kind: str
     size_bytes: int
     mtime_ns: int
+    change_stamp: int
     old: Sequence[DocumentRecord]
     sha256: Callable[[], Awaitable[str]]
     documents: Callable[[], AsyncIterator[ParserEvent]]
@@ -121,7 +122,7 @@ def indexed_record(source: Source, parsed: ParsedDocument, identity: str, sha256
         mtime_ns=source.mtime_ns, kind=source.kind, title=parsed.title, author=parsed.author, licence=parsed.licence,
         external_id=parsed.external_id, row=parsed.row, pages=parsed.pages, chunks=0,
         status=DocumentStatus.INDEXED, error="", reason="", created=parsed.created,
-        metadata=parsed.metadata,
+        metadata=parsed.metadata, change_stamp=source.change_stamp,
     )  # fmt: skip
 
 
@@ -135,6 +136,7 @@ def moved_record(record: DocumentRecord, source: Source) -> DocumentRecord:
     return replace(
         record, source_path=str(source.path), size_bytes=source.size_bytes, mtime_ns=source.mtime_ns,
         title=source.path.stem if record.title == Path(record.source_path).stem else record.title,
+        change_stamp=source.change_stamp,
     )  # fmt: skip
 
 
@@ -145,6 +147,7 @@ def failed_record(source: Source, fault: DocumentFault) -> DocumentRecord:
         document_id=document_id(path, "failed"), source_path=path, sha256="", size_bytes=source.size_bytes,
         mtime_ns=source.mtime_ns, kind=source.kind, title=source.path.name, author="", licence="", external_id="",
         row=0, pages=PageCounts(), chunks=0, status=DocumentStatus.FAILED, error=fault.code, reason=fault.full_message,
+        change_stamp=source.change_stamp,
     )  # fmt: skip
 
 
@@ -170,4 +173,4 @@ def file_fault(error: OSError) -> DocumentFault:
         return DocumentFault(FailureCode.NO_PERMISSION, "You have no permission to read this file.")
     if error.filename is None:
         raise storage_fault(error, "storing extracted text") from error
-    return DocumentFault(FailureCode.CORRUPT, f"The file cannot be read: {error.strerror or error}.")
+    return reading_fault(error)

@@ -19,14 +19,16 @@ from pathlib import Path
 
 from studio.concurrency import Executor, TaskOwner
 from studio.config import Config
-from studio.domain import Job, JobKind, JobState
+from studio.domain import HeldRemovals, Job, JobKind, JobState
 from studio.errors import InvalidRequest, NotFound, StudioError
 from studio.index.stores import Stores
 from studio.memory import MemoryCoordinator
+from studio.services.bulletin import JobEnded, JobEvent
 from studio.services.filenames import identity, readable, storable
 from studio.services.folder_events import FolderEvents
 from studio.services.ingest import DEFAULT_OPTIONS
 from studio.services.power import reason_to_wait
+from studio.services.report import allowing, held_words
 
 QUIET_S = 2.0
 """A job is made when nothing more has changed for this long …"""
@@ -82,6 +84,8 @@ class _Live:
     last: float = 0.0
     not_before: float = 0.0
     note: str = ""
+    held: str = ""
+    """What the last job kept although its files are gone."""
     failed: bool = False
 
     def changed(self) -> None:
@@ -143,6 +147,17 @@ class WatchService:
                 self._listeners.remove(listener)
 
         return unsubscribe
+
+    def heard(self, event: JobEvent) -> None:
+        """Take in how a job of the queue ended: a folder says of itself what was kept."""
+        if not isinstance(event, JobEnded) or event.report is None or event.job.kind is not JobKind.INGEST:
+            return
+        for live in self._live.values():
+            if live.kb_id == event.job.kb_id and live.path in event.job.paths:
+                live.held = _kept(
+                    [item for item in event.report.held_removals if Path(item.folder).is_relative_to(live.path)]
+                )
+        self._wake.set()
 
     # ------------------------------------------------------------ the list
 
@@ -240,7 +255,10 @@ class WatchService:
         live.note, live.not_before = "", 0.0
         if empty:
             live.first = None
-            live.note = f"{live.path} is empty: what is indexed of it stays until there is something in it again."
+            live.note = (
+                f"{live.path} is empty: what is indexed of it stays until there is something in it again. "
+                f"{_if_to_go(live.path)}"
+            )
         loop = asyncio.get_running_loop()
 
         def listening() -> None:
@@ -348,7 +366,7 @@ def _due(changed: Sequence[_Live]) -> float:
 
 def _status(live: _Live) -> FolderStatus:
     polling = live.events is not None and live.events.polling
-    return FolderStatus(live.kb_id, live.path, True, live.state, live.note, polling)
+    return FolderStatus(live.kb_id, live.path, True, live.state, live.note or live.held, polling)
 
 
 def _look(paths: Sequence[str]) -> dict[str, tuple[tuple[int, int], bool] | None]:
@@ -383,4 +401,12 @@ def _check(paths: Sequence[str], own: Path) -> None:
 
 
 def _gone(path: str) -> str:
-    return f"{path} is not there. What is indexed of it stays; it is followed again once it is back."
+    return f"{path} is not there. What is indexed of it stays; it is followed again once it is back. {_if_to_go(path)}"
+
+
+def _if_to_go(path: str) -> str:
+    return f"If it is to go: {allowing([HeldRemovals(path, 0, '')])}"
+
+
+def _kept(held: Sequence[HeldRemovals]) -> str:
+    return f"{held_words(held)} If they are to go: {allowing(held)}" if held else ""

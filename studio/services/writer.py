@@ -25,7 +25,7 @@ takes a tenth of a second, a long job has some dozens of them, and a killed one 
 _KEEP_OLD_ON = frozenset(
     {
         FailureCode.NO_PERMISSION, FailureCode.VANISHED, FailureCode.TIMED_OUT, FailureCode.CRASHED,
-        FailureCode.OUT_OF_MEMORY, FailureCode.CHANGED,
+        FailureCode.OUT_OF_MEMORY, FailureCode.CHANGED, FailureCode.UNREADABLE,
     }
 )  # fmt: skip
 """Failures that say nothing about the file's content: what was indexed of it before stays."""

@@ -11,6 +11,7 @@ from studio.ui.popover import Popover
 from studio.ui.theme import Theme
 from studio.ui.widgets import ElidedLabel, label
 from studio.viewmodels.explanation import ExplanationText, SideLine, explain
+from studio.viewmodels.results import passage_of
 from studio.viewmodels.text import document_title
 
 _WIDTH = 408
@@ -22,7 +23,7 @@ class ExplanationPopover(Popover):
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(theme, parent, _WIDTH)
-        self.chunk_id = ""
+        self.passage: tuple[str, str] | None = None
         self._document = ElidedLabel("muted")
         self._summary = label("", "body")
         self._summary.setWordWrap(True)
@@ -34,7 +35,7 @@ class ExplanationPopover(Popover):
     def explain(self, result: SearchResult, place: int, anchor: QRect, *, keyboard: bool) -> None:
         """Show why `result` is the one at `place` (from 1), beside `anchor`."""
         text = explain(result, place)
-        self.chunk_id = result.chunk_id
+        self.passage = passage_of(result)
         self._document.setText(document_title(result))
         self._summary.setText(text.summary)
         if self._details is not None:
@@ -49,7 +50,7 @@ class ExplanationPopover(Popover):
         self.show_beside(anchor, title=text.title, keyboard=keyboard)
 
     def _forget(self) -> None:
-        self.chunk_id = ""
+        self.passage = None
 
 
 def _details(text: ExplanationText) -> QWidget:

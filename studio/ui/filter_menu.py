@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QCheckBox, QDateEdit, QDialog, QDialogButtonBox, Q
 
 from studio.domain import NOT_RERANKED
 from studio.ui.dialogs import modal_dialog
+from studio.ui.plain_text import set_tip
 from studio.ui.widgets import column, label, number_field, popup_menu
 from studio.viewmodels.filters import CLOSE_MATCHES, Filters, periods
 from studio.viewmodels.search import SearchViewModel
@@ -50,7 +51,7 @@ def view_menu(parent: QWidget, model: SearchViewModel) -> QMenu:
     )
     for text, tip, field in entries:
         action = QAction(text, menu, checkable=True, checked=getattr(now, field))
-        action.setToolTip(tip)
+        set_tip(action, tip)
         action.toggled.connect(partial(_arrange, model, field))
         menu.addAction(action)
     if model.choices.rerankers:

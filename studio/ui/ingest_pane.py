@@ -7,12 +7,13 @@ from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QFrame, QLabel, QPushButton, QStackedWidget, QWidget
+from PySide6.QtWidgets import QFileDialog, QFrame, QPushButton, QStackedWidget, QWidget
 
 from studio.ui.delegates import QueueDelegate
 from studio.ui.failures_list import FailuresList
 from studio.ui.job_list import JobList
 from studio.ui.password_dialog import ask_password, protected
+from studio.ui.plain_text import PlainLabel
 from studio.ui.preflight_card import PreflightCard, PreflightLine
 from studio.ui.reveal import reveal
 from studio.ui.theme import Theme
@@ -67,7 +68,7 @@ class DropZone(QFrame):
         self._height = height
         self.setAccessibleName(self.tr("Drop files to ingest"))
         self._theme = theme
-        self._icon = QLabel()
+        self._icon = PlainLabel()
         self._icon.setAlignment(Qt.AlignmentFlag.AlignCenter)
         title = label(text, "title")
         title.setAlignment(Qt.AlignmentFlag.AlignCenter)

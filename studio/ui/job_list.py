@@ -8,11 +8,13 @@ from PySide6.QtWidgets import QWidget
 
 from studio.domain import JobState
 from studio.ui.delegates import DEMI_BOLD, Index, QueueDelegate, RowState
+from studio.ui.plain_text import set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, ItemList, column, forbid, label, popup_menu, row, tool_button
 from studio.viewmodels.base import ITEM_ROLE
 from studio.viewmodels.jobs import JobRow, JobsViewModel
 from studio.viewmodels.queue import Tone
+from studio.viewmodels.text import count
 
 _ROWS_SHOWN = 3
 
@@ -130,7 +132,7 @@ class JobList(QWidget):
 
     @property
     def _stopped(self) -> JobRow | None:
-        """The job whose fault is shown: the current one, else the first that waits for somebody or failed."""
+        """The job whose fault is shown: the current one, else the first that waits for somebody, failed or kept."""
         rows = [item for item in (self.current, *self._model.rows.items) if item is not None]
         return next((item for item in rows if item.tone in (Tone.WARN, Tone.BAD)), None)
 
@@ -140,10 +142,16 @@ class JobList(QWidget):
             self._fault.show_text("")
             return
         way_out = self.tr("Resume") if item.job.state is JobState.PAUSED else self.tr("Retry")
+        if item.held:
+            way_out = self.tr("Remove {0}").format(count(item.held, "document"))
         self._fault.show_text(f"{item.name}: {item.job.error or item.detail}", way_out)
 
     def _go_on(self) -> None:
-        if (item := self._stopped) is not None:
+        if (item := self._stopped) is None:
+            return
+        if item.held:
+            self._model.remove_kept(item)
+        else:
             (self._model.resume if item.job.state is JobState.PAUSED else self._model.retry)(item.job)
 
     def _show_actions(self) -> None:
@@ -153,7 +161,7 @@ class JobList(QWidget):
         said = self.tr("Resume the job") if paused else self.tr("Pause the job")
         self._pause.setIcon(self._theme.icon("play" if paused else "pause"))
         self._pause.setAccessibleName(said)
-        self._pause.setToolTip(said)
+        set_tip(self._pause, said)
         busy = item is not None and item.job.wish == "cancel"
         open_job = state is not None and not state.ended and not busy
         self._pause.setEnabled(open_job)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QAction, QCloseEvent, QDesktopServices, QDragEnterEvent, QDropEvent, QKeySequence, QShowEvent
+from PySide6.QtCore import QByteArray, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QPlainTextEdit, QSplitter, QStackedWidget, QWidget
 
 from studio.domain import KnowledgeBase
@@ -17,6 +17,7 @@ from studio.ui.ingest_pane import IngestPane, accept_files, dropped_paths
 from studio.ui.memory_popover import MemoryPopover
 from studio.ui.preview import PreviewPane
 from studio.ui.quality_pane import QualityPane
+from studio.ui.reveal import open_folder
 from studio.ui.search_pane import SearchPane
 from studio.ui.settings_dialog import SettingsDialog
 from studio.ui.sidebar import Sidebar
@@ -219,8 +220,7 @@ class MainWindow(QMainWindow):
         self.toast.alert(reason, self.tr("Show generations"), lambda: self.show_generations(kb_id))
 
     def _say_exported(self, said: str, file: Path) -> None:
-        folder = QUrl.fromLocalFile(str(file.parent))
-        self.toast.inform(said, self.tr("Open folder"), lambda: QDesktopServices.openUrl(folder))
+        self.toast.inform(said, self.tr("Open folder"), lambda: open_folder(file))
 
     def _say_imported(self, said: str, without_model: str) -> None:
         if without_model:

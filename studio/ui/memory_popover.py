@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from studio.memory import Level
+from studio.ui.plain_text import PlainLabel, set_tip
 from studio.ui.popover import Popover
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, button, label, row
@@ -42,7 +43,7 @@ class MemoryGauge(QPushButton):
         model = self._model
         self.setText(model.text)
         self.setVisible(bool(model.text))
-        self.setToolTip(model.tip)
+        set_tip(self, model.tip)
         self.setAccessibleName(self.tr("Memory use: {0}").format(model.text))
         self.setAccessibleDescription(model.state)
         self.update()
@@ -172,7 +173,7 @@ class _Row:
         self._amount.setText(part.amount)
         self._bar.show_part(part, scale)
         for widget in (self._name, self._amount):
-            widget.setToolTip(part.detail)
+            set_tip(widget, part.detail)
 
     def remove(self, grid: QGridLayout) -> None:
         """Take it out of the popover."""
@@ -236,7 +237,7 @@ class _PartBar(_Ruled):
         if (self._part, self._scale, self._line) != (part, scale, line):
             self._part, self._scale, self._line = part, max(1, scale), line
             self.setAccessibleName(f"{part.name}: {part.detail}")
-            self.setToolTip(part.detail)
+            set_tip(self, part.detail)
             self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -261,7 +262,7 @@ def _colors(theme: Theme) -> tuple[QColor, QColor, QColor]:
     return theme.color("accent"), mapped, cached
 
 
-class _Swatch(QLabel):
+class _Swatch(PlainLabel):
     """A spot of the colour of one kind of memory."""
 
     def __init__(self, theme: Theme, kind: int) -> None:

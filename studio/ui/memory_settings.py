@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QAbstractSpinBox, QButtonGroup, QHBoxLayout, QSpinBox, QVBoxLayout
 
+from studio.ui.plain_text import set_tip
 from studio.ui.widgets import button, column, label, number_field, row, segmented
 from studio.viewmodels.text import size
 from studio.viewmodels.workspace import SettingsViewModel
@@ -35,7 +36,7 @@ class BudgetField:
         self.limit.setSingleStep(_STEP_MIB)
         self.limit.setGroupSeparatorShown(True)
         self.limit.setValue(budget or model.automatic_budget >> 20)
-        self.limit.setToolTip(f"From {self.limit.minimum():,} to {ceiling:,} MiB")
+        set_tip(self.limit, f"From {self.limit.minimum():,} to {ceiling:,} MiB")
         self._words = label("")
         self.layout: QVBoxLayout = column(
             row(segmented("Memory budget", *segments), self.limit, None), self._words, spacing=6
@@ -77,7 +78,7 @@ class IdleField:
         self.minutes.setSpecialValueText("Never")
         self.minutes.setValue(int(model.get("model_idle_minutes")))
         self.minutes.valueChanged.connect(lambda minutes: model.set_memory("model_idle_minutes", minutes))
-        self.minutes.setToolTip("They load again when they are needed")
+        set_tip(self.minutes, "They load again when they are needed")
         self.layout: QHBoxLayout = row(self.minutes, label("without use"), None)
 
 

@@ -7,6 +7,7 @@ from PySide6.QtGui import QHideEvent, QKeyEvent, QPainter, QPaintEvent, QShowEve
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QSizePolicy, QWidget
 
 from studio.ui.password_dialog import ask_password
+from studio.ui.plain_text import set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import ElidedLabel, button, column, forbid, label, row
 from studio.viewmodels.preflight import PreflightViewModel
@@ -83,9 +84,9 @@ class PreflightCard(QFrame):
         self._title = ElidedLabel("title")
         self._start = button(self.tr("Start"), "primary")
         self._start.setAutoDefault(True)
-        self._start.setToolTip(self.tr("Start (Enter)"))
+        set_tip(self._start, self.tr("Start (Enter)"))
         self._cancel = button(self.tr("Cancel"))
-        self._cancel.setToolTip(self.tr("Leave it (Esc)"))
+        set_tip(self._cancel, self.tr("Leave it (Esc)"))
         self._unlock = button(self.tr("Enter password…"))
         self._unlock.clicked.connect(self._ask_password)
         self._start.clicked.connect(model.accept)
@@ -131,7 +132,7 @@ class PreflightCard(QFrame):
         ):
             widget.setText(text)
             widget.setVisible(bool(text))
-        self._skipped.setToolTip(model.skipped_names)
+        set_tip(self._skipped, model.skipped_names)
         self._unlock.setVisible(model.needs_password)
         spoken = [f"{name} {value}" for name, value in model.facts]
         self.setAccessibleName(model.title)

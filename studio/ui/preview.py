@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
-from PySide6.QtCore import QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QFont, QGuiApplication, QTextCharFormat, QTextCursor
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QFont, QGuiApplication, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QBoxLayout, QPlainTextEdit, QStackedWidget, QTextEdit, QToolButton, QWidget
 
 from studio.services.citations import CitationStyle
+from studio.ui.opening import open_source
 from studio.ui.pdf_view import PdfView
+from studio.ui.plain_text import set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, ElidedLabel, WindowKeys, button, column, label, panel, row, tool_button
 from studio.viewmodels.preview import PdfContent, PreviewViewModel, TextContent
@@ -132,17 +134,17 @@ class PreviewPane(QWidget):
         self._note = Banner(self._theme)
         self.pdf = PdfView()
         self.text = TextView(self._theme)
-        hint = label(self.tr("Select a result to see its source."))
-        self._empty = panel("pageground", column(None, row(None, hint, None), None))
+        self._hint = label("")
+        self._empty = panel("pageground", column(None, row(None, self._hint, None), None))
         self._stack = QStackedWidget()
         for page in (self._empty, self.pdf, self.text):
             self._stack.addWidget(page)
         self._match = label("")
         self._copy = button(self.tr(" Copy citation"))
-        self._copy.setToolTip(self.tr("Copy title, place and file (Ctrl+C)"))
+        set_tip(self._copy, self.tr("Copy title, place and file (Ctrl+C)"))
         self._copy.clicked.connect(self.copy_citation)
         self._context = button(self.tr("Use as context"), "primary")
-        self._context.setToolTip(self.tr("Copy the passage with its citation as Markdown (Ctrl+Shift+C)"))
+        set_tip(self._context, self.tr("Copy the passage with its citation as Markdown (Ctrl+Shift+C)"))
         self._context.clicked.connect(self.copy_context)
         self._foot = panel("previewfoot", row(self._match, None, self._copy, self._context, margins=(16, 10, 12, 10)))
         self._note_row = column(self._note, margins=(12, 10, 12, 10))
@@ -176,6 +178,8 @@ class PreviewPane(QWidget):
         self._set_note("")
         if content is None:
             self.pdf.release()
+            loading = self._model.result is not None
+            self._hint.setText(self.tr("Loading…") if loading else self.tr("Select a result to see its source."))
             self._stack.setCurrentWidget(self._empty)
             return
         self._title.setText(content.title)
@@ -231,14 +235,14 @@ class PreviewPane(QWidget):
             self.text.magnify(steps)
 
     def open_external(self) -> None:
-        """Open the source in the program the desktop has for it."""
+        """Open the source in the program the desktop has for it, or show what could be run in its folder."""
         result = self._model.result
         if result is None:
             return
         path = result.citation.source_path
         if not self._model.source_exists:
             self.failed.emit(self.tr("The file is no longer at {0}.").format(path))
-        elif not QDesktopServices.openUrl(QUrl.fromLocalFile(path)):
+        elif not open_source(path, self):
             self.failed.emit(self.tr("The desktop has no program to open {0}.").format(path))
 
     def copy_citation(self) -> None:

@@ -8,6 +8,7 @@ from PySide6.QtCore import QPoint, Signal
 from PySide6.QtWidgets import QButtonGroup, QPushButton, QStackedWidget, QWidget
 
 from studio.ui.dialogs import confirm
+from studio.ui.plain_text import set_tip
 from studio.ui.quality_plot import QualityPlot
 from studio.ui.quality_queries import SavedQueriesPage
 from studio.ui.quality_rows import MeasuredDelegate, MeasuredHeader, MoveDelegate
@@ -103,7 +104,7 @@ class QualityPane(QWidget):
         saved = len(model.queries.items)
         self._tabs.button(QUERIES).setText(self.tr("Saved queries  {0}").format(f"{saved:,}" if saved else "").strip())
         self._import.setEnabled(not model.read_only)
-        self._import.setToolTip(model.read_only)
+        set_tip(self._import, model.read_only)
         if model.kb is None:
             hint = self.tr("Select a knowledge base in the sidebar to see how well it answers.")
         elif self._page == QUERIES:

@@ -9,6 +9,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from studio.ui.plain_text import set_tip
 from studio.ui.theme import Theme
 from studio.viewmodels.measured import Point
 
@@ -43,7 +44,7 @@ class QualityPlot(QWidget):
         self._title, self._points, self._axis = title, tuple(points), axis
         self.setAccessibleName(title)
         self.setAccessibleDescription("; ".join(_described(point, axis) for point in self._points))
-        self.setToolTip("\n".join(_described(point, axis) for point in self._points))
+        set_tip(self, "\n".join(_described(point, axis) for point in self._points))
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:

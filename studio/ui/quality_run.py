@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QMenu, QProgressBar, QPushButton, QWidget
 
 from studio.domain import Fusion, SearchMode
 from studio.ui.flow_layout import FlowLayout
+from studio.ui.plain_text import set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import button, column, forbid, label, popup_menu, row
 from studio.viewmodels.generations import GenerationsViewModel
@@ -110,7 +111,7 @@ class RunBar(QWidget):
             chip.setEnabled(not model.running)
         for chip in (self.weights, self.fusions):
             chip.setEnabled(hybrid and not model.running)
-            chip.setToolTip("" if hybrid else self.tr("Only hybrid searches combine two sides"))
+            set_tip(chip, "" if hybrid else self.tr("Only hybrid searches combine two sides"))
         settings, queries = len(choice.settings()), model.usable
         self._cost.setText(f"{count(settings, 'setting')} × {count(queries, 'judged query', 'judged queries')}")
         self.run.setVisible(not model.running)

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QMenu
 
 from studio.domain import SearchResult
 from studio.services.citations import CitationStyle
+from studio.ui.plain_text import set_tip
 from studio.ui.widgets import forbid, popup_menu
 from studio.viewmodels.results import more_in_document
 
@@ -37,12 +38,12 @@ def result_menu(pane: SearchPane, query: str, result: SearchResult, *, can_judge
     menu.addSeparator()
     relevant = menu.addAction("Mark relevant\tCtrl+D", partial(pane.judge, 1))
     irrelevant = menu.addAction("Mark not relevant\tCtrl+Shift+D", partial(pane.judge, 0))
-    relevant.setToolTip("This document answers the query; such judgments measure how well settings find")
-    irrelevant.setToolTip("This document does not answer the query")
+    set_tip(relevant, "This document answers the query; such judgments measure how well settings find")
+    set_tip(irrelevant, "This document does not answer the query")
     for action in (relevant, irrelevant):
         action.setEnabled(can_judge)
     pin = menu.addAction("Pin: this query must find this document")
-    pin.setToolTip("No new generation becomes active unless it finds it too")
+    set_tip(pin, "No new generation becomes active unless it finds it too")
     pin.triggered.connect(lambda: pane.pin_wanted.emit(query, result))
     pin.setEnabled(bool(query))
     forbid(read_only, relevant, irrelevant, pin)

@@ -30,8 +30,19 @@ def reveal(path: Path, parent: QObject) -> None:
 
 def open_folder(path: Path) -> None:
     """Open the folder a file lies in, or the nearest one that is there."""
-    folder = next((place for place in path.parents if place.is_dir()), path)
-    QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+    show_directory(next((place for place in path.parents if _is_plain(place)), path.parent))
+
+
+def show_directory(folder: Path) -> None:
+    """Open a folder, and nothing that is not one."""
+    if folder.is_dir():
+        # Without the separator Windows may take “x” for “x.exe” beside it.
+        QDesktopServices.openUrl(QUrl.fromLocalFile(f"{folder}/"))
+
+
+def _is_plain(place: Path) -> bool:
+    """Whether this is a folder that opening shows; on macOS one with an ending may be a program."""
+    return place.is_dir() and not (sys.platform == "darwin" and place.suffix)
 
 
 def _command(path: Path) -> tuple[str, list[str]] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QFrame, QLabel, QLineEdit, QPushButton
+from PySide6.QtWidgets import QFrame, QLineEdit, QPushButton
 
+from studio.ui.plain_text import PlainLabel, set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import WindowKeys, label, row, set_flag, tool_button
 
@@ -33,7 +34,7 @@ class RemovableChip(QPushButton):
         self.ensurePolished()
         shown = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, _CHIP_TEXT_PX)
         self.setText(shown.replace("&", "&&"))
-        self.setToolTip(tip)
+        set_tip(self, tip)
         self.setAccessibleName(self.tr("Remove: {0}").format(text))
 
     def _retint(self) -> None:
@@ -54,7 +55,7 @@ class SearchBox(QFrame):
         self.setObjectName("searchbox")
         self.setFixedHeight(46)
         self._theme = theme
-        self._icon = QLabel()
+        self._icon = PlainLabel()
         self.similar = RemovableChip(theme, "", "")
         self.similar.clicked.connect(self.similar_left)
         self.similar.hide()

@@ -8,6 +8,7 @@ from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QSlider, QWidget
 
 from studio.ui.flow_layout import FlowLayout
+from studio.ui.plain_text import set_tip
 from studio.ui.search_box import RemovableChip
 from studio.ui.theme import Theme
 from studio.ui.widgets import button, label, row
@@ -30,12 +31,12 @@ class WeightSlider(QWidget):
         self.slider.setPageStep(20)
         self.slider.setFixedSize(170, 24)
         self.slider.setAccessibleName(self.tr("Weight of meaning against words"))
-        self.slider.setToolTip(self.tr("How much the meaning of a passage counts against its words"))
+        set_tip(self.slider, self.tr("How much the meaning of a passage counts against its words"))
         self.slider.valueChanged.connect(self._moved)
         self.auto = button(self.tr("Auto"), "chip")
         self.auto.setCheckable(True)
         self.auto.setMinimumHeight(26)  # a round end needs more than its radius
-        self.auto.setToolTip(self.tr("Let the program choose the weight for each query"))
+        set_tip(self.auto, self.tr("Let the program choose the weight for each query"))
         self.auto.clicked.connect(self._toggle_auto)
         self._value = label("")
         self._value.setFixedWidth(30)

@@ -7,11 +7,12 @@ from datetime import date
 
 from PySide6.QtCore import QPoint, QRect, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction, QHideEvent, QKeySequence, QResizeEvent
-from PySide6.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QMenu, QPushButton, QWidget
 
 from studio.domain import SearchMode
 from studio.ui.explanation_popover import ExplanationPopover
 from studio.ui.filter_menu import filter_menu, view_menu
+from studio.ui.plain_text import PlainLabel, set_tip
 from studio.ui.query_help import QueryHelp
 from studio.ui.result_card import ResultDelegate, Zone
 from studio.ui.result_list import ResultList
@@ -23,6 +24,7 @@ from studio.ui.widgets import Banner, ElidedLabel, button, column, panel, row, s
 from studio.viewmodels.filters import Arrangement
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.preview import PreviewViewModel
+from studio.viewmodels.results import passage_of
 from studio.viewmodels.search import SearchViewModel
 from studio.viewmodels.text import count, document_title
 
@@ -65,7 +67,7 @@ class SearchPane(QWidget):
             segment = QPushButton(name)
             segment.setCheckable(True)
             segment.setChecked(mode is model.mode)
-            segment.setToolTip(tip)
+            set_tip(segment, tip)
             segment.setAccessibleName(f"{name} search")
             self.modes.addButton(segment, number)
             segments.append(segment)
@@ -81,9 +83,8 @@ class SearchPane(QWidget):
         self.notes = Banner(theme)
         set_flag(self.notes, "kind", "calm")
         self.results = ResultList(model.results, ResultDelegate(theme, self), self.tr("Search results"))
-        self.message = QLabel()
+        self.message = PlainLabel()
         self.message.setObjectName("body")
-        self.message.setTextFormat(Qt.TextFormat.PlainText)
         self.message.setWordWrap(True)
         self.message.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         controls = row(segmented(self.tr("Search mode"), *segments), self.filters, self.view, self.summary, spacing=10)
@@ -173,7 +174,7 @@ class SearchPane(QWidget):
 
     def _show_current(self) -> None:
         model = self._model
-        if model.current is None or model.current.chunk_id != self.why.chunk_id:
+        if model.current is None or passage_of(model.current) != self.why.passage:
             self.why.leave()
         if model.kept_place:
             self.results.show_row(model.current_row)
@@ -192,7 +193,7 @@ class SearchPane(QWidget):
         """An explanation that is open speaks of the selected result."""
         result, place = self._model.current, self._model.current_row
         if self.why.isVisible() and result is not None:
-            same = result.chunk_id == self.why.chunk_id
+            same = passage_of(result) == self.why.passage
             anchor = self.why.anchor if same else self._anchor(place)
             self.why.explain(result, place + 1, anchor, keyboard=False)
 
@@ -282,9 +283,8 @@ class SearchPane(QWidget):
         self.results.setCurrentIndex(index)
         model, result = self._model, self._model.current
         if result is not None:
-            query = "" if model.similar is not None else model.query.strip()
             read_only = self._library.read_only
-            menu = result_menu(self, query, result, can_judge=model.can_judge, read_only=read_only)
+            menu = result_menu(self, model.answered_query, result, can_judge=model.can_judge, read_only=read_only)
             menu.popup(self.results.viewport().mapToGlobal(where))
 
     def _pop_up(self, menu: QMenu, beside: QWidget) -> None:

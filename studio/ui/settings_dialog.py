@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QButtonGroup, QDialog, QDialogButtonBox, QGridLayout, QPushButton, QWidget
 
 from studio.ui.memory_settings import BudgetField, IdleField
+from studio.ui.reveal import show_directory
 from studio.ui.theme import Theme, ThemeChoice
 from studio.ui.widgets import button, column, label, row, segmented
 from studio.viewmodels.text import size
@@ -50,7 +50,7 @@ class SettingsDialog(QDialog):
         folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         open_folder = button(self.tr("Open"))
         open_folder.setAccessibleName(self.tr("Open the data folder"))
-        open_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(model.data_dir))))
+        open_folder.clicked.connect(lambda: show_directory(model.data_dir))
         folder_row = row(folder, open_folder)
         folder_row.setStretch(0, 1)
         grid = QGridLayout()

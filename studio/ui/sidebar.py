@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from PySide6.QtCore import QPoint, QSize, Qt, Signal
-from PySide6.QtWidgets import QButtonGroup, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QPushButton, QWidget
 
 from studio.domain import KnowledgeBase
 from studio.ui.delegates import SourceDelegate
 from studio.ui.dialogs import ask_name, confirm
+from studio.ui.plain_text import PlainLabel, set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import ItemList, button, column, forbid, label, panel, popup_menu, row, tool_button
 from studio.viewmodels.base import ITEM_ROLE
@@ -36,13 +37,13 @@ class Sidebar(QWidget):
         self.setFixedWidth(248)
         self._library = library
         self._theme = theme
-        self._brand = QLabel()
+        self._brand = PlainLabel()
         self._panes = QButtonGroup(self)
         navigation: list[QPushButton] = []
         for number, (_, name) in enumerate(PANES):
             entry = button(f"  {name}", "nav")
             entry.setAccessibleName(name)
-            entry.setToolTip(f"{name} (Ctrl+{number + 1})")
+            set_tip(entry, f"{name} (Ctrl+{number + 1})")
             entry.setCheckable(True)
             entry.setIconSize(QSize(18, 18))
             entry.setFocusPolicy(Qt.FocusPolicy.TabFocus)

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFrame, QProgressBar, QSizePolicy, QWidget
 
 from studio.ui.health_dialog import HealthDialog
 from studio.ui.memory_popover import MemoryGauge
+from studio.ui.plain_text import set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import ElidedLabel, button, label, row, set_flag, tool_button
 from studio.viewmodels.status import StatusViewModel
@@ -36,7 +37,7 @@ class StatusBar(QFrame):
         self._model = model
         self._theme = theme
         self._generation = button("", "genchip")
-        self._generation.setToolTip(self.tr("Show the generations"))
+        set_tip(self._generation, self.tr("Show the generations"))
         self._generation.clicked.connect(self.generations_wanted)
         self._health = button("", "warnchip")
         self._health.clicked.connect(self._show_report)
@@ -92,13 +93,13 @@ class StatusBar(QFrame):
         for widget in (self._transfer, self._transfer_progress, self._cancel):
             widget.setVisible(bool(model.transfer))
         self._saved.setText(model.saved)
-        self._saved.setToolTip(model.read_only)
+        set_tip(self._saved, model.read_only)
 
     def _show_health(self) -> None:
         model = self._model
         self._health.setVisible(bool(model.health))
         self._health.setText(model.health)
-        self._health.setToolTip(model.health_tip)
+        set_tip(self._health, model.health_tip)
         self._health.setAccessibleName(model.health or self.tr("Search health"))
         self._health.setAccessibleDescription(model.health_tip)
 
@@ -109,7 +110,7 @@ class StatusBar(QFrame):
         memory = self._model.memory
         is_new = memory.sentence != self.notice.text()
         self.notice.setText(memory.sentence)
-        self.notice.setToolTip(memory.state if memory.sentence else "")
+        set_tip(self.notice, memory.state if memory.sentence else "")
         set_flag(self.notice, "level", memory.level.name.lower())
         if is_new and memory.sentence:
             QAccessible.updateAccessibility(QAccessibleEvent(self.notice, QAccessible.Event.Alert))

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QAccessible, QAccessibleEvent
-from PySide6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QSizePolicy, QWidget
 
+from studio.ui.plain_text import PlainLabel
 from studio.ui.theme import Theme
 from studio.ui.widgets import button, column, label, row, tool_button
 
@@ -28,7 +29,7 @@ class Toast(QFrame):
         self._theme = theme
         self._is_error = False
         self._mark = ("circle-check", "good")
-        self._icon = QLabel()
+        self._icon = PlainLabel()
         self._text = label("", "toasttext")
         self._text.setWordWrap(True)
         self._way_out = label("")

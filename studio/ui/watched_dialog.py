@@ -9,6 +9,7 @@ from PySide6.QtGui import QFontMetricsF, QKeyEvent, QKeySequence, QMouseEvent, Q
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QListView, QStyleOptionViewItem, QWidget
 
 from studio.ui.delegates import MEDIUM, TONE_ICONS, Index, RowDelegate, RowState
+from studio.ui.plain_text import set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, ItemList, button, column, forbid, label, panel, row
 from studio.viewmodels.base import ITEM_ROLE
@@ -115,7 +116,7 @@ class WatchedDialog(QDialog):
         self.list.setUniformItemSizes(False)
         self.list.setResizeMode(QListView.ResizeMode.Adjust)
         self.list.setAccessibleDescription(self.tr("Space switches a folder on or off, Delete takes it off the list."))
-        self.list.setToolTip(read_only)
+        set_tip(self.list, read_only)
         self._empty = label(self.tr("No folder is watched yet."), "body")
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.add = button(self.tr(" Add folder…"))

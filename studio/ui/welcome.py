@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QWidget
 
 from studio.ui.ingest_pane import DropZone
+from studio.ui.plain_text import PlainLabel
 from studio.ui.theme import Theme
 from studio.ui.widgets import button, column, forbid, label, panel, row
 
@@ -18,7 +19,7 @@ class WelcomePane(QWidget):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        self._icon = QLabel()
+        self._icon = PlainLabel()
         self._icon.setAlignment(Qt.AlignmentFlag.AlignCenter)
         title = label(self.tr("Drop a folder to search it"), "h1")
         title.setAlignment(Qt.AlignmentFlag.AlignCenter)

@@ -27,6 +27,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.ui.plain_text import PlainLabel, restore_tip, set_tip
 from studio.ui.theme import Theme
 
 ModelIndex = QModelIndex | QPersistentModelIndex
@@ -74,9 +75,8 @@ def panel(style: str, layout: QLayout) -> QWidget:
 
 def label(text: str, style: str = "muted") -> QLabel:
     """A label in one of the styles of the style sheet; never takes its text for markup."""
-    widget = QLabel(text)
+    widget = PlainLabel(text)
     widget.setObjectName(style)
-    widget.setTextFormat(Qt.TextFormat.PlainText)
     return widget
 
 
@@ -91,7 +91,7 @@ def button(text: str, style: str = "ghost") -> QPushButton:
 def tool_button(name: str, shortcut: str = "") -> QToolButton:
     """An icon-only button whose name is both tool tip and accessible name."""
     widget = QToolButton()
-    widget.setToolTip(f"{name} ({shortcut})" if shortcut else name)
+    set_tip(widget, f"{name} ({shortcut})" if shortcut else name)
     widget.setAccessibleName(name)
     widget.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return widget
@@ -130,11 +130,11 @@ def forbid(reason: str, *controls: QWidget | QAction) -> None:
         if reason:
             if allowed_tip is None:
                 control.setProperty("allowed_tip", control.toolTip())
-            control.setToolTip(reason)
+            set_tip(control, reason)
             control.setEnabled(False)
         elif allowed_tip is not None:
             control.setProperty("allowed_tip", None)
-            control.setToolTip(allowed_tip)
+            restore_tip(control, allowed_tip)
             control.setEnabled(True)
 
 
@@ -146,18 +146,17 @@ def set_flag(widget: QWidget, name: str, value: object) -> None:
         widget.style().polish(widget)
 
 
-class ElidedLabel(QLabel):
+class ElidedLabel(PlainLabel):
     """One line that gives way: the end is cut off, the whole text is the tool tip."""
 
     def __init__(self, style: str) -> None:
         super().__init__()
         self.setObjectName(style)
-        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
     def setText(self, text: str) -> None:
         super().setText(text)
-        self.setToolTip(text)
+        set_tip(self, text)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(40, super().minimumSizeHint().height())
@@ -239,7 +238,7 @@ class Banner(QFrame):
         self.setObjectName("banner")
         self._theme = theme
         self._color = "warn"
-        self._icon = QLabel()
+        self._icon = PlainLabel()
         self._text = label("", "bannertext")
         self._text.setWordWrap(True)
         layout = row(self._icon, self._text, margins=(12, 7, 12, 7), spacing=8)

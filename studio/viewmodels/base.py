@@ -11,6 +11,7 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistent
 
 from studio.concurrency import TaskOwner
 from studio.errors import Cancelled, StudioError
+from studio.viewmodels.text import literal_tip
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class ItemListModel(QAbstractListModel, Generic[T]):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return self.describe(index.row(), item)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self.tip(item) or None
+            return literal_tip(self.tip(item)) or None
         return None
 
     def replace(self, items: Sequence[T]) -> None:

@@ -330,6 +330,7 @@ def _outcome(report: IngestReport) -> str:
         (report.updated, "updated"),
         (report.unchanged, "unchanged"),
         (report.removed, "removed"),
+        (sum(item.count for item in report.held_removals), "no longer there, kept"),
         (len(report.failed), "could not be indexed"),
     ):
         if number:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.domain import IngestOptions, IngestProgress, IngestStage, Job, JobKind, JobState
+from studio.domain import IngestOptions, IngestProgress, IngestReport, IngestStage, Job, JobKind, JobState
 from studio.services.queue import JobChanged, JobEnded, JobEvent, JobProgress
+from studio.services.report import held_words
 from studio.viewmodels.base import ItemListModel, ViewModel
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import JobQueue
@@ -30,7 +31,10 @@ _LOOK_EVERY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job: for which knowledge base, what of, how it stands, and how far it is (0..1)."""
+    """A job: for which knowledge base, what of, how it stands, and how far it is (0..1).
+
+    `held` counts the documents that one which is done kept, because their files look mislaid.
+    """
 
     job: Job
     name: str
@@ -39,10 +43,11 @@ class JobRow:
     tone: Tone
     badge: str
     fraction: float
+    held: int = 0
 
 
 class JobModel(ItemListModel[JobRow]):
-    """Jobs in the order they run; those that failed come last."""
+    """Jobs in the order they run; those that failed come last, then those that kept documents."""
 
     def describe(self, row: int, item: JobRow) -> str:
         return f"{item.name}, {item.subject}, {item.badge or f'{item.fraction:.0%}'}, {item.detail}"
@@ -87,6 +92,7 @@ class JobsViewModel(ViewModel):
         self._sources = sources
         self._jobs: dict[str, Job] = {}
         self._failed: dict[str, Job] = {}
+        self._kept: dict[str, JobRow] = {}
         self._progress: dict[str, IngestProgress] = {}
         self.passwords = Passwords()
         self._interrupted: set[str] = set()
@@ -125,8 +131,8 @@ class JobsViewModel(ViewModel):
 
     @property
     def has_failed(self) -> bool:
-        """Whether jobs are on the list that failed."""
-        return bool(self._failed)
+        """Whether jobs are on the list that ended: they failed, or kept documents."""
+        return bool(self._failed or self._kept)
 
     def progress(self, job: Job | None) -> IngestProgress | None:
         """The last snapshot of a job."""
@@ -161,8 +167,8 @@ class JobsViewModel(ViewModel):
         self._do(job.id, self._queue.resume(job.id))
 
     def cancel_job(self, job: Job) -> None:
-        """Stop a job for good, or take a failed one off the list. What was searchable before stays so."""
-        if self._failed.pop(job.id, None) is not None:
+        """Stop a job for good, or take one that ended off the list. What was searchable before stays so."""
+        if self._failed.pop(job.id, None) is not None or self._kept.pop(job.id, None) is not None:
             self._show()
             return
         self._do(job.id, self._queue.cancel(job.id))
@@ -171,6 +177,15 @@ class JobsViewModel(ViewModel):
         """Begin a failed job again."""
         self._failed.pop(job.id, None)
         self._do(job.id, self._retry(job))
+        self._show()
+
+    def remove_kept(self, row: JobRow) -> None:
+        """Do a job once more that kept documents, and let so many go now: not more, should more be gone by then."""
+        job = row.job
+        self._kept.pop(job.id, None)
+        options = replace(job.ingest_options, allow_removals=row.held)
+        paths = [Path(path) for path in job.paths]
+        self._ask(self._queue.add(job.kb_id, paths, options, passwords=self.passwords.of(job.kb_id)))
         self._show()
 
     def move(self, job: Job, step: int) -> None:
@@ -198,8 +213,9 @@ class JobsViewModel(ViewModel):
                 self.resume(job)
 
     def forget_failed(self) -> None:
-        """Take the jobs that failed off the list."""
+        """Take the jobs that ended off the list."""
         self._failed.clear()
+        self._kept.clear()
         self._show()
 
     async def close(self) -> None:
@@ -270,9 +286,22 @@ class JobsViewModel(ViewModel):
                 self._put(job)
                 if job.state is JobState.FAILED:
                     self._failed[job.id] = job
+                elif event.report is not None:
+                    self._keep(job, event.report)
                 self.ended.emit(event)
                 self._progress.pop(job.id, None)
         self._show()
+
+    def _keep(self, job: Job, report: IngestReport) -> None:
+        """What a job held back waits on the list, in place of what one like it did before."""
+        same = [row.job.id for row in self._kept.values() if (row.job.kb_id, row.job.paths) == (job.kb_id, job.paths)]
+        for job_id in same:
+            del self._kept[job_id]
+        if held := report.held_removals:
+            self._kept[job.id] = JobRow(
+                job, self._name_of(job.kb_id), subject(job), held_words(held), Tone.WARN, "Kept", 1.0,
+                sum(item.count for item in held),
+            )  # fmt: skip
 
     def _say_stopped(self, job: Job) -> None:
         """A fault made a job wait that went on until now."""
@@ -288,7 +317,7 @@ class JobsViewModel(ViewModel):
 
     def _show(self) -> None:
         order = sorted(self._jobs.values(), key=lambda job: job.position)
-        self.rows.replace([self._row(job) for job in (*order, *self._failed.values())])
+        self.rows.replace([*(self._row(job) for job in (*order, *self._failed.values())), *self._kept.values()])
         self.changed.emit()
 
     def _name_of(self, kb_id: str) -> str:

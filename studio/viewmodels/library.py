@@ -91,6 +91,12 @@ class LibraryViewModel(ViewModel):
         return tuple(kb.id for kb in self.knowledge_bases if kb.active_generation is not None)
 
     @property
+    def generations(self) -> tuple[tuple[str, int | None], ...]:
+        """(id, active generation) of the knowledge bases in `scope`."""
+        active = {kb.id: kb.active_generation for kb in self.knowledge_bases}
+        return tuple((kb_id, active[kb_id]) for kb_id in self.scope)
+
+    @property
     def is_loaded(self) -> bool:
         """Whether the list has been read yet."""
         return self._is_loaded

@@ -285,12 +285,6 @@ class Memory(Protocol):
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]: ...
 
 
-class MemoryCare(Protocol):
-    """What keeps the program within the budget."""
-
-    def settings_changed(self) -> None: ...
-
-
 class Settings(Protocol):
     """The settings file."""
 
@@ -365,9 +359,6 @@ class StudioServices(Protocol):
 
     @property
     def memory(self) -> Memory: ...
-
-    @property
-    def memory_care(self) -> MemoryCare: ...
 
     @property
     def sample(self) -> Sample: ...

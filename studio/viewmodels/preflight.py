@@ -110,13 +110,16 @@ class PreflightViewModel(ViewModel):
         found = self.result
         if found is None:
             return ""
-        if not found.unchanged and not found.changed and not found.removed:
+        kept = sum(item.count for item in found.held_removals)
+        if not found.unchanged and not found.changed and not found.removed and not kept:
             return _kinds(found)
         parts = [f"Only new and changed: {found.new + found.changed:,}"]
         if found.unchanged:
             parts.append(f"{found.unchanged:,} indexed already")
         if found.removed:
             parts.append(f"{found.removed:,} no longer there, will be removed")
+        if kept:
+            parts.append(f"{kept:,} no longer there, will be kept")
         return " · ".join(parts)
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.concurrency import Executor
 from studio.documents.citations import PageMatch as PageMatch
@@ -24,6 +24,10 @@ from studio.viewmodels.text import document_title, utf16_range
 
 _PART_CHARS = 60_000
 _MAX_PDF_BYTES = 512 << 20
+_STALE_MS = 500
+"""So long the source shown before may stay while the next one is loaded."""
+
+Passage = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,12 @@ class PreviewViewModel(ViewModel):
         self.result: SearchResult | None = None
         self.content: PdfContent | TextContent | None = None
         self.source_exists = False
+        self._shown: Passage | None = None
+        self._wanted: Passage | None = None
+        self._stale = QTimer(self)
+        self._stale.setSingleShot(True)
+        self._stale.setInterval(_STALE_MS)
+        self._stale.timeout.connect(lambda: self._put(None, None))
 
     def held_bytes(self) -> int:
         """What is kept of the file that was shown last, and of the text. May be called from any thread."""
@@ -97,21 +107,39 @@ class PreviewViewModel(ViewModel):
     def show(self, result: SearchResult | None) -> None:
         """Show a result, or nothing."""
         if result is None:
-            self.cancel("load")
-            self.result = self.content = None
+            self._want(None)
+            self.result = None
             self.source_exists = False
             self.match_changed.emit("")
-            self.changed.emit()
+            self._put(None, None)
             return
-        shown = self.content is not None and self.result is not None and _passage(self.result) == _passage(result)
         self.result = result
-        if shown:
+        passage = _passage(result)
+        if passage == self._wanted:
             return  # other scores only, when the results were put in another order
+        self._want(passage)
+        if passage == self._shown:
+            return  # another one was selected for a moment
+        if self.content is not None:
+            self._stale.start()
         self.launch("load", self._load(result))
 
+    def _want(self, passage: Passage | None) -> None:
+        """Whatever is on its way belongs to what was selected before."""
+        self._wanted = passage
+        self._stale.stop()
+        self.cancel("load")
+
+    def _put(self, passage: Passage | None, content: PdfContent | TextContent | None) -> None:
+        """Show the source of a passage, if that is still the one to show."""
+        if passage is None or passage == self._wanted:
+            self._shown, self.content = passage, content
+            self._stale.stop()
+            self.changed.emit()
+
     def pdf_failed(self, why: str) -> None:
-        """The PDF could not be opened after all: show the stored text."""
-        if self.result is not None:
+        """The PDF on the screen could not be opened after all: show the stored text."""
+        if self.result is not None and self._shown == self._wanted:
             self.launch("load", self._load_text(self.result, why))
 
     def locate(self, token: object, page_text: str, passage: str) -> None:
@@ -147,7 +175,7 @@ class PreviewViewModel(ViewModel):
             await self._load_text(result, "The file changed since it was indexed; this is the text as indexed.")
             return
         self._file = file
-        self.content = PdfContent(
+        content = PdfContent(
             key=file.sha256,
             title=document_title(result),
             anchor=result.citation.anchor,
@@ -156,7 +184,7 @@ class PreviewViewModel(ViewModel):
             passage=result.content,
         )
         self.match_changed.emit("")
-        self.changed.emit()
+        self._put(_passage(result), content)
 
     async def _load_text(self, result: SearchResult, note: str) -> None:
         key = (result.kb_id, result.generation, result.document_id)
@@ -174,16 +202,16 @@ class PreviewViewModel(ViewModel):
         self._show_text(result, sections, current, note)
 
     def _show_text(self, result: SearchResult, sections: tuple[TextSection, ...], current: int, note: str) -> None:
-        self.content = TextContent(document_title(result), result.citation.anchor, sections, current, note)
+        content = TextContent(document_title(result), result.citation.anchor, sections, current, note)
         self.match_changed.emit("Exact match in text" if sections[current].length else "")
-        self.changed.emit()
+        self._put(_passage(result), content)
 
     async def _locate(self, token: object, page_text: str, passage: str) -> None:
         found = await self._threads.run(locate, page_text, passage)
         self.located.emit(token, found)
 
 
-def _passage(result: SearchResult) -> tuple[object, ...]:
+def _passage(result: SearchResult) -> Passage:
     return result.kb_id, result.generation, result.chunk_id, result.citation
 
 

@@ -44,7 +44,7 @@ class QualityViewModel(ViewModel):
     judged = Signal(str, object)
     """(what was judged, in words; the call that takes it back)"""
     grades_known = Signal(str, object)
-    """(query, grades by document id) of results that are shown."""
+    """(query, `Grades`) of results that are shown."""
 
     def __init__(self, quality: Quality, sources: LibraryViewModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -199,10 +199,11 @@ class QualityViewModel(ViewModel):
         documents: dict[tuple[str, int], list[str]] = defaultdict(list)
         for result in results:
             documents[result.kb_id, result.generation].append(result.document_id)
-        grades: dict[str, int] = {}
+        grades: dict[tuple[str, str], int] = {}
         for (kb_id, generation), ids in documents.items():
             with suppress(StudioError):  # the generation went away; the next search finds another
-                grades |= await self._judging.grades(kb_id, query, list(dict.fromkeys(ids)), generation)
+                known = await self._judging.grades(kb_id, query, list(dict.fromkeys(ids)), generation)
+                grades |= {(kb_id, document): grade for document, grade in known.items()}
         self.grades_known.emit(query, grades)
 
     # ------------------------------------------------------------ runs

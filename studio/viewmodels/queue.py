@@ -27,6 +27,7 @@ _BADGES = {
     FailureCode.TIMED_OUT: "Timed out",
     FailureCode.OUT_OF_MEMORY: "Too large",
     FailureCode.CRASHED: "Unreadable",
+    FailureCode.UNREADABLE: "Unreadable",
     FailureCode.NO_PERMISSION: "No permission",
     FailureCode.VANISHED: "Vanished",
     FailureCode.CHANGED: "Changed",

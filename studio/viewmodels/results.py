@@ -14,6 +14,10 @@ from studio.viewmodels.text import count, document_title, where
 GRADE_ROLE = ITEM_ROLE + 1
 """The grade a person gave a result for this query: None for none, 0 for not relevant, more for relevant."""
 
+Grades = Mapping[tuple[str, str], int]
+"""What documents were judged for a query. A document is named by its knowledge base's id, and its id, external id or
+path there: the same file may lie in several."""
+
 
 class ResultModel(ItemListModel[SearchResult]):
     """The results; asks for the next page when a view comes to the end of it."""
@@ -23,7 +27,7 @@ class ResultModel(ItemListModel[SearchResult]):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.has_more = False
-        self._grades: Mapping[str, int] = {}
+        self._grades: Grades = {}
 
     def describe(self, row: int, item: SearchResult) -> str:
         place = where(item)
@@ -42,15 +46,16 @@ class ResultModel(ItemListModel[SearchResult]):
             return self._grade(item) if item is not None else None
         return super().data(index, role)
 
-    def show_grades(self, grades: Mapping[str, int]) -> None:
-        """Show what documents were judged: id, external id or path → grade."""
+    def show_grades(self, grades: Grades) -> None:
+        """Show what documents were judged."""
         self._grades = dict(grades)
         if self._items:
             self.dataChanged.emit(self.index(0), self.index(len(self._items) - 1))
 
     def _grade(self, item: SearchResult) -> int | None:
         names = (item.document_id, str(item.metadata.get("external_id", "")), item.citation.source_path)
-        return next((self._grades[name] for name in names if name in self._grades), None)
+        known = ((item.kb_id, name) for name in names)
+        return next((self._grades[name] for name in known if name in self._grades), None)
 
     def rearrange(self, items: Sequence[SearchResult]) -> None:
         """Show another list in the same place: rows change, the end grows or shrinks, views do not scroll."""
@@ -69,6 +74,11 @@ class ResultModel(ItemListModel[SearchResult]):
     def fetchMore(self, parent: Index) -> None:
         self.has_more = False  # until the page is here; a view asks several times a second
         self.more_wanted.emit()
+
+
+def passage_of(item: SearchResult) -> tuple[str, str]:
+    """Which passage a result is: the same text may be indexed in several knowledge bases."""
+    return item.kb_id, item.chunk_id
 
 
 def more_in_document(item: SearchResult) -> str:

@@ -14,12 +14,15 @@ from studio.viewmodels.base import ViewModel
 from studio.viewmodels.filters import Arrangement, FilterChoices, Filters, choices_of
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import Library, Search, Tags
-from studio.viewmodels.results import ResultModel, page_summary
+from studio.viewmodels.results import Grades, ResultModel, page_summary, passage_of
 from studio.viewmodels.text import document_title
 
 _DEBOUNCE_MS = 120
 _PAGE_SIZE = 30
 _MAX_PAGE = 1000
+_STALE_MS = 1000
+"""So long the answer to what was asked before may stay while the next one is on its way: a list that goes and comes
+with every key flickers."""
 _DIVERSITY = 0.5
 """Even trade of score for difference, where the authors of maximal marginal relevance (Carbonell, Goldstein 1998)
 begin; near-duplicates are folded anyway."""
@@ -33,8 +36,20 @@ class Similar:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an answer belongs to: the scope with its generations, the query, and every option that decides what is found.
+
+    An answer is shown only while its question is the one on the screen. The weight is no part of it: another weight
+    arranges what was found anew.
+    """
+
+    generations: tuple[tuple[str, int | None], ...]
+    request: SearchRequest
+
+
 class SearchViewModel(ViewModel):
-    """Runs the newest query and drops the answers of older ones."""
+    """Runs the newest query and drops every answer to another `Question` than the one on the screen."""
 
     changed = Signal()
     """Summary, message, banner or state changed."""
@@ -63,11 +78,17 @@ class SearchViewModel(ViewModel):
         self._weight: float | None = None
         self._similar: Similar | None = None
         self._answered: SearchRequest | None = None
-        self._grades: dict[str, dict[str, int]] = {}
+        self._asked: Question | None = None
+        self._generations: Mapping[str, int] = {}
+        self._grades: dict[str, Grades] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DEBOUNCE_MS)
         self._timer.timeout.connect(self.run_now)
+        self._stale = QTimer(self)
+        self._stale.setSingleShot(True)
+        self._stale.setInterval(_STALE_MS)
+        self._stale.timeout.connect(lambda: self._blank("Searching…"))
         self.choices = FilterChoices()
         self.current_row = -1
         self.kept_place = False
@@ -118,6 +139,8 @@ class SearchViewModel(ViewModel):
             self._similar = None
             self.changed.emit()
         if query.strip():
+            self._stop()
+            self._grow_stale()
             self._timer.start()
         else:
             self.run_now()
@@ -167,6 +190,9 @@ class SearchViewModel(ViewModel):
     def refresh(self) -> None:
         """Ask again, after a promotion or a change in the library; the selected passage stays selected."""
         self.launch("choices", self._read_choices())
+        if any(result.kb_id not in self._sources.scope for result in self.results.items):
+            self._stop()
+            self._blank("")  # of a knowledge base that is not there any more
         if self._asks and not self._timer.isActive():
             self.run_now(keep_place=True)
         else:
@@ -178,17 +204,34 @@ class SearchViewModel(ViewModel):
 
     def run_now(self, *, keep_place: bool = False) -> None:
         """Search without waiting for a pause."""
-        self._timer.stop()
+        self._stop()
         if not self._asks:
-            self._clear("")
+            self._blank("")
             return
         scope = self._sources.scope
         if not scope or (self._sources.selected is not None and self._sources.selected.active_generation is None):
-            self._clear("Nothing is indexed here yet. Drop a folder on the window.")
+            self._blank("Nothing is indexed here yet. Drop a folder on the window.")
             return
         self.busy = True
+        self._grow_stale()
         self.changed.emit()
-        self.launch("search", self._run(self._request(scope, keep_place), keep_place))
+        self.launch("search", self._run(self._question(), self._request(scope, keep_place), keep_place))
+
+    def _stop(self) -> None:
+        """Whatever is on its way answers what was asked before."""
+        self._timer.stop()
+        self.cancel("search")
+        self.cancel("more")
+        self.busy = False
+
+    def _grow_stale(self) -> None:
+        """What is shown now goes if nothing takes its place soon."""
+        if self.results.items and self._asked != self._question() and not self._stale.isActive():
+            self._stale.start()
+
+    def _question(self) -> Question:
+        scope = self._sources.scope
+        return Question(self._sources.generations, replace(self._request(scope, keep_place=False), weight=None))
 
     def _request(self, scope: tuple[str, ...], keep_place: bool) -> SearchRequest:
         shown = len(self.results.items) if keep_place else 0
@@ -209,14 +252,20 @@ class SearchViewModel(ViewModel):
 
     # ------------------------------------------------------------ what is answered
 
-    async def _run(self, request: SearchRequest, keep_place: bool) -> None:
+    async def _run(self, question: Question, request: SearchRequest, keep_place: bool) -> None:
         while True:
             try:
-                response = await self._search.search(request)
+                response, said = await self._search.search(request), ""
             except StudioError as error:
-                self._clear(error.full_message)
+                response, said = None, error.full_message
+            if question != self._question():
+                return
+            if response is None:
+                self.busy = False
+                self._blank(said)
                 return
             self.busy = request.weight != self._weight
+            self._asked = question
             self._show_response(request, response, keep_place)
             if not self.busy:
                 return
@@ -225,6 +274,8 @@ class SearchViewModel(ViewModel):
     def _show_response(self, request: SearchRequest, response: SearchResponse, keep_place: bool) -> None:
         more = len(response.results) == request.limit and response.total_candidates > request.limit
         self._answered = request
+        self._generations = response.generations
+        self._stale.stop()
         self.degraded = response.degraded or ""
         self.notes = " ".join(response.notes)
         self.used_weight = response.weight
@@ -236,26 +287,26 @@ class SearchViewModel(ViewModel):
         self._show(list(response.results), has_more=more, keep_place=keep_place)
         self.changed.emit()
 
-    def _clear(self, message: str) -> None:
+    def _blank(self, message: str) -> None:
         """Show no results, and why."""
-        self.busy = False
-        self._answered = None
+        self._stale.stop()
+        self._answered = self._asked = None
         self._show([], has_more=False, keep_place=False)
         self.summary = self.degraded = self.notes = ""
         self.message = message
         self.changed.emit()
 
     def _show(self, results: list[SearchResult], *, has_more: bool, keep_place: bool) -> None:
-        kept = self.current.chunk_id if keep_place and self.current is not None else None
-        unchanged = keep_place and results == list(self.results.items[: len(results)]) and bool(results)
-        if unchanged:
-            return
+        kept = passage_of(self.current) if keep_place and self.current is not None else None
         self.results.has_more = has_more
+        whole = len(results) in (len(self.results.items), _MAX_PAGE)
+        if keep_place and whole and results and results == list(self.results.items[: len(results)]):
+            return
         if keep_place:
             self.results.rearrange(results)
         else:
             self.results.reset(results)
-        rows = [row for row, result in enumerate(results) if result.chunk_id == kept]
+        rows = [row for row, result in enumerate(results) if passage_of(result) == kept]
         self.current_row = rows[0] if rows else (0 if results else -1)
         self.kept_place = keep_place
         self.results_changed.emit()
@@ -267,44 +318,57 @@ class SearchViewModel(ViewModel):
         return rows[self.current_row] if 0 <= self.current_row < len(rows) else None
 
     def _fetch_more(self) -> None:
-        if self._answered is not None:
+        if self._answered is not None and self._asked is not None:
             shown = len(self.results.items)
-            self.launch("more", self._more(replace(self._answered, offset=shown, limit=_PAGE_SIZE), self._answered))
+            self.launch("more", self._more(self._asked, replace(self._answered, offset=shown, limit=_PAGE_SIZE)))
 
-    async def _more(self, request: SearchRequest, first: SearchRequest) -> None:
+    async def _more(self, question: Question, request: SearchRequest) -> None:
         response = await self._search.search(request)
-        if self._answered is not first or len(self.results.items) != request.offset:
+        answered = self._answered
+        if not question == self._asked == self._question() or answered is None or answered.weight != request.weight:
             return  # the list was replaced while this page was on its way
+        if response.generations != self._generations:
+            self.run_now(keep_place=True)  # pages of two generations would repeat passages or miss some
+            return
+        if len(self.results.items) != request.offset:
+            return
         self.results.append(list(response.results))
         self.results.has_more = len(response.results) == request.limit
 
     # ------------------------------------------------------------ judgments
 
     @property
+    def answered_query(self) -> str:
+        """The query that the results on the screen answer; "" for likes of a passage and while there are none."""
+        return self._answered.query if self._answered is not None else ""
+
+    @property
     def can_judge(self) -> bool:
         """Whether there is a result of a query to say something about."""
-        return self.current is not None and self._answered is not None and bool(self._answered.query)
+        return self.current is not None and bool(self.answered_query)
 
     def judge(self, grade: int) -> None:
         """Say of the selected result whether it answers the query: 1 it does, 0 it does not."""
-        result, answered = self.current, self._answered
-        if result is not None and answered is not None and answered.query:
-            self.show_grades(answered.query, {**self._grades.get(answered.query, {}), result.document_id: grade})
-            self.judged.emit(answered.query, result, grade)
+        result, query = self.current, self.answered_query
+        if result is not None and query:
+            document = (result.kb_id, result.document_id)
+            self.show_grades(query, {**self._grades.get(query, {}), document: grade})
+            self.judged.emit(query, result, grade)
 
-    def show_grades(self, query: str, grades: Mapping[str, int]) -> None:
-        """Mark the results of a query with what their documents were judged; a document is named by its id, external id
-        or path.
-        """
+    def show_grades(self, query: str, grades: Grades) -> None:
+        """Mark the results of a query with what their documents were judged."""
         self._grades[query] = dict(grades)
-        if self._answered is not None and self._answered.query == query:
+        if query and self.answered_query == query:
             self.results.show_grades(grades)
 
     # ------------------------------------------------------------ scope
 
     def _scope_changed(self) -> None:
+        self._stop()
         self._filters = Filters()
         self._similar = None
+        self._blank("")
+        self._offer(FilterChoices(rerankers=self.choices.rerankers, reranker=self.choices.reranker))
         self.refresh()
 
     async def _read_choices(self) -> None:
@@ -319,7 +383,9 @@ class SearchViewModel(ViewModel):
             except StudioError:
                 documents, tags = [], []  # the generation went away; the next change of the library asks again
             choices = await asyncio.to_thread(choices_of, documents, tags)
-        choices = replace(choices, rerankers=tuple(rerankers), reranker=reranker)
+        self._offer(replace(choices, rerankers=tuple(rerankers), reranker=reranker))
+
+    def _offer(self, choices: FilterChoices) -> None:
         if choices != self.choices:
             self.choices = choices
             self.choices_changed.emit()

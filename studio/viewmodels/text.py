@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +23,17 @@ _COMPONENTS = {
     "files in the page cache": "Files of the indexes",
 }
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def literal_tip(text: str) -> str:
+    """A tool tip that shows `text` letter by letter.
+
+    Qt guesses from what begins with "<", or with its entity, that a tool tip is HTML, and then loads the pictures it
+    names. What could be guessed at is HTML of our own; everything else stays as it is.
+    """
+    if "<" not in text and "&lt;" not in text:
+        return text
+    return f'<p style="white-space: pre-wrap">{html.escape(text)}</p>'
 
 
 def count(number: int, singular: str, plural: str = "") -> str:

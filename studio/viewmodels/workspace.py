@@ -76,9 +76,8 @@ class SettingsViewModel(ViewModel):
         return budget_bytes(self.memory_ceiling)
 
     def set_memory(self, key: str, value: int) -> None:
-        """Save the memory budget or the idle time of models, and keep to it from now on."""
+        """Save the memory budget or the idle time of models; the program keeps to it from then on."""
         self.set(key, str(value))
-        self._services.memory_care.settings_changed()
         self.memory_changed.emit()
 
     def read_models(self) -> None:
@@ -162,7 +161,7 @@ class Workspace(QObject):
         self.jobs.start()
 
     def _look_up_grades(self) -> None:
-        self.quality.look_up(self.search.query, self.search.results.items)
+        self.quality.look_up(self.search.answered_query, self.search.results.items)
 
     def warm_up(self) -> asyncio.Task[None] | None:
         """Load what the first search needs, so that it does not have to wait. None after `close`."""

@@ -263,12 +263,19 @@ class FakeConfig:
             "memory_budget_mib": "0",
             "model_idle_minutes": "15",
         }
+        self.listeners: list[Callable[[frozenset[str]], None]] = []
+
+    def subscribe(self, listener: Callable[[frozenset[str]], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
 
     def get(self, key: str) -> object:
         return self.values[key]
 
     def set(self, key: str, value: str) -> None:
         self.values[key] = value
+        for listener in self.listeners:
+            listener(frozenset({key}))
 
 
 class FakeModels:
@@ -329,8 +336,9 @@ class FakeMemoryCare:
     def __init__(self, config: FakeConfig) -> None:
         self._config = config
         self.read: list[tuple[object, object]] = []
+        config.subscribe(self._settings_changed)
 
-    def settings_changed(self) -> None:
+    def _settings_changed(self, changed: frozenset[str]) -> None:
         self.read.append((self._config.get("memory_budget_mib"), self._config.get("model_idle_minutes")))
 
 

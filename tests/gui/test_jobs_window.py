@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fake_queue import job, report
@@ -14,6 +15,7 @@ from PySide6.QtTest import QTest
 from qt_loop import on_qt_loop
 
 from studio.domain import (
+    HeldRemovals,
     IngestReport,
     JobState,
     ProgressSink,
@@ -191,3 +193,38 @@ async def test_pause_all_and_resume_all(theme: Theme) -> None:
         click(window.ingest, "Resume all")
         await until(lambda: not jobs.rows.items, jobs.changed)
         assert [item.state for item in services.queue.past] == [JobState.DONE, JobState.DONE]
+
+
+@on_qt_loop
+async def test_documents_that_a_job_kept_are_removed_with_a_button_or_stay(theme: Theme) -> None:
+    services = with_jobs()
+    held = HeldRemovals("/docs/box", 35, "It is not there."), HeldRemovals("/docs/top", 1, "There is nothing in it.")
+
+    async def script(kb: str, paths: Sequence[Path], sink: ProgressSink) -> IngestReport:
+        allowed = services.queue.open[0].ingest_options.allow_removals
+        return replace(report(kb), held_removals=() if allowed >= 36 else held)
+
+    services.queue.script = script
+    async with shown(services, theme) as (window, workspace):
+        jobs, pane = workspace.jobs, window.ingest.jobs
+        banner = pane.findChild(Banner)
+        for turn in range(3):
+            jobs.add("kb1", [Path("/docs")])
+            await until(lambda: len(services.queue.past) == turn + 1, jobs.changed)  # noqa: B023
+            assert [row.held for row in jobs.rows.items] == [36]
+            assert jobs.rows.items[0].badge == "Kept"
+            assert "35 documents of /docs/box are kept. It is not there." in banner.accessibleName()
+            assert "1 document of /docs/top is kept." in banner.accessibleName()
+            await until(lambda: "36 no longer there, kept" in workspace.ingest.summary, workspace.ingest.changed)
+            if turn == 0:  # once more: the row takes the place of the first
+                continue
+            if turn == 1:
+                pane.list.setFocus()
+                QTest.keyClick(pane.list, Qt.Key.Key_Delete)
+                await until(lambda: not jobs.rows.items, jobs.changed)
+        click(banner, "Remove 36 documents")
+        await until(lambda: len(services.queue.past) == 4, jobs.changed)
+        assert not jobs.rows.items
+        assert services.queue.past[0].ingest_options.allow_removals == 36
+        assert services.queue.asked[-1] == ("kb1", (Path("/docs"),))
+        assert not banner.isVisible()

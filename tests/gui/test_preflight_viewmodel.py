@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from fake_queue import preflight
 from opening import opened, with_kb
 from qt_loop import on_qt_loop
 
-from studio.domain import Preflight, SkippedFiles
+from studio.domain import HeldRemovals, Preflight, SkippedFiles
 from studio.errors import StorageFault
 from studio.services.preflight import NEEDS_OCR, NEEDS_PASSWORD
 from studio.ui.screenshots import until
@@ -64,9 +65,11 @@ async def test_a_large_drop_asks_and_a_second_one_joins_it() -> None:
         )
         assert look.warnings == []
         assert not services.queue.asked
+        services.preflight.found = replace(BIG, removed=0, held_removals=(HeldRemovals("/papers/box", 36, "Gone."),))
         look.look_at([Path("/notes"), Path("/papers")])
         assert look.looking
         await until(lambda: look.asking, look.changed)
+        assert look.news.endswith(" · 36 no longer there, will be kept")
         assert services.preflight.asked[-1] == ("kb1", (Path("/papers"), Path("/notes")))
         look.accept()
         await until(lambda: bool(services.queue.asked) and not workspace.ingest.running, workspace.ingest.changed)

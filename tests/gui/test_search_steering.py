@@ -251,7 +251,7 @@ async def test_a_judgment_belongs_to_its_query() -> None:
         assert "Marked relevant." in search.results.describe(0, result(1))
         await asked(workspace, services, "branches")
         assert grades(search.results) == [None, None]
-        search.show_grades("branches", {"/nowhere/file2.md": 1})  # as saved queries name documents
+        search.show_grades("branches", {("kb1", "/nowhere/file2.md"): 1})  # as saved queries name documents
         assert grades(search.results) == [None, 1]
         await asked(workspace, services, "loops")
         assert grades(search.results) == [1, 0]

@@ -194,6 +194,26 @@ def _broken_by(path: Path, rows: int) -> str:
     )
 
 
+def _rows(batch: Any) -> list[dict[str, Any]]:
+    """The rows of a batch by column name, which read as text what is no date of Python's."""
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (ValueError, OverflowError):
+        columns = map(_column_values, batch.columns)
+        return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return rows
+
+
+def _column_values(column: Any) -> list[Any]:
+    """Times before the year 1, after 9999, or finer than a microsecond are text, or missing where Arrow writes none."""
+    import pyarrow
+
+    if not pyarrow.types.is_temporal(column.type):
+        return list(column.to_pylist())
+    texts = column.cast(pyarrow.string()).to_pylist()
+    return [None if text is None or text.startswith("<") else text for text in texts]
+
+
 def parse_parquet(path: Path) -> Iterator[ParsedDocument]:
     """One document a row (the only importer of pyarrow in this room)."""
     import pyarrow  # here, because it is large and few files need it
@@ -205,7 +225,7 @@ def parse_parquet(path: Path) -> Iterator[ParsedDocument]:
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
             for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS, use_threads=False):
-                for values in batch.to_pylist():
+                for values in _rows(batch):
                     parsed = row_document(values, "parquet", row, path)
                     row += 1
                     if parsed is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from studio.confinement import is_denied
 from studio.documents import frames
 from studio.documents.parsers.base import corrupt, too_large, unsupported
-from studio.errors import DocumentFault, FailureCode
+from studio.errors import DocumentFault, FailureCode, reading_fault
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,9 @@ def as_fault(error: BaseException) -> DocumentFault:
         return frames.out_of_memory()
     if isinstance(error, FileNotFoundError):
         return DocumentFault(FailureCode.VANISHED, "The file is no longer there.")
+    if isinstance(error, PermissionError) and is_denied(error):
+        log.debug("a parser was denied something", exc_info=error)
+        return unsupported("Reading this file takes other files, programs or a connection, which no parser may have.")
     if isinstance(error, PermissionError):
         return DocumentFault(
             FailureCode.NO_PERMISSION,
@@ -33,7 +37,7 @@ def as_fault(error: BaseException) -> DocumentFault:
         return too_large("The content of this file is nested too deeply to be read.")
     log.debug("a parser failed", exc_info=error)
     if isinstance(error, OSError):
-        return DocumentFault(FailureCode.CORRUPT, f"The file cannot be read: {error.strerror or error}.")
+        return reading_fault(error)
     if isinstance(error, NotImplementedError):
         return unsupported("This file uses a variant of its format that cannot be read.")
     return corrupt("", "what is in it contradicts itself")

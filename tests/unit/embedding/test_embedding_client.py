@@ -11,6 +11,7 @@ import fragile_worker
 import numpy as np
 import pytest
 
+from studio.confinement import available
 from studio.domain import Embedder, EmbedderProvider, ModelInfo
 from studio.embedding import client as client_module
 from studio.embedding import launch, loading
@@ -146,6 +147,20 @@ async def test_a_killed_worker_is_replaced_and_nothing_is_lost(client: Embedding
     np.testing.assert_array_equal(batch.result(), expected)
     assert query.result().shape == (1, 384)
     assert client.pid not in (None, first)
+
+
+@pytest.mark.skipif(not available(), reason="Nothing confines a process here.")
+async def test_a_model_runs_confined_and_so_does_each_of_its_threads(tiny_model: ModelInfo, tmp_path: Path) -> None:
+    assert tiny_model.path is not None
+    link = tmp_path / "link.gguf"
+    link.symlink_to(tiny_model.path)
+    client = await EmbeddingClient.start(replace(tiny_model, path=link), threads=2)
+    try:
+        assert (await client.embed([SENTENCE] * 40)).shape == (40, 64)
+        tasks = [(task / "status").read_text() for task in Path(f"/proc/{client.pid}/task").iterdir()]
+        assert len(tasks) > 1 and all("Seccomp:\t2\n" in status for status in tasks)
+    finally:
+        await client.close()
 
 
 async def test_a_worker_killed_while_idle_is_replaced(client: EmbeddingClient) -> None:

@@ -75,7 +75,7 @@ async def test_mending_keeps_the_version_of_a_generation(older: Bench) -> None:
     generation = (await older.stores.thread.run(older.stores.catalog.generations, older.kb.id))[0]
     directory = older.store.paths.lexical_generation(generation.number)
     older.store.release()
-    await rebuild_keywords(older.store.vectors, directory, generation)
+    await rebuild_keywords(older.store.vectors, directory, generation, lambda path: path.rename(path.parent / "aside"))
     assert len(await older.contents()) == 2
     assert await found(older, "camelcase") == 1
     assert await found(older, "camel") == 0

@@ -76,7 +76,7 @@ async def test_a_death_between_the_two_renames_is_mended_by_the_next_repair(ward
     assert not ward.store.paths.lexical_generation(3).exists()
     found = await ward.wrong()
     assert "Care/3: both indexes hold the same chunks" in found
-    assert "lexical/g3.damaged" in found["Care: no orphaned files"]
+    assert "lexical/g3.repair" in found["Care: no orphaned files"]
     assert await ward.repaired() == {}
     assert sorted(path.name for path in ward.store.paths.lexical.iterdir()) == ["g1", "g2", "g3"]
     await ward.answers()
@@ -132,7 +132,7 @@ async def test_a_torn_manifest_of_an_abandoned_build_does_not_hide_the_others(wa
     ward.close()
     assert "Care/3: tables can be read" in await ward.wrong()
     assert await ward.repaired() == {}
-    assert await ward.prints(1, 2, 3) == before
+    assert before.items() <= (await ward.prints(1, 2, 3)).items(), "what generation 4 held was given up, not swept"
     assert (await ward.states())[3] == "active"
     await ward.answers()
 

@@ -7,6 +7,7 @@ import shutil
 from ward import MODEL, TEXTS, Ward, Write, wrong
 
 from studio.bootstrap import Services
+from studio.confinement import describe
 from studio.domain import JobKind, KbSettings
 from studio.index.locks import try_lock
 
@@ -22,6 +23,8 @@ async def test_a_sound_store_has_nothing_wrong(ward: Ward) -> None:
     for what in ("tables can be read", "counts agree", "vectors are sound", "contents match", "tagged",
                  "texts are there", "passages stand", "model matches"):  # fmt: skip
         assert any(name.startswith("Care/3: ") and what in name for name in names), what
+    (confined,) = [check.detail for check in checks if check.name == "untrusted work is confined"]
+    assert confined == describe()
     assert await ward.repaired() == {}
     assert await ward.prints(1, 2, 3) == before
     assert await ward.states() == {3: "active", 2: "archived", 1: "archived"}

@@ -177,14 +177,13 @@ async def test_the_budget_is_shared_out(services: Services, kb: str) -> None:
 async def test_settings_hold_at_once(services: Services, kb: str) -> None:
     services.config.set("memory_budget_mib", "1024")
     services.config.set("model_idle_minutes", "3")
-    services.memory_care.settings_changed()
     assert services.memory.budget.total == GIB
     assert pool(services)._idle_s == services.ingest._parser._idle_s == 180
     assert granted(services, CACHES) == GIB // 4
     await asyncio.gather(*services.memory_care._owner._tasks.keys() - {_readings(services)})
     assert services.memory_care._stores.caches._limit == GIB // 4
-    services.config.set("model_idle_minutes", "0")
-    services.memory_care.settings_changed()
+    Config(services.config.path).set("model_idle_minutes", "0")  # as another program does
+    await services.library.stamp()
     assert pool(services)._idle_s == services.ingest._parser._idle_s == 0
 
 

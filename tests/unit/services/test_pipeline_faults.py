@@ -22,7 +22,7 @@ from studio.domain import (
 )
 from studio.errors import DocumentFault, FailureCode, WorkerDied
 from studio.services import plan, writer
-from studio.services.scan import sha256_of
+from studio.services.file_state import sha256_of
 
 
 async def test_a_text_without_a_vector_fails_its_document_only(bench: Bench, folder: Path, write: Write) -> None:
@@ -217,8 +217,10 @@ class ReadTogether:
     def recognises_text(self) -> bool:
         return self._parser.recognises_text()
 
-    async def parse(self, path: Path, *, passwords: Sequence[str] = ()) -> AsyncIterator[ParserEvent]:
-        documents = [document async for document in self._parser.parse(path, passwords=passwords)]
+    async def parse(
+        self, path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
+    ) -> AsyncIterator[ParserEvent]:
+        documents = [document async for document in self._parser.parse(path, passwords=passwords, roots=roots)]
         await self._both.wait()
         for document in documents:
             yield document
@@ -249,7 +251,7 @@ async def test_removing_everything_leaves_an_empty_generation(bench: Bench, fold
     write("a.txt", "some text")
     await bench.ingest.ingest("Toy", [folder])
     (folder / "a.txt").unlink()
-    report = await bench.ingest.ingest("Toy", [folder])
+    report = await bench.ingest.ingest("Toy", [folder], IngestOptions(allow_removals=1))
     assert (report.removed, report.generation) == (1, 2)
     assert await bench.sound() == set()
 

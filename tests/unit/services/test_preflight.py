@@ -23,13 +23,13 @@ from studio.errors import FailureCode, NotFound, WorkerDied
 from studio.index.stores import Stores
 from studio.memory import MemoryCoordinator
 from studio.paths import DataPaths
+from studio.services.file_state import ScannedFile
 from studio.services.gate import GateService
 from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
 from studio.services.preflight import PreflightService
 from studio.services.promotion import Promotion
 from studio.services.sampling import HEAD_BYTES, Amount, ByLength, Reading, estimate, kind_of, spread
-from studio.services.scan import ScannedFile
 from studio.services.search import SearchService
 
 Write = Callable[[str, str], Path]

@@ -53,6 +53,7 @@ class Guard:
     def _heard(self, event: JobEvent) -> None:
         if isinstance(event, JobEnded):
             self.ended.append(event)
+        self.service.heard(event)
         self.changed.set()
 
     async def until(self, condition: Callable) -> None:
@@ -129,6 +130,31 @@ async def _contains(guard: Guard, text: str) -> bool:
 
 async def _lies_at(guard: Guard, path: Path) -> bool:
     return str(path) in [item.source_path for item in await guard.bench.library.documents("Toy")]
+
+
+async def test_a_folder_says_what_was_kept_of_it_and_how_it_would_go(guard: Guard, folder: Path, write: Write) -> None:
+    write("a.txt", "The first text.")
+    for name in ("sub/b.txt", "sub/c.txt"):
+        write(name, f"The text of {name}.")
+    await guard.follow(folder)
+    await guard.holds("a.txt", "b.txt", "c.txt")
+    (folder / "sub").rename(folder.parent / "unmounted")
+
+    async def told() -> bool:
+        return bool((await guard.status(folder)).note)
+
+    await guard.until(told)
+    assert (await guard.status(folder)).note == (
+        f"2 documents of {folder / 'sub'} are kept. There is nothing in it any more. "
+        f"If they are to go: rag-studio ingest KB {folder / 'sub'} --allow-removals"
+    )
+    await guard.holds("a.txt", "b.txt", "c.txt")
+    (folder.parent / "unmounted").rename(folder / "sub")
+
+    async def taken_back() -> bool:
+        return not (await guard.status(folder)).note
+
+    await guard.until(taken_back)
 
 
 async def test_changes_made_meanwhile_are_found_at_the_start(guard: Guard, folder: Path, write: Write) -> None:
@@ -232,8 +258,9 @@ async def test_an_empty_place_where_a_drive_was_removes_nothing(
     write("b.txt", "The second text.")
     await guard.holds("a.txt", "b.txt")
     for name in ("a.txt", "b.txt"):
-        (folder / name).unlink()  # this time a person empties it
-    await guard.holds()
+        (folder / name).unlink()  # who empties it nobody knows
+    await guard.until(lambda: _noted(guard, folder, "2 documents"))
+    await guard.holds("a.txt", "b.txt")
 
 
 async def _noted(guard: Guard, path: Path, words: str) -> bool:

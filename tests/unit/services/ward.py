@@ -23,6 +23,7 @@ from studio.domain import (
     ModelInfo,
     SearchMode,
     SearchRequest,
+    SearchResponse,
     Vectors,
 )
 from studio.embedding.models import ModelCatalog
@@ -120,6 +121,10 @@ class Ward:
 
     async def repaired(self) -> dict[str, str]:
         return wrong(await self.doctor.repair())
+
+    async def results(self, query: str) -> SearchResponse:
+        """What a search by words finds."""
+        return await self.search.search(SearchRequest((self.kb_id,), query, SearchMode.KEYWORD, limit=100))
 
     async def found(self, mode: SearchMode = SearchMode.HYBRID) -> set[str]:
         """Names of the documents that a search for everything finds. Both sides must answer."""
