@@ -147,6 +147,9 @@ async def _adopt(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) -> Che
     )
     if sources == ["its tables"]:
         lost = "Lost are its name, settings, tags, pinned queries, judgments and watched folders."
+        model = known["generation"][-1]["model"] if known["generation"] else None
+        if model:
+            lost += f" Its vectors are taken for those of {json.loads(model)['name']}, which is installed and fits."
         way_out = f"Look at its settings (rag-studio kb info), and name it: rag-studio kb rename {kb_id} NAME"
         return Check(f"{base.name}: adopted", False, f"{detail}. {lost}", way_out)
     if found:
