@@ -42,7 +42,7 @@ class Part(Holding):
 
 
 class MemoryViewModel(ViewModel):
-    """Keeps reading the memory, in a thread: while something is at work every two seconds, and when the level changed."""
+    """Reads the memory, in a thread, every two seconds while something is at work, and when the level changed."""
 
     changed = Signal()
     """A new reading is there."""
