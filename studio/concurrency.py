@@ -115,12 +115,19 @@ class Attention:
             self._at_work -= 1
             self._settle()
 
-    async def pause(self, seconds: float, wake: asyncio.Event | None = None) -> None:
-        """Wait so long or until `wake` is set, and while polls rest; then without a timer."""
+    async def pause(
+        self, seconds: float, wake: asyncio.Event | None = None, *, resting: Callable[[], None] | None = None
+    ) -> None:
+        """Wait so long or until `wake` is set, and while polls rest; then without a timer.
+
+        `resting` is called before a rest.
+        """
         if not self.is_resting:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await (wake or asyncio.Event()).wait()
+        if self.is_resting and resting is not None:
+            resting()
         await self._awake.wait()
 
     def _settle(self) -> None:

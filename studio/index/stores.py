@@ -60,6 +60,11 @@ class Stores:
             self._stores[kb_id] = GenerationStore(kb_id, self.paths.kb(kb_id), self.catalog, self.thread, self.caches)
         return self._stores[kb_id]
 
+    def release(self) -> None:
+        """Let go of the generations kept open, and with them of the threads that look after their keyword indexes."""
+        for store in self._stores.values():
+            store.release()
+
     async def forget(self, kb_id: str) -> None:
         """Delete a knowledge base's row, then its files; a crash in between leaves an orphan for doctor."""
         store = self._stores.pop(kb_id, None)

@@ -125,7 +125,7 @@ class MemoryCare:
         """
         spent, self._spent_s = self._cpu() - self._spent_s, self._cpu()
         if self._memory.level is Level.NORMAL and self._attention.is_quiet and spent < WORK_SHARE * seconds:
-            await self._attention.pause(QUIET_S)
+            await self._attention.pause(QUIET_S, resting=self._stores.release)
         else:
             await asyncio.sleep(seconds)
 

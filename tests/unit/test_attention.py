@@ -75,3 +75,14 @@ def test_without_a_window_nothing_is_quiet() -> None:
     attention = Attention()
     assert not attention.is_quiet
     assert not attention.is_resting
+
+
+async def test_what_is_kept_for_the_next_search_can_be_let_go_before_a_rest() -> None:
+    attention, let_go = Attention(), list[str]()
+    await attention.pause(0, resting=lambda: let_go.append("awake"))
+    attention.set_shown(False)
+    task = asyncio.create_task(attention.pause(0, resting=lambda: let_go.append("resting")))
+    await turn()
+    assert let_go == ["resting"]
+    attention.set_shown(True)
+    await task
