@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from studio.concurrency import Attention
 from studio.config import Config
 from studio.documents.ocr_settings import ocr_environment
 from studio.documents.parser_pool import ParserPool
@@ -66,6 +67,7 @@ class Services:
     quality: QualityService
     sample: SampleService
     tuning: TuningService
+    attention: Attention
     memory: MemoryCoordinator
     memory_care: MemoryCare
 
@@ -86,6 +88,7 @@ async def open_services(data_dir: Path | None = None, *, adopting: bool = False)
         stores = await Stores.open(paths, adopting=adopting)
         stack.push_async_callback(stores.close)
         config = Config(paths.config)
+        attention = Attention()
         memory = MemoryCoordinator(
             config.integer("memory_budget_mib"),
             lambda: {
@@ -116,16 +119,16 @@ async def open_services(data_dir: Path | None = None, *, adopting: bool = False)
         rerankers = Rerankers(models, embedders)
         search = SearchService(stores, embedders, rerankers, searches, partial(config.text, "reranker"))
         builds = BuildRoom(memory, embedders.unload_longest_idle)
-        care = MemoryCare(memory, config, stores, embedders, parser, search, builds)
+        care = MemoryCare(memory, config, stores, embedders, parser, search, builds, attention)
         stack.push_async_callback(care.close)
         care.start()
         gate = GateService(stores, search)
         promotion = Promotion(stores, gate)
         maintenance = MaintenanceService(stores, config, promotion, care.retire_replaced)
         ingest = IngestService(stores, embedders, parser, promotion, maintenance.promoted, builds)
-        queue = JobQueue(stores, ingest)
+        queue = JobQueue(stores, ingest, attention)
         stack.push_async_callback(queue.close)
-        watch = WatchService(stores, queue.add, config, memory)
+        watch = WatchService(stores, queue.add, config, memory, attention)
         stack.push_async_callback(watch.close)
         stack.callback(queue.subscribe(watch.heard))
         yield Services(
@@ -149,6 +152,7 @@ async def open_services(data_dir: Path | None = None, *, adopting: bool = False)
             quality=QualityService(stores, search),
             sample=SampleService(library, ingest, resources_dir() / "samples"),
             tuning=TuningService(stores, ingest),
+            attention=attention,
             memory=memory,
             memory_care=care,
         )

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import logging
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -73,6 +73,68 @@ class TaskOwner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Attention:
+    """Whether anybody looks at what is polled. To be used on the event loop.
+
+    Without a window, or while something is at work, everything goes at its full pace. With one, and nothing at work, it
+    is quiet; polls take longer then, and rest altogether while the window is hidden.
+    """
+
+    def __init__(self) -> None:
+        self._has_window = False
+        self._shown = True
+        self._at_work = 0
+        self._awake = asyncio.Event()
+        self._awake.set()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is a window, and nothing at work."""
+        return self._has_window and not self._at_work
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether polls rest."""
+        return not self._awake.is_set()
+
+    def set_shown(self, shown: bool) -> None:
+        """There is a window, and a person sees it or does not."""
+        self._has_window, self._shown = True, shown
+        self._settle()
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Something is at work."""
+        self._at_work += 1
+        self._settle()
+        try:
+            yield
+        finally:
+            self._at_work -= 1
+            self._settle()
+
+    async def pause(
+        self, seconds: float, wake: asyncio.Event | None = None, *, resting: Callable[[], None] | None = None
+    ) -> None:
+        """Wait so long or until `wake` is set, and while polls rest; then without a timer.
+
+        `resting` is called before a rest.
+        """
+        if not self.is_resting:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await (wake or asyncio.Event()).wait()
+        if self.is_resting and resting is not None:
+            resting()
+        await self._awake.wait()
+
+    def _settle(self) -> None:
+        if self._shown or self._at_work:
+            self._awake.set()
+        else:
+            self._awake.clear()
 
 
 class Executor:

@@ -68,6 +68,11 @@ class Stores:
             self._stores[kb_id] = GenerationStore(kb_id, self.paths.kb(kb_id), self.catalog, self.thread, self.caches)
         return self._stores[kb_id]
 
+    def release(self) -> None:
+        """Let go of the generations kept open, and with them of the threads that look after their keyword indexes."""
+        for store in self._stores.values():
+            store.release()
+
     async def forget(self, kb_id: str) -> None:
         """Delete a knowledge base: first a tombstone is put up, then its row goes, then its files. After a crash in
         between doctor goes on; without a tombstone it would take the files for those of a base that was lost.

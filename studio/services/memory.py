@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Set
 
-from studio.concurrency import TaskOwner
+from studio.concurrency import Attention, TaskOwner
 from studio.config import Config
 from studio.documents.parser_pool import ParserPool
 from studio.embedding.pool import EmbedderPool
@@ -22,6 +22,7 @@ from studio.memory import (
     UNLOAD_IDLE_MODELS,
     Grant,
     Kind,
+    Level,
     MemoryCoordinator,
     Step,
     arrow_bytes,
@@ -42,6 +43,10 @@ FILES_EVERY_S = 5.0
 """How often it is asked which files are mapped and cached: that walks all mappings of a process, some 15 ms, and takes
 some system calls a file. Nothing is decided by it, only by what processes hold in all."""
 
+QUIET_S = 10.0
+"""Between two readings while nothing is at work, which would take memory."""
+WORK_SHARE = 0.1
+"""Of a core: what takes more of it is at work."""
 IN_USE_S = 10.0
 """A model that was used so lately is not unloaded a second time while memory stays short: every search would wait for
 it to load."""
@@ -82,7 +87,12 @@ class MemoryCare:
         parser: ParserPool,
         search: SearchService,
         builds: BuildRoom,
+        attention: Attention | None = None,
+        cpu: Callable[[], float] = time.process_time,
     ) -> None:
+        self._attention = attention or Attention()
+        self._cpu = cpu
+        self._spent_s = 0.0
         self._memory = memory
         self._config = config
         self._stores = stores
@@ -106,7 +116,18 @@ class MemoryCare:
         self._resize_soon()
         self._parser.end_after(idle_seconds(self._config))
         self._forget.append(self._config.subscribe(self._settings_changed))
-        self._owner.start(self._memory.run(), name="readings")
+        self._owner.start(self._memory.run(self._pause), name="readings")
+
+    async def _pause(self, seconds: float) -> None:
+        """The time between two readings: longer while nothing is at work, without end while nobody looks either.
+
+        Work that is not a job, such as measuring or importing, is known by the processor time it takes.
+        """
+        spent, self._spent_s = self._cpu() - self._spent_s, self._cpu()
+        if self._memory.level is Level.NORMAL and self._attention.is_quiet and spent < WORK_SHARE * seconds:
+            await self._attention.pause(QUIET_S, resting=self._stores.release)
+        else:
+            await asyncio.sleep(seconds)
 
     def _settings_changed(self, changed: Set[str]) -> None:
         if changed & {"memory_budget_mib", "model_idle_minutes"}:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from studio.concurrency import TaskOwner
+from studio.concurrency import Attention, TaskOwner
 from studio.domain import FileProgress, IngestOptions, IngestReport, Job, JobKind, JobState
 from studio.errors import Busy, Conflict, InvalidRequest, ModelFault, NotFound, StudioError
 from studio.index.locks import try_lock
@@ -29,6 +29,8 @@ from studio.services.retry import request_again
 
 POLL_S = 1.0
 """How often the queue looks whether another process changed the catalog; takes some 30 µs when it did not."""
+QUIET_POLL_S = 5.0
+"""The same, while nothing is at work."""
 
 POLL_SHARE = 0.1
 """Listing a job of a million files takes 0.6 s; then the queue looks less often, for this share of the time."""
@@ -68,7 +70,8 @@ class _Running:
 class JobQueue:
     """Accepts jobs at any time and runs them once it is started. Passwords stay in memory."""
 
-    def __init__(self, stores: Stores, ingest: IngestService) -> None:
+    def __init__(self, stores: Stores, ingest: IngestService, attention: Attention | None = None) -> None:
+        self._attention = attention or Attention()
         self._stores = stores
         self._ingest = ingest
         self._jobs = stores.catalog.jobs
@@ -313,7 +316,8 @@ class JobQueue:
 
     async def _run(self, running: _Running) -> None:
         try:
-            await asyncio.wait([running.task])
+            with self._attention.working():
+                await asyncio.wait([running.task])
             await self._settle(running)
         finally:
             self._running = None
@@ -379,7 +383,8 @@ class JobQueue:
                     seen = stamp
             except Exception as error:
                 log.warning("the jobs cannot be read: %s", error, exc_info=not isinstance(error, StudioError))
-            await asyncio.sleep(max(POLL_S, took_s / POLL_SHARE))
+            poll_s = QUIET_POLL_S if self._attention.is_quiet else POLL_S
+            await self._attention.pause(max(poll_s, took_s / POLL_SHARE))
 
     async def _tell(self) -> None:
         """Publish what changed since it was told last, and let the queue look again."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from studio.concurrency import Executor, TaskOwner
+from studio.concurrency import Attention, Executor, TaskOwner
 from studio.config import Config
 from studio.domain import HeldRemovals, Job, JobKind, JobState
 from studio.errors import InvalidRequest, NotFound, StudioError
@@ -36,6 +36,8 @@ AT_MOST_S = 30.0
 """… or this long after the first change."""
 CHECK_S = 2.0
 """How often it is looked whether folders are there, and whether somebody else switched one on or off."""
+QUIET_CHECK_S = 10.0
+"""The same, while nothing is at work."""
 AGAIN_S = 30.0
 """A folder that cannot be watched, or a job that is not accepted, is tried again after this long."""
 
@@ -110,7 +112,15 @@ class WatchService:
     `submit` puts an ingest of folders into the queue.
     """
 
-    def __init__(self, stores: Stores, submit: Submit, config: Config, memory: MemoryCoordinator) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        submit: Submit,
+        config: Config,
+        memory: MemoryCoordinator,
+        attention: Attention | None = None,
+    ) -> None:
+        self._attention = attention or Attention()
         self._stores = stores
         self._submit = submit
         self._reason_to_wait = lambda: reason_to_wait(config, memory)
@@ -215,12 +225,15 @@ class WatchService:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause()):
                     await self._wake.wait()
+            if not self._live:
+                await self._attention.pause(0)  # without a folder, only a person can bring one
 
     def _pause(self) -> float:
         """Seconds until something is due."""
         now = time.monotonic()
         dues = [_due(changed) - now for changed in self._changed().values()]
-        return max(0.05, min([CHECK_S, *(due for due in dues if due > 0)]))
+        check_s = QUIET_CHECK_S if self._attention.is_quiet else CHECK_S
+        return max(0.05, min([check_s, *(due for due in dues if due > 0)]))
 
     def _changed(self) -> dict[str, list[_Live]]:
         """Folders with changes that are not handed over, by knowledge base."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from studio.concurrency import Attention
 from studio.domain import IngestOptions, IngestProgress, IngestReport, IngestStage, Job, JobKind, JobState
 from studio.services.queue import JobChanged, JobEnded, JobEvent, JobProgress
 from studio.services.report import held_words
@@ -26,7 +26,7 @@ _WORKS = {
     JobKind.RESTORE: "Restoring documents",
 }
 _PATHS_NAMED = 3
-_LOOK_EVERY_S = 2.0
+_LOOK_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,16 @@ class JobsViewModel(ViewModel):
     continued = Signal(str)
     """Says that a job goes on which an earlier program left in the middle."""
 
-    def __init__(self, queue: JobQueue, sources: LibraryViewModel, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        sources: LibraryViewModel,
+        parent: QObject | None = None,
+        *,
+        attention: Attention | None = None,
+    ) -> None:
         super().__init__(parent)
+        self._attention = attention or Attention()
         self.rows = JobModel(self)
         self._queue = queue
         self._sources = sources
@@ -234,7 +242,7 @@ class JobsViewModel(ViewModel):
         self._interrupted = {job.id for job in self._jobs.values() if job.state is JobState.RUNNING}
         await self._queue.start()
         while True:  # other processes add and run jobs too
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await self._attention.pause(_LOOK_EVERY_S)
             await self._read()
 
     async def _read(self) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, Signal
 
+from studio.concurrency import Attention
 from studio.domain import KnowledgeBase
 from studio.viewmodels.base import ItemListModel, ViewModel
 from studio.viewmodels.ports import Library
 from studio.viewmodels.text import count, short_count, size
 
-_WATCH_INTERVAL_S = 2.0
+_WATCH_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,9 @@ class LibraryViewModel(ViewModel):
     writability_changed = Signal()
     """Something can be changed now and could not before, or the other way round."""
 
-    def __init__(self, library: Library, parent: QObject | None = None) -> None:
+    def __init__(self, library: Library, parent: QObject | None = None, *, attention: Attention | None = None) -> None:
         super().__init__(parent)
+        self._attention = attention or Attention()
         self.sources = SourceModel(self)
         self.sources.reset([SourceRow("All sources", 0, None)])
         self._library = library
@@ -199,4 +200,4 @@ class LibraryViewModel(ViewModel):
                 if stamp != -1:
                     self.report(error)
                 stamp = -1
-            await asyncio.sleep(_WATCH_INTERVAL_S)
+            await self._attention.pause(_WATCH_INTERVAL_S)

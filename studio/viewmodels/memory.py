@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.concurrency import Executor
+from studio.concurrency import Attention, Executor
 from studio.memory import PAUSE_INGEST, Holding, Level, MemorySnapshot
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.ports import Memory
 from studio.viewmodels.text import component, memory, size
 
 _INTERVAL_S = 2.0
+_INTERVAL_QUIET_S = 10.0
+"""While nothing is at work: a reading walks all pages of each process."""
 _INTERVAL_SHOWN_S = 1.0
 """While the ledger is looked at."""
 _ENOUGH = "There is enough memory."
@@ -41,13 +42,14 @@ class Part(Holding):
 
 
 class MemoryViewModel(ViewModel):
-    """Keeps reading the memory, in a thread: every two seconds, and at once when the level changed."""
+    """Reads the memory, in a thread, every two seconds while something is at work, and when the level changed."""
 
     changed = Signal()
     """A new reading is there."""
 
-    def __init__(self, memory: Memory, parent: QObject | None = None) -> None:
+    def __init__(self, memory: Memory, parent: QObject | None = None, *, attention: Attention | None = None) -> None:
         super().__init__(parent)
+        self._attention = attention or Attention()
         self._memory = memory
         self._thread = Executor("studio-memory")
         self._wake = asyncio.Event()
@@ -150,9 +152,8 @@ class MemoryViewModel(ViewModel):
             self._reading = await self._thread.run(self._memory.snapshot)
             self._place()
             self.changed.emit()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_INTERVAL_SHOWN_S if self._shown else _INTERVAL_S):
-                    await self._wake.wait()
+            interval_s = _INTERVAL_QUIET_S if self._attention.is_quiet else _INTERVAL_S
+            await self._attention.pause(_INTERVAL_SHOWN_S if self._shown else interval_s, self._wake)
 
     def _place(self) -> None:
         held = {part.name: part for part in self._held()}

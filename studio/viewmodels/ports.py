@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from studio.concurrency import Attention
 from studio.domain import (
     DocumentRecord,
     FileProgress,
@@ -356,6 +357,9 @@ class StudioServices(Protocol):
 
     @property
     def health(self) -> Health: ...
+
+    @property
+    def attention(self) -> Attention: ...
 
     @property
     def memory(self) -> Memory: ...

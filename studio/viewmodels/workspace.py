@@ -98,11 +98,11 @@ class Workspace(QObject):
     def __init__(self, services: StudioServices, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self.library = LibraryViewModel(services.library, self)
+        self.library = LibraryViewModel(services.library, self, attention=services.attention)
         self.search = SearchViewModel(services.search, services.library, services.tags, self.library, self)
         self.citing = CitingViewModel(services.citing, self)
         self.preview = PreviewViewModel(services.search, self)
-        self.jobs = JobsViewModel(services.queue, self.library, self)
+        self.jobs = JobsViewModel(services.queue, self.library, self, attention=services.attention)
         self.ingest = IngestViewModel(self.jobs, services.library, services.sample, self.library, self)
         self.preflight = PreflightViewModel(services.preflight, self.ingest, self.library, self)
         self.failures = FailuresViewModel(services.queue, services.library, self.jobs, self.library, self)
@@ -113,7 +113,7 @@ class Workspace(QObject):
         self.gate = GateViewModel(services.gate, services.library, self)
         self.quality = QualityViewModel(services.quality, self.library, self)
         self.transfers = TransfersViewModel(services.bundles, self.library, self)
-        self.memory = MemoryViewModel(services.memory, self)
+        self.memory = MemoryViewModel(services.memory, self, attention=services.attention)
         self._forget_preview = services.memory.register("preview", self.preview.held_bytes)
         self.status = StatusViewModel(
             self.memory, services.health, self.library, self.generations, self.ingest, self.transfers, self
@@ -159,6 +159,10 @@ class Workspace(QObject):
         self.library.start()
         self.memory.start()
         self.jobs.start()
+
+    def set_shown(self, shown: bool) -> None:
+        """The window is on the screen, or nobody sees it: minimised or hidden."""
+        self._services.attention.set_shown(shown)
 
     def _look_up_grades(self) -> None:
         self.quality.look_up(self.search.answered_query, self.search.results.items)

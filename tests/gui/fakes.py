@@ -14,6 +14,7 @@ from fake_quality import FakeQuality
 from fake_queue import FakePreflight, FakeQueue
 from fake_watch import FakeWatch
 
+from studio.concurrency import Attention
 from studio.domain import (
     Citation,
     DocumentRecord,
@@ -362,6 +363,7 @@ class FakeServices:
         self.bundles = FakeBundles(self.library)
         self.models = FakeModels()
         self.health = FakeHealth()
+        self.attention = Attention()
         self.memory = FakeMemory()
         self.memory_care = FakeMemoryCare(self.config)
         self.sample = SimpleNamespace(ensure=self._ensure_sample)

@@ -647,3 +647,26 @@ async def test_a_model_that_was_replaced_leaves_memory(
 async def retired(services: Services) -> None:
     tasks = pool(services)._owner._tasks.items()
     await asyncio.gather(*[task for task, name in tasks if name.startswith("retire")])
+
+
+async def test_memory_is_not_read_while_the_window_is_hidden_and_nothing_works(
+    data_dir: Path, machine: Machine
+) -> None:
+    async with open_services(data_dir) as services:
+        care, level = services.memory_care, services.memory._pressure
+        care._cpu = lambda: 0.0
+        services.attention.set_shown(False)
+        pause = asyncio.create_task(care._pause(0.0))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert pause.done(), "no time has gone by that could tell whether something is at work"
+        care._cpu = lambda: 0.0
+        pause = asyncio.create_task(care._pause(1.0))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not pause.done()
+        with services.attention.working():
+            await pause
+            await care._pause(0.0)
+        level.level = Level.ELEVATED
+        await care._pause(0.0)
