@@ -132,7 +132,7 @@ class BundleService:
         generation = snapshot.generation
         if generation.model is None:
             raise InvariantViolated(f"Generation {generation.number} does not say which model made it.")
-        pins = await self._stores.thread.run(self._stores.catalog.pins.list, base.id)
+        pins = await self._stores.thread.run(self._stores.catalog.pins.list, base.id, generation.number)
         manifest = Manifest(
             program=studio.__version__, name=base.name, generation=generation.number, settings=generation.settings,
             model=generation.model, documents=generation.documents, chunks=generation.chunks, created_ms=now_ms(),
