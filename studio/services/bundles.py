@@ -35,6 +35,7 @@ from studio.index.locks import FileLock, try_lock
 from studio.index.reading import Snapshot
 from studio.index.rows import CHUNK_CONTENT
 from studio.index.stores import Stores
+from studio.private import hand_over
 from studio.services.steps import ByteProgress, Meter, in_steps, opened
 
 __all__ = ["BundleInfo", "BundleService", "ByteProgress", "Imported", "discard_dead_imports"]
@@ -345,6 +346,7 @@ def _check_target(file: Path, *, overwrite: bool) -> None:
 def _publish(temporary: Path, file: Path, *, overwrite: bool) -> None:
     if not overwrite and file.exists():
         raise Conflict(f"A file “{file}” appeared meanwhile.", way_out="Choose another name.")
+    hand_over(temporary)
     publish(temporary, file)
 
 
