@@ -7,12 +7,15 @@ import multiprocessing
 import sys
 from pathlib import Path
 
+from studio.private import keep_private
+
 WORKERS = ("studio.embedding.worker", "studio.documents.parser_worker")
 
 
 def main() -> int:
     """Run the program with `sys.argv`; returns the exit code."""
     multiprocessing.freeze_support()
+    keep_private()
     arguments = sys.argv[1:]
     if len(arguments) >= 2 and arguments[0] == "--worker" and arguments[1] in WORKERS:
         sys.argv = [arguments[1], *arguments[2:]]

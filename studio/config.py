@@ -68,7 +68,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("window_geometry", "", "position and size of the window, as the window saves it", at_start=True),
     Setting("model", "all-MiniLM-L6-v2", "embedding model of new knowledge bases"),
     Setting("reranker", "", "model that orders the first results of a search anew; empty: none"),
-    Setting("remember_queries", True, "keep the last searches, so that the vector index is measured with them"),
+    Setting(
+        "remember_queries",
+        True,
+        "keep the last searches, so that the vector index is measured with them; off: removed",
+    ),
     Setting("memory_budget_mib", 0, "memory the program keeps to, in MiB; 0: half of the machine's", maximum=1 << 30),
     Setting("model_idle_minutes", 15, "minutes without use after which a model leaves memory; 0: never"),
     Setting(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+
+from studio.private import tighten
 
 HOME_VARIABLE = "RAG_STUDIO_HOME"
 
@@ -96,11 +97,14 @@ class DataPaths:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            mode = stat.S_IMODE(self.root.stat().st_mode)
-            if os.name == "posix" and mode & 0o077:
-                self.root.chmod(mode & 0o700)  # what its owner made read-only stays so
-            for path in (self.root / "kb", self.models, self.logs):
+            tighten(self.root)
+            folders = (self.root / "kb", self.models, self.logs)
+            for path in folders:
                 path.mkdir(exist_ok=True)
+            # Those of earlier versions; what lies deeper is looked at by doctor.
+            catalog = [self.catalog.with_name(self.catalog.name + end) for end in ("", "-wal", "-shm")]
+            for path in (*folders, *catalog, self.config):
+                tighten(path)
         except OSError:
             if not self.catalog.is_file():
                 raise

@@ -127,8 +127,13 @@ def _add_contents(commands: _Commands) -> None:
     ingest.add_argument("--resume", action="store_true", help="go on with the last unfinished job, without paths")
     ingest.add_argument(
         "--password", action="append", default=[], metavar="PASSWORD",
-        help="opens protected files; may be given several times, and is kept nowhere",
+        help="opens protected files; others may see it in the list of processes, so better:",
     )  # fmt: skip
+    ingest.add_argument(
+        "--password-file", action="append", default=[], type=Path, metavar="FILE",
+        help="a file with a password on each line; - reads them from the standard input",
+    )  # fmt: skip
+    ingest.add_argument("--ask-password", action="store_true", help="ask for a password before reading")
     commands.add("documents", "list documents").add_argument("kb")
     tag = commands.add("tag", "list tags with the number of documents, or give tags to documents and take them away")
     tag.add_argument("kb")

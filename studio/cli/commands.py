@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from studio.bootstrap import Services, open_services
 from studio.cli import (
@@ -57,6 +58,8 @@ def _config(options: Options) -> int:
         say(options, {"path": config.path}, str(config.path))
     elif options.action == "set":
         config.set(options.key, options.value)
+        if options.key == "remember_queries" and DataPaths.resolve(options.data_dir).catalog.exists():
+            asyncio.run(_forget_queries(options.data_dir))
         say(options, {options.key: config.get(options.key)}, f"{options.key} = {config.get(options.key)}")
         if when := setting(options.key).when:
             note(when)
@@ -64,6 +67,12 @@ def _config(options: Options) -> int:
         values = {options.key: config.get(options.key)} if options.key else config.all()
         say(options, values, "\n".join(f"{key} = {value}" for key, value in values.items()))
     return DONE
+
+
+async def _forget_queries(data_dir: Path | None) -> None:
+    """Remove what was searched for before that was switched off."""
+    async with open_services(data_dir) as services:
+        await services.health.forget_queries()
 
 
 _COMMANDS: dict[str, Command] = {

@@ -12,6 +12,7 @@ from studio.bootstrap import Services, open_services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, FAILED, PARTLY, Screenshots
 from studio.cli.output import ProgressLine, could_not_be_indexed, kept_documents, note, plain, say
+from studio.cli.passwords import given_passwords
 from studio.cli.preflight import ingest_options, preflight
 from studio.cli.searching import response_value, results_text
 from studio.domain import IngestReport, SearchRequest
@@ -60,9 +61,9 @@ async def ingest(services: Services, options: Options) -> int:
             "--resume goes on with the files of the last unfinished job and takes no others.",
             way_out="Leave out the paths, or --resume: what is indexed already is not embedded again.",
         )
+    passwords = await given_passwords(options)
     if options.dry_run:
-        return await preflight(services, options)
-    passwords = list(options.password)
+        return await preflight(services, options, passwords)
     try:
         if options.resume:
             report = await services.ingest.resume(options.kb, progress.ingest, passwords=passwords)

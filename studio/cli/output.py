@@ -83,7 +83,7 @@ def could_not_be_indexed(failed: Sequence[FileFailure] | Sequence[FileProgress])
         return []
     lines = ["", "Could not be indexed:", *(f"  {in_line(item.path)}: {in_line(item.reason)}" for item in failed)]
     if any(item.error == FailureCode.ENCRYPTED for item in failed):
-        lines += ["", "Passwords are given with: rag-studio ingest KB FILE --password PASSWORD"]
+        lines += ["", "Passwords are given with: rag-studio ingest KB FILE --ask-password"]
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from studio.bootstrap import Services
@@ -24,12 +25,12 @@ def ingest_options(options: Options) -> IngestOptions:
     )  # fmt: skip
 
 
-async def preflight(services: Services, options: Options) -> int:
+async def preflight(services: Services, options: Options, passwords: Sequence[str] = ()) -> int:
     """Say what an ingest would take; nothing is changed."""
     if not options.paths:
         raise InvalidRequest("Nothing to look at: name at least one file or folder.")
     found = await services.preflight.look(
-        options.kb, options.paths, ingest_options(options), limit_s=LIMIT_S, passwords=options.password
+        options.kb, options.paths, ingest_options(options), limit_s=LIMIT_S, passwords=passwords
     )
     say(options, found, preflight_text(found, options.kb))
     if warning := disk_warning(found):

@@ -32,7 +32,7 @@ RUNS_KEPT = 20
 """Reports of evaluations are long."""
 _HEAD_BYTES = 200
 _COMPLETE = ("ready", "active", "archived")
-_OF_BASE = ("generation", "pinned_query", "document_tag", "watched_folder", "evaluation_run")
+_OF_BASE = ("generation", "pinned_query", "document_tag", "document_origin", "watched_folder", "evaluation_run")
 TABLES = (*_OF_BASE, "job", "saved_query")
 """Keys of a dump beside `version` and `kb`."""
 _OPEN_JOBS = ("queued", "running", "paused")

@@ -33,6 +33,7 @@ from studio.index.backups import back_up
 from studio.index.database import Database, now_ms
 from studio.index.jobs import Jobs
 from studio.index.judgments import EvaluationRuns, SavedQueries
+from studio.index.names import DocumentNames, Names, forget_names, keep_names
 from studio.index.pins import Pins
 from studio.index.query_log import QueryLog
 from studio.index.tags import DocumentTags
@@ -56,6 +57,7 @@ _COLLECTABLE = (
 
 
 _FLAT = AnnState()
+_AS_THEY_LIE = Names()
 
 
 class Overtaken(Conflict):
@@ -68,12 +70,13 @@ class Catalog(Database):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.jobs = Jobs(self)
-        self.pins = Pins(self)
+        self.names = DocumentNames(self)
+        self.pins = Pins(self, self.names)
         self.queries = QueryLog(self)
-        self.saved = SavedQueries(self)
+        self.saved = SavedQueries(self, self.names)
         self.runs = EvaluationRuns(self)
         self.watched = WatchedFolders(self)
-        self.tags = DocumentTags(self)
+        self.tags = DocumentTags(self, self.names)
         self._paths = DataPaths(path.parent)
 
     def close(self) -> None:
@@ -254,7 +257,7 @@ class Catalog(Database):
 
     def mark_ready(
         self, kb_id: str, number: int, *, chunks_version: int, documents_version: int, documents: int, chunks: int,
-        size_bytes: int, own_bytes: int, ann: AnnState = _FLAT,
+        size_bytes: int, own_bytes: int, ann: AnnState = _FLAT, names: Names = _AS_THEY_LIE,
     ) -> Generation:  # fmt: skip
         """The generation is complete and durable; it can be promoted."""
         with self.transaction() as db:
@@ -266,6 +269,7 @@ class Catalog(Database):
                     json.dumps(asdict(ann)), now_ms(), kb_id, number, GenerationState.BUILDING,
                 ),
             )  # fmt: skip
+            keep_names(db, kb_id, number, names)
         self.describe(kb_id)
         return self.generation(kb_id, number)
 
@@ -306,6 +310,7 @@ class Catalog(Database):
                 "DELETE FROM generation WHERE kb_id = ? AND number = ? AND state <> ?",
                 (kb_id, number, GenerationState.ACTIVE),
             )
+            forget_names(db, kb_id)
 
     def promote(self, kb_id: str, number: int, *, instead_of: int | None = None) -> Generation:
         """Make a ready or archived generation active: the one atomic step. Raises NotFound, Conflict.
@@ -416,6 +421,7 @@ def _ann(text: str) -> AnnState:
 
 def _generation(row: sqlite3.Row) -> Generation:
     values = dict(row)
+    del values["origins"]  # a matter of `names`
     values["state"] = GenerationState(values["state"])
     values["settings"] = _settings(values["settings"])
     values["model"] = ModelIdentity(**json.loads(values["model"])) if values["model"] else None

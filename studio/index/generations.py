@@ -42,6 +42,7 @@ from studio.index.footprint import files_of
 from studio.index.lexical import LexicalReader
 from studio.index.lexical_writer import LexicalWriter
 from studio.index.locks import FileLock, create_lock_file, try_lock
+from studio.index.names import Names, names_after
 from studio.index.reading import GenerationReader, refuse_newer
 from studio.index.rows import ROWS_VERSION
 from studio.index.table_writer import TableWriter
@@ -216,6 +217,7 @@ class GenerationStore(GenerationReader):
             build.generation, chunks_version=sealed.chunks_version, documents_version=sealed.documents_version
         )
         size, own = await self._sizes(complete)
+        names = await self._names(complete)
         ready = await self._thread.run(
             self._catalog.mark_ready,
             self.kb_id,
@@ -227,6 +229,7 @@ class GenerationStore(GenerationReader):
             size_bytes=size,
             own_bytes=own,
             ann=sealed.ann,
+            names=names,
         )
         reach("seal.ready")
         return ready
@@ -235,6 +238,32 @@ class GenerationStore(GenerationReader):
         with suppress(NotFound):  # archived and collected while this was built on it
             return await self._thread.run(self._catalog.generation, self.kb_id, number) if number is not None else None
         return None
+
+    async def _names(self, generation: Generation) -> Names:
+        """What tags and judgments call the files of a generation by: those that moved since its parent as before."""
+        parent = await self._generation_or_none(generation.parent)
+        if parent is None:
+            return Names()
+        names = await self._thread.run(self._catalog.names.of, self.kb_id, parent.number)
+        try:
+            before, after = await self._contents(parent), await self._contents(generation)
+        except StorageFault as fault:  # it is replaced because it is damaged, perhaps
+            log.warning("which files moved since generation %d is not known: %s", parent.number, fault)
+            return names
+        return await asyncio.to_thread(names_after, names, before, after, generation.number)
+
+    async def _contents(self, generation: Generation) -> dict[str, str]:
+        """Path → SHA-256 of each file of a generation."""
+        tables = await self.vectors.reader(
+            generation.chunks_table, generation.chunks_version, generation.documents_version
+        )
+        try:
+            rows = await tables.document_columns(("source_path", "sha256"))
+        finally:
+            tables.close()
+        return await asyncio.to_thread(
+            lambda: dict(zip(rows["source_path"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
+        )
 
     async def _sizes(self, generation: Generation) -> tuple[int, int]:
         """(bytes a generation reads, those of them that its parent does not)."""

@@ -8,26 +8,29 @@ from collections.abc import Iterable, Mapping
 from studio.domain import SavedQuery
 from studio.errors import Conflict, NotFound
 from studio.index.database import Database, now_ms
+from studio.index.names import DocumentNames
 
 KEPT_RUNS = 200
 """Evaluations kept for each knowledge base; the oldest go first."""
 
 
 class SavedQueries:
-    """The saved queries of every knowledge base. Blocking, like the catalog."""
+    """The saved queries of every knowledge base; judgments name files as the active generation does. Blocking."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, names: DocumentNames) -> None:
         self._database = database
+        self._names = names
 
     def list(self, kb_id: str) -> list[SavedQuery]:
         """Those of one knowledge base, oldest first."""
+        names = self._names.of(kb_id)
         grades: dict[int, dict[str, int]] = {}
         for row in self._database.rows(
             "SELECT query_id, document, grade FROM judgment WHERE query_id IN"
             " (SELECT id FROM saved_query WHERE kb_id = ?) ORDER BY judged_ms, document",
             (kb_id,),
         ):
-            grades.setdefault(row["query_id"], {})[row["document"]] = row["grade"]
+            grades.setdefault(row["query_id"], {})[names.shown(row["document"])] = row["grade"]
         rows = self._database.rows(
             "SELECT id, name, query, created_ms FROM saved_query WHERE kb_id = ? ORDER BY id", (kb_id,)
         )
@@ -54,7 +57,8 @@ class SavedQueries:
         grades = self._database.rows(
             "SELECT document, grade FROM judgment WHERE query_id = ? ORDER BY judged_ms, document", (number,)
         )
-        judgments = {grade["document"]: grade["grade"] for grade in grades}
+        names = self._names.of(kb_id)
+        judgments = {names.shown(grade["document"]): grade["grade"] for grade in grades}
         return SavedQuery(row["id"], row["name"], row["query"], judgments, row["created_ms"])
 
     def add(self, kb_id: str, name: str, query: str) -> int:
@@ -82,22 +86,27 @@ class SavedQueries:
 
     def judge(self, kb_id: str, number: int, document: str, grade: int | None) -> None:
         """Set the grade of a document, or forget it (None). Raises NotFound."""
+        names = self._names.of(kb_id)
         with self._database.transaction() as db:
             if not db.execute("SELECT 1 FROM saved_query WHERE kb_id = ? AND id = ?", (kb_id, number)).fetchone():
                 raise _unknown(number)
-            if grade is None:
-                db.execute("DELETE FROM judgment WHERE query_id = ? AND document = ?", (number, document))
-            else:
-                _judge(db, number, {document: grade})
+            db.executemany(
+                "DELETE FROM judgment WHERE query_id = ? AND document = ?",
+                [(number, key) for key in names.keys(document)[0 if grade is None else 1 :]],
+            )
+            if grade is not None:
+                _judge(db, number, {names.stored(document): grade})
 
     def load(self, kb_id: str, queries: Iterable[tuple[str, str, Mapping[str, int]]]) -> None:
         """Save many (name, query, judgments) at once. A query of the same name is replaced, its judgments are added."""
+        names = self._names.of(kb_id)
         with self._database.transaction() as db:
             for name, query, judgments in queries:
                 found = db.execute("SELECT id FROM saved_query WHERE kb_id = ? AND name = ?", (kb_id, name)).fetchone()
                 if found:
                     db.execute("UPDATE saved_query SET query = ? WHERE id = ?", (query, found[0]))
-                _judge(db, found[0] if found else _add(db, kb_id, name, query), judgments)
+                number = found[0] if found else _add(db, kb_id, name, query)
+                _judge(db, number, {names.stored(document): grade for document, grade in judgments.items()})
 
 
 class EvaluationRuns:

@@ -140,7 +140,19 @@ CREATE TABLE query_log (
 CREATE INDEX query_log_by_kb ON query_log (kb_id, id);
 """
 
-STEPS: tuple[str, ...] = (_V1, _V2, _V3, _V4)
+_V5 = """
+ALTER TABLE generation ADD COLUMN origins INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE document_origin (
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    generation INTEGER NOT NULL,
+    source_path TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    PRIMARY KEY (kb_id, generation, source_path, position)
+) STRICT;
+"""
+
+STEPS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5)
 SCHEMA_VERSION = len(STEPS)
 
 

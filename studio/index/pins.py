@@ -8,27 +8,34 @@ from collections.abc import Sequence
 from studio.domain import PinnedQuery
 from studio.errors import NotFound
 from studio.index.database import Database
+from studio.index.names import DocumentNames
 
 
 class Pins:
-    """The pinned queries of every knowledge base. Blocking, like the catalog."""
+    """The pinned queries of every knowledge base; they name files as the active generation does. Blocking."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, names: DocumentNames) -> None:
         self._database = database
+        self._names = names
 
-    def list(self, kb_id: str) -> list[PinnedQuery]:
-        """Those of one knowledge base, oldest first."""
+    def list(self, kb_id: str, generation: int | None = None) -> list[PinnedQuery]:
+        """Those of one knowledge base, oldest first; they name files as `generation` does, else the active one."""
+        names = self._names.of(kb_id, generation)
         rows = self._database.rows(
             "SELECT id, query, must_find, top FROM pinned_query WHERE kb_id = ? ORDER BY id", (kb_id,)
         )
-        return [PinnedQuery(row["id"], row["query"], tuple(json.loads(row["must_find"])), row["top"]) for row in rows]
+        return [
+            PinnedQuery(row["id"], row["query"], tuple(map(names.shown, json.loads(row["must_find"]))), row["top"])
+            for row in rows
+        ]
 
     def add(self, kb_id: str, query: str, must_find: Sequence[str], top: int) -> PinnedQuery:
         """Pin a query."""
+        kept = list(map(self._names.of(kb_id).stored, must_find))
         with self._database.transaction() as db:
             number = db.execute(
                 "INSERT INTO pinned_query (kb_id, query, must_find, top) VALUES (?, ?, ?, ?) RETURNING id",
-                (kb_id, query, json.dumps(list(must_find), ensure_ascii=False), top),
+                (kb_id, query, json.dumps(kept, ensure_ascii=False), top),
             ).fetchone()[0]
         return PinnedQuery(int(number), query, tuple(must_find), top)
 

@@ -74,10 +74,12 @@ class QueryLog:
         return found
 
     def forget_texts(self) -> None:
-        """Remove what was searched for from the log, and keep the rest. Raises StorageFault."""
+        """Remove what was searched for from the log and its bytes from the file, keep the rest. Raises StorageFault."""
         if self._database.row("SELECT 1 FROM query_log WHERE query != '' LIMIT 1") is not None:
+            self._database.rows("PRAGMA secure_delete = ON")
             with self._database.transaction() as db:
                 db.execute("UPDATE query_log SET query = '' WHERE query != ''")
+            self._database.rows("PRAGMA wal_checkpoint(TRUNCATE)")  # the log has the pages as they were
 
 
 _FIRST = "first"

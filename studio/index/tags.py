@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from studio.errors import InvalidRequest
 from studio.index.database import Database
+from studio.index.names import DocumentNames
 
 MAX_TAG_CHARS = 100
 TAG_FIELDS = ("tags", "tag", "keywords", "categories", "category", "subject")
@@ -19,24 +20,28 @@ _SEPARATOR = re.compile(r"[,;]")
 class DocumentTags:
     """The tags that people gave to the files of every knowledge base. Blocking, like the catalog.
 
-    A tag belongs to a path: to all rows of a table, and to what lies there later. Small and capital letters (of ASCII)
-    make no difference.
+    A tag belongs to a file, whatever becomes of its text and wherever it moves: to all rows of a table. Small and
+    capital letters (of ASCII) make no difference.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, names: DocumentNames) -> None:
         self._database = database
+        self._names = names
 
-    def by_path(self, kb_id: str) -> dict[str, tuple[str, ...]]:
-        """Path → its tags, in order."""
+    def by_path(self, kb_id: str, generation: int | None = None) -> dict[str, tuple[str, ...]]:
+        """Path → its tags, in order, in a generation or the active one."""
+        names = self._names.of(kb_id, generation)
         found: dict[str, list[str]] = {}
         for row in self._database.rows(
             "SELECT source_path, tag FROM document_tag WHERE kb_id = ? ORDER BY source_path, tag", (kb_id,)
         ):
-            found.setdefault(row["source_path"], []).append(row["tag"])
-        return {path: tuple(tags) for path, tags in found.items()}
+            for path in names.paths(row["source_path"]):
+                found.setdefault(path, []).append(row["tag"])
+        return {path: _each_once(tags) for path, tags in sorted(found.items())}
 
-    def paths(self, kb_id: str, holds: Callable[[str], bool]) -> set[str]:
-        """The paths with a tag for which `holds` is true."""
+    def paths(self, kb_id: str, generation: int, holds: Callable[[str], bool]) -> set[str]:
+        """The paths, in a generation, with a tag for which `holds` is true."""
+        given = self._names.of(kb_id, generation)
         names = self._database.rows("SELECT DISTINCT tag FROM document_tag WHERE kb_id = ?", (kb_id,))
         found: set[str] = set()
         for tag in (row["tag"] for row in names):
@@ -44,23 +49,31 @@ class DocumentTags:
                 rows = self._database.rows(
                     "SELECT source_path FROM document_tag WHERE kb_id = ? AND tag = ?", (kb_id, tag)
                 )
-                found.update(row["source_path"] for row in rows)
+                found.update(path for row in rows for path in given.paths(row["source_path"]))
         return found
 
     def change(self, kb_id: str, paths: Iterable[str], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
-        """Give tags to files and take others from them, all at once. Raises InvalidRequest for what is no tag."""
+        """Give tags to files of the active generation and take others from them, all at once.
+
+        Raises InvalidRequest for what is no tag.
+        """
         added = [checked_tag(tag) for tag in add]
         removed = [checked_tag(tag) for tag in remove]
         paths = list(paths)
+        names = self._names.of(kb_id)
         with self._database.transaction() as db:
             db.executemany(
                 "DELETE FROM document_tag WHERE kb_id = ? AND source_path = ? AND tag = ?",
-                [(kb_id, path, tag) for path in paths for tag in removed],
+                [(kb_id, key, tag) for path in paths for key in names.keys(path) for tag in removed],
             )
             db.executemany(
                 "INSERT INTO document_tag (kb_id, source_path, tag) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                [(kb_id, path, tag) for path in paths for tag in added],
+                [(kb_id, names.stored(path), tag) for path in paths for tag in added],
             )
+
+
+def _each_once(tags: Iterable[str]) -> tuple[str, ...]:
+    return tuple({tag.casefold(): tag for tag in sorted(tags)}.values())
 
 
 def checked_tag(text: str) -> str:

@@ -35,6 +35,7 @@ from studio.index.locks import FileLock, try_lock
 from studio.index.reading import Snapshot
 from studio.index.rows import CHUNK_CONTENT
 from studio.index.stores import Stores
+from studio.private import hand_over
 from studio.services.steps import ByteProgress, Meter, in_steps, opened
 
 __all__ = ["BundleInfo", "BundleService", "ByteProgress", "Imported", "discard_dead_imports"]
@@ -132,7 +133,7 @@ class BundleService:
         generation = snapshot.generation
         if generation.model is None:
             raise InvariantViolated(f"Generation {generation.number} does not say which model made it.")
-        pins = await self._stores.thread.run(self._stores.catalog.pins.list, base.id)
+        pins = await self._stores.thread.run(self._stores.catalog.pins.list, base.id, generation.number)
         manifest = Manifest(
             program=studio.__version__, name=base.name, generation=generation.number, settings=generation.settings,
             model=generation.model, documents=generation.documents, chunks=generation.chunks, created_ms=now_ms(),
@@ -348,6 +349,7 @@ def _check_target(file: Path, *, overwrite: bool) -> None:
 def _publish(temporary: Path, file: Path, *, overwrite: bool) -> None:
     if not overwrite and file.exists():
         raise Conflict(f"A file “{file}” appeared meanwhile.", way_out="Choose another name.")
+    hand_over(temporary)
     publish(temporary, file)
 
 

@@ -16,6 +16,7 @@ from studio.index.stores import Stores
 from studio.services.adoption import check_strays, strays
 from studio.services.examine import Examination, examine
 from studio.services.ingest import IngestService
+from studio.services.modes import check_modes, mend_modes
 from studio.services.repair import Repair
 
 REPAIR = "rag-studio doctor --repair"
@@ -41,8 +42,8 @@ class DoctorService:
                 checks += await self._check_kb(await examine(self._stores, base), models)
             except StudioError as error:
                 checks.append(Check(f"{base.name}: readable", False, str(error), error.way_out))
-        checks += [await self._check_folders(), await self._check_imports()]
-        return [*checks, _check_models(used, models), _check_confinement()]
+        checks += [await self._check_folders(), await self._check_imports(), _check_models(used, models)]
+        return [*checks, _check_confinement(), await asyncio.to_thread(check_modes, self._stores.paths.root)]
 
     async def repair(self) -> list[Check]:
         """Mend what can be mended without losing a generation that works, then check again.
@@ -50,6 +51,7 @@ class DoctorService:
         What could not be mended, because another program is at work or a model is missing, is a failing check.
         """
         notes = await self._repair.run()
+        await asyncio.to_thread(mend_modes, self._stores.paths.root)
         return [*await self.check(), *notes]
 
     # ------------------------------------------------------------ one knowledge base

@@ -79,8 +79,8 @@ class DocumentFilters:
             return frozenset()
         found = await self._answer(table_key, table, key, value)
         if key == "tag":  # those that people give are read anew: another process may have changed them a moment ago
-            tags = self._stores.catalog.tags
-            paths = await self._stores.thread.run(tags.paths, snapshot.generation.kb_id, is_tag(value))
+            tags, generation = self._stores.catalog.tags, snapshot.generation
+            paths = await self._stores.thread.run(tags.paths, generation.kb_id, generation.number, is_tag(value))
             return found | await asyncio.to_thread(table.ids_at, paths) if paths else found
         return found
 

@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from studio.domain import DocumentRecord, DocumentStatus, KnowledgeBase, PinnedQuery, SearchRequest
 from studio.errors import EnvironmentFault, InvalidRequest, NotFound
+from studio.index.names import Renaming
 from studio.index.reading import Snapshot
 from studio.index.stores import Stores
 from studio.services.quality import QualityService
@@ -115,7 +116,7 @@ class GateService:
         absolute = {name: str(Path(name).absolute()) for name in references}
         base = await self._stores.knowledge_base(kb)
         async with self._stores.store(base.id).reading() as snapshot:
-            named = await _named(snapshot, {*references, *absolute.values()})
+            named = await self._named(snapshot, {*references, *absolute.values()})
         for name in references:
             if name not in named and absolute[name] not in named:
                 raise NotFound(
@@ -156,7 +157,7 @@ class GateService:
         if not pins:
             return GateReport(base.name, number if number is not None else base.active_generation, good, (), quality)
         async with self._stores.store(base.id).reading(number) as snapshot:
-            named = await _named(snapshot, {name for pin in pins for name in pin.must_find})
+            named = await self._named(snapshot, {name for pin in pins for name in pin.must_find})
             outcomes = tuple([await self._outcome(base.id, snapshot, pin, named) for pin in pins])
         passed = good and all(outcome.passed for outcome in outcomes)
         return GateReport(base.name, snapshot.generation.number, passed, outcomes, quality)
@@ -181,6 +182,15 @@ class GateService:
             return QualityOutcome(queries, drop, 0.0, candidate, True, problem)
         # 0.80 − 0.78 is a little more than 0.02 in floating point.
         return QualityOutcome(queries, drop, active, candidate, active - candidate <= drop + 1e-9)
+
+    async def _named(self, snapshot: Snapshot, references: AbstractSet[str]) -> dict[str, set[str]]:
+        """Reference → ids of the indexed documents that it names; references that name none are left out."""
+        generation = snapshot.generation
+        renaming = await self._stores.thread.run(
+            self._stores.catalog.names.renaming, generation.kb_id, generation.number
+        )
+        records = await snapshot.tables.documents()
+        return await asyncio.to_thread(_ids_by_reference, records, references, renaming)
 
     async def _outcome(
         self, kb_id: str, snapshot: Snapshot, pin: PinnedQuery, named: Mapping[str, AbstractSet[str]]
@@ -253,19 +263,14 @@ def _reasons(outcome: PinOutcome) -> Iterable[str]:
         yield f"“{query}” does not find {item.reference} {where} ({why})."
 
 
-async def _named(snapshot: Snapshot, references: AbstractSet[str]) -> dict[str, set[str]]:
-    """Reference → ids of the indexed documents that it names; references that name none are left out."""
-    records = await snapshot.tables.documents()
-    return await asyncio.to_thread(_ids_by_reference, records, references)
-
-
-def _ids_by_reference(records: Iterable[DocumentRecord], references: AbstractSet[str]) -> dict[str, set[str]]:
+def _ids_by_reference(
+    records: Iterable[DocumentRecord], references: AbstractSet[str], renaming: Renaming
+) -> dict[str, set[str]]:
     named: dict[str, set[str]] = defaultdict(set)
     for record in records:
         if record.status is not DocumentStatus.INDEXED:
             continue
-        path = PurePath(record.source_path)
-        names = {record.document_id, record.external_id, record.source_path, path.name, path.stem}
+        names = {record.document_id, record.external_id, *renaming.names(record.source_path)}
         for name in names & references:
             named[name].add(record.document_id)
     return dict(named)

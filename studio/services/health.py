@@ -73,7 +73,11 @@ class HealthService:
             times += [entry.took_ms for entry in warm(last)]
             found.append(await self._of(base, entries, last, measure))
         level = Level.ATTENTION if any(item.level is Level.ATTENTION for item in found) else Level.GOOD
-        return HealthReport(level, latency(times), tuple(found))
+        return HealthReport(level, latency(times), tuple(found), self._searches.remembers)
+
+    async def forget_queries(self) -> None:
+        """Remove what was searched for, if it is not to be remembered (any more)."""
+        await self._searches.flush()
 
     async def _of(
         self, base: KnowledgeBase, entries: Sequence[LoggedQuery], last: Sequence[LoggedQuery], measure: bool

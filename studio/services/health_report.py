@@ -102,6 +102,8 @@ class HealthReport:
     level: Level
     latency: Latency | None
     knowledge_bases: tuple[KbHealth, ...] = ()
+    remembers_queries: bool = True
+    """False: nothing is kept of what was searched for."""
 
     @property
     def findings(self) -> list[Finding]:
@@ -225,7 +227,8 @@ def text_of(report: HealthReport) -> str:
     parts = [head]
     if report.latency is not None and len(report.knowledge_bases) > 1:
         parts[0] += f" Over all: {_latency(report.latency)}."
-    return "\n\n".join([*parts, *("\n".join(_lines(kb)) for kb in report.knowledge_bases)])
+    forgets = [] if report.remembers_queries else ["Nothing is kept of what was searched for."]
+    return "\n\n".join([*parts, *("\n".join(_lines(kb)) for kb in report.knowledge_bases), *forgets])
 
 
 def _lines(kb: KbHealth) -> list[str]:

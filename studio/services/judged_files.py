@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import quote, unquote
 
 from studio.errors import InvalidRequest, NotFound, storage_fault
+from studio.private import hand_over, make_folder
 from studio.services.evaluation import Judgments
 
 MAX_GRADE = 1000
@@ -157,8 +158,11 @@ def _is_path(name: str) -> bool:
 
 def _written(path: Path, lines: Sequence[str]) -> Path:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        new = not path.exists()
         path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        if new:
+            hand_over(path)
     except OSError as error:
         raise storage_fault(error, "writing the judgments", path) from error
     return path

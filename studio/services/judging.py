@@ -1,6 +1,7 @@
 """Saved queries: which documents a person finds relevant to them, and their files.
 
 A judgment names its document by external id, else by path: chunks and document ids change with the text, those stay.
+A file that moves takes its judgments along (`Renaming`).
 Only a row of a table without an id has nothing else than its document id.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path, PurePath
 from studio.documents.kinds import TABULAR_KINDS
 from studio.domain import DocumentRecord, DocumentStatus, KnowledgeBase, SavedQuery
 from studio.errors import InvalidRequest, NotFound
+from studio.index.names import Renaming
 from studio.index.stores import Stores
 from studio.services.judged_files import MAX_GRADE, read_qrels, read_queries, write_beir, write_trec
 from studio.services.search import MAX_QUERY_CHARS
@@ -97,7 +99,10 @@ class JudgingService:
                 way_out="Name one by its id or its whole path; see: rag-studio documents KB.",
             )
         saved = await self._save(base, query, "")
-        known = next((name for record in records for name in names_of(record) if name in saved.judgments), None)
+        renaming = await self._renaming(base)
+        known = next(
+            (name for record in records for name in names_of(record, renaming) if name in saved.judgments), None
+        )
         await self._run(self._saved.judge, base.id, saved.id, known or lasting_name(records[0]), grade)
         return await self._run(self._saved.get, base.id, saved.id)
 
@@ -107,7 +112,8 @@ class JudgingService:
         saved = await self._known(base, query)
         names = {document}
         if document not in saved.judgments:
-            names |= {name for record in await self._records(base, document) for name in names_of(record)}
+            renaming = await self._renaming(base)
+            names |= {name for record in await self._records(base, document) for name in names_of(record, renaming)}
         judged = [name for name in saved.judgments if name in names]
         if not judged:
             raise NotFound(f"“{document}” is not judged for the query “{saved.name}”.")
@@ -125,7 +131,13 @@ class JudgingService:
             return {}
         async with self._stores.store(base.id).reading(generation) as snapshot:
             records = await snapshot.tables.documents(document_ids)
-        names = {record.document_id: name for record in records for name in names_of(record) if name in saved.judgments}
+            renaming = await self._renaming(base, snapshot.generation.number)
+        names = {
+            record.document_id: name
+            for record in records
+            for name in names_of(record, renaming)
+            if name in saved.judgments
+        }
         return {document_id: saved.judgments[name] for document_id, name in names.items()}
 
     async def load(self, kb: str, queries: Path, qrels: Path | None = None) -> Loaded:
@@ -168,6 +180,9 @@ class JudgingService:
         number = await self._run(self._saved.add, base.id, _name(name or query), query)
         return await self._run(self._saved.get, base.id, number)
 
+    async def _renaming(self, base: KnowledgeBase, generation: int | None = None) -> Renaming:
+        return await self._run(self._stores.catalog.names.renaming, base.id, generation)
+
     async def _records(self, base: KnowledgeBase, document: str) -> list[DocumentRecord]:
         """What a name means in the active generation: the records of that name, then every path of these documents.
 
@@ -179,7 +194,8 @@ class JudgingService:
         async with self._stores.store(base.id).reading() as snapshot:
             found = sorted(await snapshot.tables.documents([document]), key=_age)
             if not found:
-                named = await asyncio.to_thread(_called, await snapshot.tables.documents(), document)
+                renaming = await self._renaming(base, snapshot.generation.number)
+                named = await asyncio.to_thread(_called, await snapshot.tables.documents(), document, renaming)
                 copies = await snapshot.tables.documents(sorted({record.document_id for record in named}))
                 found = [*named, *copies]
         return found
@@ -195,10 +211,9 @@ def short_name(record: DocumentRecord) -> str:
     return record.external_id or (record.document_id if _is_row(record) else PurePath(record.source_path).stem)
 
 
-def names_of(record: DocumentRecord) -> tuple[str, ...]:
+def names_of(record: DocumentRecord, renaming: Renaming) -> tuple[str, ...]:
     """Every name a judgment may call a document by. A row of a table is not what its file is called."""
-    path = PurePath(record.source_path)
-    of_file = () if _is_row(record) else (record.source_path, path.name, path.stem)
+    of_file = () if _is_row(record) else renaming.names(record.source_path)
     return tuple(name for name in (record.external_id, record.document_id, *of_file) if name)
 
 
@@ -210,12 +225,12 @@ def _is_row(record: DocumentRecord) -> bool:
     return record.kind in TABULAR_KINDS
 
 
-def _called(records: Iterable[DocumentRecord], document: str) -> list[DocumentRecord]:
+def _called(records: Iterable[DocumentRecord], document: str, renaming: Renaming) -> list[DocumentRecord]:
     path = str(Path(document).absolute())
     named = [
         record
         for record in records
-        if record.status is DocumentStatus.INDEXED and not {document, path}.isdisjoint(names_of(record))
+        if record.status is DocumentStatus.INDEXED and not {document, path}.isdisjoint(names_of(record, renaming))
     ]
     return [record for record in named if lasting_name(record) in (document, path)] or named
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from studio.domain import DocumentRecord, Fusion, KnowledgeBase, SearchMode, SearchRequest
 from studio.errors import EnvironmentFault, InvalidRequest, NotFound
+from studio.index.names import Renaming
 from studio.index.reading import Snapshot
 from studio.index.stores import Stores
 from studio.services import measures
@@ -51,6 +52,7 @@ class _Trial:
 
     setting: Setting
     snapshot: Snapshot
+    renaming: Renaming
     rankings: Rankings = field(default_factory=dict)
     took_ms: list[float] = field(default_factory=list)
     timings_ms: list[Mapping[str, float]] = field(default_factory=list)
@@ -217,7 +219,10 @@ class QualityService:
     async def _pinned(self, stack: AsyncExitStack, base: KnowledgeBase, setting: Setting) -> _Trial:
         """A generation that is promoted or collected meanwhile must not change what is measured."""
         snapshot = await stack.enter_async_context(self._stores.store(base.id).reading(setting.generation))
-        return _Trial(setting, snapshot)
+        renaming = await self._stores.thread.run(
+            self._stores.catalog.names.renaming, base.id, snapshot.generation.number
+        )
+        return _Trial(setting, snapshot, renaming)
 
     async def _ask(
         self,
@@ -237,7 +242,7 @@ class QualityService:
         tables = trial.snapshot.tables
         documents = await tables.document_ids_of([chunk_id for chunk_id, _ in found])
         records = await tables.documents(sorted(set(documents.values())))
-        trial.rankings[query] = _by_document(found, documents, records, judged, depth)
+        trial.rankings[query] = _by_document(found, documents, records, judged, depth, trial.renaming)
 
     async def _found(self, trial: _Trial, request: SearchRequest, depth: int) -> list[tuple[str, float]]:
         """(chunk id, score), best first. Raises EnvironmentFault when it is not what the setting asks for."""
@@ -272,11 +277,12 @@ def _by_document(
     records: Sequence[DocumentRecord],
     judged: Mapping[str, int],
     depth: int,
+    renaming: Renaming,
 ) -> tuple[tuple[str, float], ...]:
     """(document name, score of its best chunk), best first. A judged document has the name that judges it."""
     names: dict[str, str] = {}
     for record in records:
-        name = next((name for name in names_of(record) if name in judged), None)
+        name = next((name for name in names_of(record, renaming) if name in judged), None)
         if name is not None:
             names[record.document_id] = name
         names.setdefault(record.document_id, short_name(record))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from studio.concurrency import TaskOwner
 from studio.config import Config
@@ -34,6 +35,11 @@ class SearchLog:
         self._tried = 0
         self._searched: set[str] = set()
 
+    @property
+    def remembers(self) -> bool:
+        """Whether what was searched for is kept."""
+        return bool(self._config.get("remember_queries"))
+
     def record(
         self,
         kb_id: str,
@@ -46,7 +52,7 @@ class SearchLog:
 
         Returns at once. A request that made no sense (InvalidRequest, NotFound) is not to be recorded.
         """
-        text = query if self._config.get("remember_queries") else ""
+        text = query if self.remembers else ""
         first = kb_id not in self._searched
         self._searched.add(kb_id)
         self._waiting.append(LoggedQuery(kb_id, now_ms(), took_ms, text, outcome, dict(timings_ms or {}), first))
@@ -67,7 +73,9 @@ class SearchLog:
             entries = list(self._waiting)
             self._full.clear()
             try:
-                if not self._config.get("remember_queries"):
+                if not self.remembers:
+                    # Also of searches that were recorded a moment before it was switched off.
+                    entries = [replace(entry, query="") for entry in entries]
                     await self._stores.thread.run(self._stores.catalog.queries.forget_texts)
                 if entries:
                     await self._stores.thread.run(self._stores.catalog.queries.append, entries)

@@ -10,6 +10,7 @@ from PySide6.QtCore import SignalInstance
 from PySide6.QtWidgets import QApplication
 
 from studio.errors import InvariantViolated, NotFound, storage_fault
+from studio.private import hand_over, make_folder
 from studio.ui.main_window import GENERATIONS, INGEST, SEARCH, MainWindow
 from studio.ui.theme import Theme, ThemeChoice
 from studio.viewmodels.ports import StudioServices
@@ -51,7 +52,7 @@ async def render_screenshots(
     a file cannot be written.
     """
     try:
-        await asyncio.to_thread(output.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(make_folder, output)
     except OSError as error:
         raise storage_fault(error, "making the folder for the screenshots", output) from error
     await services.search.warm_up()  # the time the pictures show is that of a search, not of loading the model
@@ -74,6 +75,7 @@ async def render_screenshots(
                 path = output / f"{name}_{choice}.png"
                 if not window.grab().toImage().save(str(path)):
                     raise storage_fault(OSError(5, "the picture cannot be written"), "saving a screenshot", path)
+                hand_over(path)
                 saved.append(path)
         return saved
     except TimeoutError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QButtonGroup, QDialog, QDialogButtonBox, QGridLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QCheckBox, QDialog, QDialogButtonBox, QGridLayout, QPushButton, QWidget
 
 from studio.ui.memory_settings import BudgetField, IdleField
 from studio.ui.reveal import show_directory
@@ -45,6 +45,10 @@ class SettingsDialog(QDialog):
         self._models.setWordWrap(True)
         self.budget = BudgetField(model)
         self.idle = IdleField(model)
+        self.remember = QCheckBox(self.tr("Remember the last 1,000 searches of each knowledge base, on this computer"))
+        self.remember.setToolTip(self.tr("The vector index is measured with them. Switched off, they are removed"))
+        self.remember.setChecked(model.get("remember_queries") == "True")
+        self.remember.toggled.connect(model.set_remember_queries)
         folder = label(str(model.data_dir), "body")
         folder.setWordWrap(True)
         folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -68,8 +72,10 @@ class SettingsDialog(QDialog):
         grid.addLayout(self.budget.layout, 2, 1)
         grid.addWidget(label(self.tr("Unload models"), "title"), 3, 0)
         grid.addLayout(self.idle.layout, 3, 1)
-        grid.addWidget(label(self.tr("Data folder"), "title"), 4, 0, top)
-        grid.addLayout(folder_row, 4, 1)
+        grid.addWidget(label(self.tr("Privacy"), "title"), 4, 0)
+        grid.addWidget(self.remember, 4, 1)
+        grid.addWidget(label(self.tr("Data folder"), "title"), 5, 0, top)
+        grid.addLayout(folder_row, 5, 1)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         open_folder.setAutoDefault(False)
         buttons.rejected.connect(self.reject)

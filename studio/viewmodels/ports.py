@@ -262,6 +262,8 @@ class Health(Protocol):
 
     async def report(self, kb: str | None = None, *, measure: bool = True) -> HealthReport: ...
 
+    async def forget_queries(self) -> None: ...
+
 
 class MemoryBudget(Protocol):
     """How much memory the program keeps to, and could have at most, in bytes."""

@@ -65,6 +65,11 @@ class SettingsViewModel(ViewModel):
         except StudioError as error:
             self.report(error)
 
+    def set_remember_queries(self, remember: bool) -> None:
+        """Keep the texts of searches, or remove those that were kept."""
+        self.set("remember_queries", str(remember).lower())
+        self.launch("queries", self._services.health.forget_queries())
+
     @property
     def memory_ceiling(self) -> int:
         """The most memory the program could be allowed, in bytes."""

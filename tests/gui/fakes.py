@@ -297,6 +297,9 @@ class FakeHealth:
         self.measured.append(measure)
         return self.answer
 
+    async def forget_queries(self) -> None:
+        pass
+
 
 def held(*holdings: Holding, budget: int = 4_000_000_000, **changes: Any) -> MemorySnapshot:
     """A reading of the memory in which these parts hold something."""
