@@ -86,6 +86,7 @@ class Attention:
         self._has_window = False
         self._shown = True
         self._at_work = 0
+        self._pauses: set[asyncio.Event] = set()
         self._awake = asyncio.Event()
         self._awake.set()
 
@@ -106,8 +107,10 @@ class Attention:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Something is at work."""
+        """Something is at work. Pauses end when it begins."""
         self._at_work += 1
+        for pause in self._pauses:
+            pause.set()
         self._settle()
         try:
             yield
@@ -123,9 +126,14 @@ class Attention:
         `resting` is called before a rest.
         """
         if not self.is_resting:
+            wake = wake or asyncio.Event()
+            self._pauses.add(wake)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await (wake or asyncio.Event()).wait()
+                try:
+                    async with asyncio.timeout(seconds):
+                        await wake.wait()
+                finally:
+                    self._pauses.discard(wake)
         if self.is_resting and resting is not None:
             resting()
         await self._awake.wait()

@@ -29,7 +29,7 @@ from studio.services.retry import request_again
 
 POLL_S = 1.0
 """How often the queue looks whether another process changed the catalog; takes some 30 µs when it did not."""
-QUIET_POLL_S = 5.0
+QUIET_POLL_S = 10.0
 """The same, while nothing is at work."""
 
 POLL_SHARE = 0.1

@@ -106,6 +106,7 @@ async def _search(window: MainWindow, workspace: Workspace, kb_name: str, query:
     await until(lambda: bool(workspace.generations.rows.items), workspace.generations.changed)
     read = asyncio.Event()
     workspace.memory.changed.connect(read.set)
+    workspace.memory.look()
     async with asyncio.timeout(_PATIENCE_S):
         await read.wait()  # one taken after the search, with the model loaded
 

@@ -26,7 +26,7 @@ _WORKS = {
     JobKind.RESTORE: "Restoring documents",
 }
 _PATHS_NAMED = 3
-_LOOK_EVERY_S = 5.0
+_LOOK_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)

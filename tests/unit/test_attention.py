@@ -86,3 +86,12 @@ async def test_what_is_kept_for_the_next_search_can_be_let_go_before_a_rest() ->
     assert let_go == ["resting"]
     attention.set_shown(True)
     await task
+
+
+async def test_a_long_pause_ends_when_work_begins() -> None:
+    attention = Attention()
+    attention.set_shown(True)
+    task = asyncio.create_task(attention.pause(3600))
+    await turn()
+    with attention.working():
+        await task
