@@ -7,7 +7,7 @@ changes no tag, and a rollback needs no undoing.
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -165,13 +165,19 @@ def _moves(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str
             left[content].append(path)
     arrived = [path for path, content in sorted(after.items()) if content in left and before.get(path) != content]
     found: dict[str, str] = {}
-    for same_name in (True, False):  # of files with the same content each keeps its name, when a folder moves
-        for path in arrived:
-            choices = left[after[path]]
-            fitting = [old for old in choices if not same_name or _name(old) == _name(path)]
-            if path not in found and fitting:
-                found[path] = fitting[0]
-                choices.remove(fitting[0])
+    # Of files with the same content each keeps its name, when a folder moves; the others go by their order.
+    named: dict[tuple[str, str], deque[str]] = defaultdict(deque)
+    for content, paths in left.items():
+        for path in paths:
+            named[content, _name(path)].append(path)
+    for path in arrived:
+        if fitting := named[after[path], _name(path)]:
+            found[path] = fitting.popleft()
+    matched = set(found.values())
+    others = {content: deque(path for path in paths if path not in matched) for content, paths in left.items()}
+    for path in arrived:
+        if path not in found and others[after[path]]:
+            found[path] = others[after[path]].popleft()
     # A file that is still there with a text of its own was copied, and changed after that.
     while stayed := [path for path, old in found.items() if old in after and old not in found]:
         for path in stayed:
