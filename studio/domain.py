@@ -585,7 +585,8 @@ class IngestReport:
 
     `held` says why the generation was built and not promoted, "" if it was or was not meant to be. `stages` are the
     seconds each stage was busy (several at once), `embed_idle` the seconds in which the model had nothing to do
-    between its first batch and its last. `skipped` is what was found and left out on purpose.
+    between its first batch and its last. `skipped` is what was found and left out on purpose, `left`
+    the number of files that were not begun since the job was to finish early.
     """
 
     job_id: str
@@ -605,6 +606,7 @@ class IngestReport:
     held: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[SkippedFiles, ...] = ()
+    left: int = 0
 
 
 class JobKind(StrEnum):
@@ -638,7 +640,7 @@ class JobState(StrEnum):
 class Job:
     """A request for one knowledge base that survives a crash. Jobs run by ascending `position`.
 
-    `wish` is what somebody asks of it while it runs: "pause", "cancel" or "".
+    `wish` is what somebody asks of it while it runs: "pause", "cancel", "finish" (keep what is done) or "".
     """
 
     id: str
