@@ -211,7 +211,8 @@ class JobQueue:
         """End a job that runs or waits; what was searchable before stays so.
 
         `keep` makes the files that are through searchable first: the job begins no other and ends a little later, as
-        cancelled. A job that has finished nothing, or of whose kind no part is worth keeping, is just cancelled. Raises NotFound, and Conflict when it has ended otherwise.
+        cancelled. A job that has finished nothing, or of whose kind no part is worth keeping, is just cancelled.
+        Raises NotFound, and Conflict when it has ended otherwise.
         """
         async with self._turn:
             job = await self._steerable(job_id, but=JobState.CANCELLED)

@@ -112,7 +112,7 @@ async def test_what_is_not_small_or_has_a_warning_asks(found: Preflight) -> None
     services = with_kb()
     services.preflight.found = found
     async with opened(services) as (workspace, _):
-        workspace.preflight.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         await until(lambda: workspace.preflight.asking, workspace.preflight.changed)
         assert not services.queue.asked
 
@@ -136,7 +136,7 @@ async def test_leaving_ends_the_look() -> None:
     services = with_kb()
     services.preflight.gate = asyncio.Event()
     async with opened(services) as (workspace, _):
-        workspace.preflight.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         workspace.preflight.dismiss()
         services.preflight.gate.set()
         await asyncio.sleep(0)
