@@ -72,7 +72,9 @@ class IngestViewModel(ViewModel):
     def target(self) -> str:
         """Where dropped files go, in words."""
         selected = self._sources.selected
-        return f"into {selected.name}" if selected is not None else "into a new knowledge base"
+        if selected is not None:
+            return f"into {selected.name}"
+        return "into the one you choose" if self._sources.knowledge_bases else "into a new knowledge base"
 
     @property
     def read_only(self) -> str:

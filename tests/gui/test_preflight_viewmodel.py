@@ -27,7 +27,7 @@ async def test_a_small_drop_begins_by_itself_and_says_what_was_found() -> None:
     services.preflight.gate = asyncio.Event()
     async with opened(services) as (workspace, complaints):
         look = workspace.preflight
-        look.look_at([Path("/papers/a.pdf"), Path("/papers/b.pdf")])
+        workspace.take([Path("/papers/a.pdf"), Path("/papers/b.pdf")])
         assert look.looking
         assert look.looking_at == "Looking at a.pdf and 1 more…"
         notes = []
@@ -47,7 +47,7 @@ async def test_a_large_drop_asks_and_a_second_one_joins_it() -> None:
     services.preflight.found = BIG
     async with opened(services) as (workspace, _):
         look = workspace.preflight
-        look.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         await until(lambda: look.asking, look.changed)
         assert look.title == "Add 512 files to “Compilers”?"
         assert look.facts == [
@@ -64,7 +64,7 @@ async def test_a_large_drop_asks_and_a_second_one_joins_it() -> None:
         )
         assert look.warnings == []
         assert not services.queue.asked
-        look.look_at([Path("/notes"), Path("/papers")])
+        workspace.take([Path("/notes"), Path("/papers")])
         assert look.looking
         await until(lambda: look.asking, look.changed)
         assert services.preflight.asked[-1] == ("kb1", (Path("/papers"), Path("/notes")))
@@ -82,9 +82,9 @@ async def test_files_for_another_knowledge_base_wait_for_their_own_answer() -> N
     async with opened(services) as (workspace, _):
         look = workspace.preflight
         workspace.library.select("kb1")
-        look.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         workspace.library.select("kb2")
-        look.look_at([Path("/tables")])
+        workspace.take([Path("/tables")])
         await until(lambda: look.asking, look.changed)
         assert "“Compilers”" in look.title
         look.dismiss()
@@ -123,7 +123,7 @@ async def test_a_look_that_fails_says_why_and_leaves_the_choice() -> None:
     services.preflight.found = StorageFault("The disk is gone.", way_out="Plug it in.")
     async with opened(services) as (workspace, complaints):
         look = workspace.preflight
-        look.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         await until(lambda: look.asking, look.changed)
         assert look.warnings == ["The disk is gone. Plug it in."]
         look.accept()
@@ -151,7 +151,7 @@ async def test_a_password_is_tried_in_the_look_and_in_the_job() -> None:
     services.preflight.found = preflight(skipped=(SkippedFiles(NEEDS_PASSWORD, 1, ("/papers/locked.pdf",)),))
     async with opened(services) as (workspace, _):
         look = workspace.preflight
-        look.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         await until(lambda: look.asking, look.changed)
         assert look.needs_password
         services.preflight.found = preflight()
