@@ -86,6 +86,17 @@ async def test_a_drop_on_a_row_goes_there_and_not_into_the_selected_base(theme: 
 
 
 @on_qt_loop
+async def test_what_can_be_undone_is_not_covered_by_the_next_message(theme: Theme) -> None:
+    async with window_over(two_bases(), theme) as (window, _):
+        window.toast.inform("3 files added", "Undo", lambda: None)
+        window.toast.inform("Citation copied")
+        assert window.toast.message == "3 files added"
+        window.toast.hide()
+        QApplication.processEvents()
+        assert window.toast.message == "Citation copied"
+
+
+@on_qt_loop
 async def test_over_all_sources_the_window_asks_which(theme: Theme) -> None:
     services = two_bases()
     async with window_over(services, theme) as (window, workspace):
