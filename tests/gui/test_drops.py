@@ -92,8 +92,9 @@ async def test_what_can_be_undone_is_not_covered_by_the_next_message(theme: Them
         window.toast.inform("Citation copied")
         assert window.toast.message == "3 files added"
         window.toast.hide()
-        QApplication.processEvents()
-        assert window.toast.message == "Citation copied"
+        async with asyncio.timeout(5):
+            while window.toast.message != "Citation copied":  # noqa: ASYNC110 - no signal tells of it
+                await asyncio.sleep(0)
 
 
 @on_qt_loop
