@@ -604,7 +604,8 @@ class IngestReport:
     `held` says why the generation was built and not promoted, "" if it was or was not meant to be. `stages` are the
     seconds each stage was busy (several at once), `embed_idle` the seconds in which the model had nothing to do
     between its first batch and its last. `skipped` is what was found and left out on purpose, `held_removals` what
-    would have been removed and waits for somebody to allow it.
+    would have been removed and waits for somebody to allow it, `left` the number of files that were not begun since the
+    job was to finish early.
     """
 
     job_id: str
@@ -625,6 +626,7 @@ class IngestReport:
     stages: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[SkippedFiles, ...] = ()
     held_removals: tuple[HeldRemovals, ...] = ()
+    left: int = 0
 
 
 class JobKind(StrEnum):
@@ -658,7 +660,7 @@ class JobState(StrEnum):
 class Job:
     """A request for one knowledge base that survives a crash. Jobs run by ascending `position`.
 
-    `wish` is what somebody asks of it while it runs: "pause", "cancel" or "".
+    `wish` is what somebody asks of it while it runs: "pause", "cancel", "finish" (keep what is done) or "".
     """
 
     id: str

@@ -158,10 +158,12 @@ def _add_jobs(commands: _Commands) -> None:
     for action, text in (
         ("pause", "let a job wait"),
         ("resume", "let a paused job go on"),
-        ("cancel", "end a job; what was searchable before stays so"),
         ("retry", "make a new job for the files that failed, or for all when the job itself failed"),
     ):
         jobs.add(action, text).add_argument("job")
+    cancel = jobs.add("cancel", "end a job; what was searchable before stays so")
+    cancel.add_argument("job")
+    cancel.add_argument("--keep", action="store_true", help="make the files that are finished searchable first")
     move = jobs.add("move", "put a job elsewhere in the queue")
     move.add_argument("job")
     move.add_argument("--before", metavar="JOB", help="directly before this one; without it: last")

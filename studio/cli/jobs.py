@@ -39,7 +39,7 @@ async def jobs(services: Services, options: Options) -> int:
         case "resume":
             await services.queue.resume(options.job)
         case "cancel":
-            await services.queue.cancel(options.job)
+            await services.queue.cancel(options.job, keep=options.keep)
     await _say_job(services, options, await services.queue.job(options.job))
     return DONE
 

@@ -93,11 +93,11 @@ class Jobs:
 
     def begin(self, seen: Job) -> bool:
         """A job runs from now on, if it still is as it was `seen`. False where it was paused or cancelled since, or
-        somebody asked for that, in whichever process.
+        somebody asked for that, in whichever process. That it is to finish early stays asked for.
         """
         with self._database.transaction() as db:
             begun = db.execute(
-                "UPDATE job SET state = ?, wish = '', error = '', updated_ms = ?"
+                "UPDATE job SET state = ?, wish = iif(wish = 'finish', wish, ''), error = '', updated_ms = ?"
                 " WHERE id = ? AND state = ? AND wish = ?",
                 (JobState.RUNNING, now_ms(), seen.id, seen.state, seen.wish),
             )
@@ -118,6 +118,15 @@ class Jobs:
                 "UPDATE job SET state = ?, generation = ?, error = ?, wish = '', checkpoint = '', updated_ms = ?"
                 " WHERE id = ?",
                 (state, generation, _storable(error), now_ms(), job_id),
+            )
+
+    def finish_early(self, job_id: str) -> None:
+        """Ask a job to keep what it has done and to do no more, at its next start if it is paused."""
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE job SET wish = 'finish', state = iif(state = 'paused', 'queued', state), error = '',"
+                " updated_ms = ? WHERE id = ?",
+                (now_ms(), job_id),
             )
 
     def wish(self, job_id: str, wish: str) -> None:

@@ -198,8 +198,8 @@ class Builder:
         )
         try:
             outcome = await self._fill(run, build, embedder, plan, options, left, ground)
-            unchanged = not outcome.changed and not restamps
-            if unchanged and run.kb.active_generation is not None and not ground.from_scratch:
+            first = run.kb.active_generation is None and not outcome.left
+            if not (outcome.changed or restamps or first or ground.from_scratch):
                 await build.abandon("nothing changed")
                 await self._stores.thread.run(
                     self._stores.catalog.forget_generation, run.kb.id, build.generation.number
@@ -318,7 +318,9 @@ class Builder:
                 pipeline.outcome.removed += removed
                 pipeline.outcome.new_failures += lost
                 with run.place.using(embedder):
-                    files = await pipeline.run(plan.sources, plan.removed, run.place.readers(options.jobs))
+                    files = await pipeline.run(
+                        plan.sources, plan.removed, run.place.readers(options.jobs), _removed_before(left)
+                    )
         finally:
             journal.close()
         await thread.run(jobs.update_files, run.job.id, files)
@@ -327,6 +329,12 @@ class Builder:
         outcome.unchanged += max(0, plan.unchanged - done_before)
         outcome.failures = plan.failures + outcome.failures
         return outcome
+
+
+def _removed_before(left: Begun) -> list[DocumentRecord]:
+    """Rows of files that the earlier run of a job found no more."""
+    there = {record.source_path for record in left.records}
+    return [record for record in left.base if record.source_path not in there] if left.checkpoint else []
 
 
 def _joined(basis: Basis, left: Begun) -> Basis:

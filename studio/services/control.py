@@ -14,6 +14,9 @@ class JobControl:
 
     def __init__(self) -> None:
         self.cancelled = False
+        self.keeps = False
+        """Whether a part of what the job does is worth keeping; a part of a rebuild is not."""
+        self.finishing = False
         self.changed: Callable[[], None] = lambda: None
         self._reasons: dict[str, str] = {}
         self._go = asyncio.Event()
@@ -46,6 +49,13 @@ class JobControl:
         if self._task is not None and not self.cancelled:
             self._task.cancel()
         self.cancelled = True
+
+    def finish(self) -> None:
+        """Begin no further file, and make searchable what is through; a job that keeps nothing is cancelled."""
+        if self.keeps:
+            self.finishing = True
+        else:
+            self.cancel()
 
     def attach(self, task: asyncio.Task[object] | None) -> None:
         """The task that `cancel` ends."""

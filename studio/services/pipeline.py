@@ -91,11 +91,18 @@ class Pipeline:
         self._unwritten = means.unwritten
         self._unwritten.update(basis.salvaged)
         self._failures_in_a_row = 0
+        self._left: list[Source] = []
 
     async def run(
-        self, sources: Sequence[Source], removed: Sequence[DocumentRecord], readers: int
+        self,
+        sources: Sequence[Source],
+        removed: Sequence[DocumentRecord],
+        readers: int,
+        removed_before: Sequence[DocumentRecord] = (),
     ) -> list[FileProgress]:
         """Index `sources`; the rows of `removed` are gone already. Returns the files since the last checkpoint.
+
+        `removed_before` are rows that an earlier run of the job removed; a job that finishes early puts them back.
 
         Raises ModelFault, WorkerDied, StorageFault; files fail one by one.
         """
@@ -111,6 +118,8 @@ class Pipeline:
                 await self._pieces.put(None)
         except BaseExceptionGroup as errors:
             raise first_error(errors, prefer=StudioError) from None
+        if self._left:
+            await self._writer.leave(self._left, [*removed, *removed_before])
         return await self._writer.finish()
 
     # ------------------------------------------------------------ reading
@@ -119,6 +128,9 @@ class Pipeline:
         for source in waiting:
             await self._room.wait()
             await self._means.control.proceed()
+            if self._means.control.finishing:
+                self._left.append(source)
+                continue
             await self._read(source)
             if source.read_again and source.copied is not None:
                 try:

@@ -210,14 +210,18 @@ class JobQueue:
                 await self._stores.thread.run(self._jobs.wish, job_id, "")
         await self._tell()
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str, *, keep: bool = False) -> None:
         """End a job that runs or waits; what was searchable before stays so.
 
+        `keep` makes the files that are through searchable first: the job begins no other and ends a little later, as
+        cancelled. A job that has finished nothing, or of whose kind no part is worth keeping, is just cancelled.
         Raises NotFound, and Conflict when it has ended otherwise.
         """
         async with self._turn:
             job = await self._steerable(job_id, but=JobState.CANCELLED)
-            if (running := self._mine(job_id)) is not None:
+            if keep and await self._finishes_early(job):
+                pass
+            elif (running := self._mine(job_id)) is not None:
                 with contextlib.suppress(StudioError):  # as for a pause, but a full disk must not keep the job alive
                     await self._stores.thread.run(self._jobs.wish, job_id, "cancel")
                 running.control.cancel()
@@ -227,6 +231,19 @@ class JobQueue:
             elif not job.state.ended:
                 await self._finish(job, JobState.CANCELLED)
         await self._tell()
+
+    async def _finishes_early(self, job: Job) -> bool:
+        """Ask a job to keep what it has done; False where there is nothing to keep."""
+        if job.kind is not JobKind.INGEST or job.state.ended:
+            return False
+        running = self._mine(job.id)
+        at_work = running is not None or await self.is_live(job)
+        if not at_work and not await self._stores.thread.run(self._jobs.checkpoint_of, job.id):
+            return False
+        await self._stores.thread.run(self._jobs.finish_early, job.id)
+        if running is not None:
+            running.control.finish()
+        return True
 
     async def move(self, job_id: str, before: str | None) -> None:
         """Put a job directly before another, or last. One that runs goes on running. Raises Conflict."""
@@ -295,7 +312,7 @@ class JobQueue:
         for job in sorted(found, key=lambda job: (job.state is not JobState.RUNNING, job.position)):
             if job.state is JobState.PAUSED or self._busy.waits(job.kb_id):
                 continue
-            if not job.wish:
+            if job.wish in ("", "finish"):
                 return job
             if await self.is_live(job):
                 self._busy.put_off(job.kb_id)
@@ -309,6 +326,7 @@ class JobQueue:
 
     def _begin(self, job: Job) -> _Running:
         control = JobControl()
+        control.keeps = job.kind is JobKind.INGEST
         self._running = _Running(job, control, self._owner.start(self._attempt(job, control), name=job.id))
         if self._held:  # since a job was looked for
             control.pause(_QUEUE, self._held)

@@ -50,5 +50,5 @@ def report_of(
         failed=tuple(sorted(outcome.failures, key=lambda item: item.path)), chunks_added=outcome.chunks_added,
         embedded=outcome.embedded, reused=outcome.reused, seconds=seconds,
         chunks_per_second=outcome.chunks_added / seconds if seconds else 0.0, held=held,
-        stages={name: round(value, 3) for name, value in run.stages.seconds().items()},
+        left=outcome.left, stages={name: round(value, 3) for name, value in run.stages.seconds().items()},
     )  # fmt: skip

@@ -85,6 +85,9 @@ class JobRunner:
                 f"Job {job.id} was paused or cancelled a moment ago, maybe by another program.",
                 way_out="See: rag-studio jobs list.",
             )
+        control.keeps = job.kind is JobKind.INGEST
+        if job.wish == "finish":
+            control.finish()
         obeying = TaskOwner("job")
         obeying.start(self._obey(job.id, control), name="wishes")
         control.attach(asyncio.current_task())
@@ -114,8 +117,9 @@ class JobRunner:
         ]
         if failed:
             await thread.run(jobs.update_files, job.id, failed)
-        await self._finish(job, JobState.DONE, generation=report.generation)
-        tracker.stage(IngestStage.DONE)
+        state = JobState.CANCELLED if report.left else JobState.DONE
+        await self._finish(job, state, generation=report.generation)
+        tracker.stage(IngestStage.CANCELLED if report.left else IngestStage.DONE)
         return report
 
     async def _has_checkpoint(self, job: Job) -> bool:
@@ -150,5 +154,7 @@ class JobRunner:
                 return
             if wish == "pause":
                 control.pause(_SOMEBODY, "Paused.")
-            else:
-                control.resume(_SOMEBODY)
+                continue
+            if wish == "finish":
+                control.finish()
+            control.resume(_SOMEBODY)

@@ -75,6 +75,8 @@ class Outcome:
     reused: int = 0
     failures: list[FileFailure] = field(default_factory=list)
     new_failures: int = 0
+    left: int = 0
+    """Files that were not begun since the job was to finish early; no part of `counts`."""
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> Outcome:
@@ -87,7 +89,7 @@ class Outcome:
     @property
     def counts(self) -> dict[str, int]:
         """The numbers, by name."""
-        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "failures"}
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("failures", "left")}
 
     @property
     def changed(self) -> bool:

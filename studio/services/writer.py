@@ -31,6 +31,11 @@ _KEEP_OLD_ON = frozenset(
 """Failures that say nothing about the file's content: what was indexed of it before stays."""
 
 
+def is_indexed(record: DocumentRecord) -> bool:
+    """Whether a row is of a document, not of something that could not be read."""
+    return record.status is DocumentStatus.INDEXED
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """What a checkpoint has to know beyond the tables: see `index.checkpoints.Checkpoint`."""
@@ -202,6 +207,17 @@ class BuildWriter:
         position = Position(tuple(self._open), tuple(self._open_paths), self._open.total(), files)
         await self._save(position, self.outcome)
         self._saved, self._unsaved = time.monotonic(), 0
+
+    async def leave(self, sources: Sequence[Source], removed: Sequence[DocumentRecord]) -> None:
+        """A job that finishes early takes nothing away: files it did not begin stay as they were, and so do those that
+        are not found any more, which may have moved to where it did not look.
+        """
+        self.outcome.left = len(sources)
+        self.outcome.removed = max(0, self.outcome.removed - sum(is_indexed(record) for record in removed))
+        for record in removed:
+            await self._build.add_record(record)
+        kept = [*removed, *(record for source in sources for record in source.old)]
+        self._references.update(record.document_id for record in kept if is_indexed(record))
 
     async def finish(self) -> list[FileProgress]:
         """Write what is left, and delete the chunks no record refers to. Returns files as `Position`."""

@@ -103,6 +103,31 @@ def confirm(parent: QWidget, question: str, cost: str, action: str, accepted: Ca
     return dialog
 
 
+def ask_keep(parent: QWidget, question: str, cost: str, keep: Callable[[], None], drop: Callable[[], None]) -> QDialog:
+    """Ask what becomes of what a job has finished before it is cancelled; to keep it is the default."""
+    dialog = modal_dialog(parent, question)
+    text = label(cost, "body")
+    text.setWordWrap(True)
+    buttons = QDialogButtonBox()
+    for words, role, call in (
+        ("Keep finished files", QDialogButtonBox.ButtonRole.AcceptRole, keep),
+        ("Discard them", QDialogButtonBox.ButtonRole.DestructiveRole, drop),
+        ("Go on", QDialogButtonBox.ButtonRole.RejectRole, lambda: None),
+    ):
+        choice = buttons.addButton(words, role)
+        choice.setAutoDefault(False)
+        choice.clicked.connect(dialog.close)
+        choice.clicked.connect(call)
+        if role is QDialogButtonBox.ButtonRole.AcceptRole:
+            choice.setDefault(True)
+            choice.setFocus()
+    dialog.setAccessibleDescription(cost)
+    dialog.setLayout(column(label(question, "h2"), text, 6, buttons, margins=(22, 20, 22, 18), spacing=12))
+    dialog.setFixedWidth(460)
+    dialog.open()
+    return dialog
+
+
 def show_shortcuts(parent: QWidget) -> QDialog:
     """The keys the window knows."""
     dialog = modal_dialog(parent, "Keyboard shortcuts")

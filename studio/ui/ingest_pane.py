@@ -10,6 +10,7 @@ from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QGuiAppl
 from PySide6.QtWidgets import QFileDialog, QFrame, QPushButton, QStackedWidget, QWidget
 
 from studio.ui.delegates import QueueDelegate
+from studio.ui.drops import accept_files, dropped_paths
 from studio.ui.failures_list import FailuresList
 from studio.ui.job_list import JobList
 from studio.ui.password_dialog import ask_password, protected
@@ -38,20 +39,6 @@ from studio.viewmodels.workspace import Workspace
 
 FILES, FAILED = range(2)
 _LOW = 92
-
-
-def dropped_paths(event: QDropEvent) -> list[Path]:
-    """Local files and folders of a drag."""
-    return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-
-
-def accept_files(event: QDropEvent) -> bool:
-    """Accept a drag that carries local files, as a copy: a move would let the other side delete them."""
-    if not dropped_paths(event):
-        return False
-    event.setDropAction(Qt.DropAction.CopyAction)
-    event.accept()
-    return True
 
 
 class DropZone(QFrame):
@@ -144,7 +131,7 @@ class IngestPane(QWidget):
         self._pause.clicked.connect(model.jobs.pause_all)
         self._resume.clicked.connect(model.jobs.resume_all)
         self.drop = DropZone(theme, self.tr("Drop PDFs, Markdown or folders here"))
-        self.drop.chosen.connect(workspace.preflight.look_at)
+        self.drop.chosen.connect(lambda paths: workspace.take(paths))
         self.line = PreflightLine(workspace.preflight, theme)
         self.card = PreflightCard(workspace.preflight, theme)
         self.held = Banner(theme, self.tr("Show generations"))

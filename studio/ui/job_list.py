@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from studio.domain import JobState
 from studio.ui.delegates import DEMI_BOLD, Index, QueueDelegate, RowState
+from studio.ui.dialogs import ask_keep
 from studio.ui.plain_text import set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, ItemList, column, forbid, label, popup_menu, row, tool_button
@@ -162,7 +163,7 @@ class JobList(QWidget):
         self._pause.setIcon(self._theme.icon("play" if paused else "pause"))
         self._pause.setAccessibleName(said)
         set_tip(self._pause, said)
-        busy = item is not None and item.job.wish == "cancel"
+        busy = item is not None and item.job.wish in ("cancel", "finish")
         open_job = state is not None and not state.ended and not busy
         self._pause.setEnabled(open_job)
         for control, step in ((self._up, -1), (self._down, 1)):
@@ -190,13 +191,29 @@ class JobList(QWidget):
 
     def _cancel_current(self) -> None:
         if (item := self.current) is not None:
-            self._model.cancel_job(item.job)
+            self._cancel_job(item)
+
+    def _cancel_job(self, item: JobRow) -> None:
+        """Cancel a job; where a part of it is finished, ask what becomes of that."""
+        model, job, through = self._model, item.job, self._model.finished_files(item.job)
+        if not through:
+            model.cancel_job(job)
+            return
+        ask_keep(
+            self.window(),
+            self.tr("Cancel “{0}”?").format(item.name),
+            self.tr("{0} of this job are finished. Kept, they become searchable; the others are not read.").format(
+                count(through, "file")
+            ),
+            lambda: model.cancel_job(job, keep=True),
+            lambda: model.cancel_job(job),
+        )
 
     def _delete_waiting(self) -> None:
         """One key must not throw away what a running job has done."""
         item = self.current
         if item is not None and item.job.state is not JobState.RUNNING and self._cancel.isEnabled():
-            self._model.cancel_job(item.job)
+            self._cancel_job(item)
 
     def _open_menu(self, where: QPoint) -> None:
         index = self.list.indexAt(where)

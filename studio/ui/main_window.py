@@ -12,8 +12,9 @@ from PySide6.QtWidgets import QMainWindow, QPlainTextEdit, QSplitter, QStackedWi
 from studio.domain import KnowledgeBase
 from studio.ui.bundles import ask_export, ask_import, offer_import
 from studio.ui.dialogs import show_shortcuts
+from studio.ui.drops import accept_files, ask_target, dropped_paths
 from studio.ui.generations_pane import GenerationsPane
-from studio.ui.ingest_pane import IngestPane, accept_files, dropped_paths
+from studio.ui.ingest_pane import IngestPane
 from studio.ui.memory_popover import MemoryPopover
 from studio.ui.preview import PreviewPane
 from studio.ui.quality_pane import QualityPane
@@ -27,7 +28,6 @@ from studio.ui.toast import Toast
 from studio.ui.watched_dialog import WatchedDialog
 from studio.ui.welcome import WelcomePane
 from studio.ui.widgets import Banner, column, row, set_flag
-from studio.viewmodels.transfers import is_bundle
 from studio.viewmodels.workspace import Workspace
 
 SEARCH, INGEST, GENERATIONS, QUALITY = range(4)
@@ -115,6 +115,13 @@ class MainWindow(QMainWindow):
         workspace.library.writability_changed.connect(self._show_writability)
         for done in (workspace.generations.done, workspace.cleanup.done, workspace.gate.done):
             done.connect(self.toast.inform)
+        workspace.taken.connect(lambda: self.show_pane(INGEST))
+        workspace.target_wanted.connect(self._ask_target)
+        workspace.bundle_given.connect(lambda path: offer_import(self, workspace.transfers, path))
+        workspace.drops.done.connect(self.toast.inform)
+        for undoable in (workspace.drops.added, workspace.jobs.cancelled):
+            undoable.connect(lambda said, undo: self.toast.inform(said, self.tr("Undo"), undo))
+        self.sidebar.files_given.connect(workspace.take)
         workspace.quality.done.connect(self.toast.inform)
         workspace.quality.judged.connect(lambda said, undo: self.toast.inform(said, self.tr("Undo"), undo))
         self.quality.query_wanted.connect(self.search_for)
@@ -125,7 +132,7 @@ class MainWindow(QMainWindow):
         self.status.gauge.clicked.connect(self.memory.toggle)
         self.ingest.memory_wanted.connect(self.memory.open)
         self.memory.settings_wanted.connect(lambda: self.open_settings().budget.focus())
-        self.welcome.drop.chosen.connect(self.take_files)
+        self.welcome.drop.chosen.connect(lambda paths: workspace.take(paths))
         self.welcome.sample_wanted.connect(self.load_sample)
 
     def _add_shortcuts(self) -> None:
@@ -185,15 +192,12 @@ class MainWindow(QMainWindow):
         return dialog
 
     def take_files(self, paths: list[Path]) -> None:
-        """Index files that were dropped anywhere on the window; bundles are offered for import."""
-        if self._refused():
-            return
-        for path in filter(is_bundle, paths):
-            offer_import(self, self._workspace.transfers, path)
-        files = [path for path in paths if not is_bundle(path)]
-        if files:
-            self.show_pane(INGEST)
-            self._workspace.preflight.look_at(files)
+        """Index files that were dropped somewhere on the window; bundles are offered for import."""
+        self._workspace.take(paths)
+
+    def _ask_target(self, paths: list[Path]) -> None:
+        bases = self._workspace.library.knowledge_bases
+        ask_target(self, bases, paths, lambda target: self._workspace.take(paths, target))
 
     def import_bundle(self) -> None:
         """Choose a bundle to import."""

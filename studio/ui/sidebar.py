@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from PySide6.QtCore import QPoint, QSize, Qt, Signal
-from PySide6.QtWidgets import QButtonGroup, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QFileDialog, QPushButton, QWidget
 
 from studio.domain import KnowledgeBase
 from studio.ui.delegates import SourceDelegate
 from studio.ui.dialogs import ask_name, confirm
+from studio.ui.drops import SourceList
 from studio.ui.plain_text import PlainLabel, set_tip
 from studio.ui.theme import Theme
-from studio.ui.widgets import ItemList, button, column, forbid, label, panel, popup_menu, row, tool_button
+from studio.ui.widgets import button, column, forbid, label, panel, popup_menu, row, tool_button
 from studio.viewmodels.base import ITEM_ROLE
-from studio.viewmodels.library import LibraryViewModel
+from studio.viewmodels.library import LibraryViewModel, SourceRow
 from studio.viewmodels.text import count, size
 
 PANES = (("search", "Search"), ("file-up", "Ingest"), ("layers", "Generations"), ("dots-range", "Quality"))
@@ -29,6 +31,8 @@ class Sidebar(QWidget):
     import_wanted = Signal()
     export_wanted = Signal(object)
     """The knowledge base to write to a file."""
+    files_given = Signal(list, object)
+    """(paths, id of the knowledge base they were dropped on or chosen for, None for all sources)."""
     watched_wanted = Signal(object)
     """The knowledge base whose watched folders are to be shown."""
 
@@ -50,7 +54,7 @@ class Sidebar(QWidget):
             entry.clicked.connect(partial(self.pane_chosen.emit, number))
             self._panes.addButton(entry, number)
             navigation.append(entry)
-        self.list = ItemList(library.sources, SourceDelegate(theme, self), self.tr("Knowledge bases"))
+        self.list = SourceList(library.sources, SourceDelegate(theme, self), self.tr("Knowledge bases"), theme)
         self._add = tool_button(self.tr("New knowledge base"))
         self._import = tool_button(self.tr("Import a knowledge base"))
         self._settings = tool_button(self.tr("Settings"), "Ctrl+,")
@@ -70,6 +74,7 @@ class Sidebar(QWidget):
         self.setLayout(column(panel("sidebar", body), spacing=0))
 
         self.list.selectionModel().currentChanged.connect(self._row_chosen)
+        self.list.dropped.connect(self._take)
         self.list.customContextMenuRequested.connect(self._open_menu)
         self._add.clicked.connect(self.create)
         self._import.clicked.connect(self.import_wanted)
@@ -110,6 +115,21 @@ class Sidebar(QWidget):
             self._library.select(source.kb.id if source.kb is not None else None)
 
     # ------------------------------------------------------------ gestures
+
+    def _take(self, paths: list[Path], source: SourceRow | None) -> None:
+        """Files dropped on a row are for its knowledge base; the selection has no say in it."""
+        if source is not None and source.kb is None:
+            self._library.select(None)
+        self.files_given.emit(paths, source.kb.id if source is not None and source.kb is not None else None)
+
+    def choose_files(self, kb_id: str) -> QFileDialog:
+        """Pick files to add to a knowledge base: what a drop on its row does, for the keyboard."""
+        dialog = QFileDialog(self, self.tr("Choose files to index"))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+        dialog.filesSelected.connect(lambda names: self.files_given.emit([Path(name) for name in names], kb_id))
+        dialog.open()
+        return dialog
 
     def create(self) -> None:
         """Ask for a name and create a knowledge base."""
@@ -158,6 +178,7 @@ class Sidebar(QWidget):
         if source is not None and source.kb is not None:
             self.list.setCurrentIndex(index)
             menu.addSeparator()
+            changes.append(menu.addAction(self.tr("Add files…"), partial(self.choose_files, source.kb.id)))
             export = menu.addAction(self.tr("Export…"), partial(self.export_wanted.emit, source.kb))
             export.setEnabled(source.kb.active_generation is not None)
             menu.addAction(self.tr("Watched folders…"), partial(self.watched_wanted.emit, source.kb))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
-from PySide6.QtGui import QAccessible, QAccessibleEvent
+from PySide6.QtGui import QAccessible, QAccessibleEvent, QHideEvent
 from PySide6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QSizePolicy, QWidget
 
 from studio.ui.plain_text import PlainLabel
@@ -37,6 +37,7 @@ class Toast(QFrame):
         self._action = button(self.tr("Show"), "link")
         self._action.clicked.connect(self._act)
         self._call: Callable[[], object] | None = None
+        self._waiting = ""
         self._dismiss = tool_button(self.tr("Dismiss"))
         self._dismiss.clicked.connect(self.hide)
         content = row(
@@ -69,6 +70,9 @@ class Toast(QFrame):
 
     def inform(self, text: str, action: str = "", call: Callable[[], object] | None = None) -> None:
         """Say that something was done; `call` is made when the button `action` is pressed."""
+        if not action and self._call is not None and self.isVisible():
+            self._waiting = text  # what can be undone stays until its time is over
+            return
         self._offer(action, call)
         self._say(text, "", is_error=False)
 
@@ -109,6 +113,12 @@ class Toast(QFrame):
         long = is_error or self._call is not None
         self._timer.start(_ERROR_MS if long else max(_INFO_MS, len(text) * _READING_MS))
         QAccessible.updateAccessibility(QAccessibleEvent(self, QAccessible.Event.Alert))
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        waiting, self._waiting = self._waiting, ""
+        if waiting and self.parentWidget().isVisible():
+            QTimer.singleShot(0, self, lambda: self.isVisible() or self.inform(waiting))
 
     def _retint(self) -> None:
         self._icon.setPixmap(self._theme.pixmap(*self._mark, 18, self.devicePixelRatioF()))

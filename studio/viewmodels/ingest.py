@@ -31,6 +31,8 @@ class IngestViewModel(ViewModel):
     """Summary, progress or state changed."""
     finished = Signal(str)
     """A job ended and the knowledge base of this id may have another generation."""
+    accepted = Signal(object, str, bool)
+    """(job, what was added in words, whether it made its knowledge base) of files that are in the queue now."""
     held_back = Signal(str, str)
     """(id of the knowledge base, reason): a job built a generation that the gate holds back."""
 
@@ -70,7 +72,9 @@ class IngestViewModel(ViewModel):
     def target(self) -> str:
         """Where dropped files go, in words."""
         selected = self._sources.selected
-        return f"into {selected.name}" if selected is not None else "into a new knowledge base"
+        if selected is not None:
+            return f"into {selected.name}"
+        return "into the one you choose" if self._sources.knowledge_bases else "into a new knowledge base"
 
     @property
     def read_only(self) -> str:
@@ -156,10 +160,14 @@ class IngestViewModel(ViewModel):
 
     # ------------------------------------------------------------ gestures
 
-    def add(self, paths: Sequence[Path], kb_id: str | None = None) -> None:
-        """Index files and folders into a knowledge base, or into a new one named after them."""
+    def add(self, paths: Sequence[Path], kb_id: str | None = None, what: str = "") -> None:
+        """Index files and folders into a knowledge base, or into a new one named after them.
+
+        `what` are they in words; their number for short.
+        """
         if paths:
-            self._prepare(f"add {len(paths)} {paths[0]}", self._add(tuple(paths), kb_id))
+            what = what or count(len(paths), "item")
+            self._prepare(f"add {len(paths)} {paths[0]}", self._add(tuple(paths), kb_id, what))
 
     def ensure_sample(self) -> None:
         """Make the sample knowledge base, unless it is there, and select it."""
@@ -193,10 +201,12 @@ class IngestViewModel(ViewModel):
         self._preparing -= 1
         self.changed.emit()
 
-    async def _add(self, paths: tuple[Path, ...], kb_id: str | None) -> None:
+    async def _add(self, paths: tuple[Path, ...], kb_id: str | None, what: str) -> None:
+        known = {kb.id for kb in self._sources.knowledge_bases}
         if kb_id is None:
             kb_id = (await self._new_kb(paths)).id
-        self.jobs.add(kb_id, paths)
+        made = kb_id not in known
+        self.jobs.add(kb_id, paths, accepted=lambda job: self.accepted.emit(job, what, made))
 
     async def _ensure_sample(self) -> None:
         try:
@@ -283,7 +293,10 @@ class IngestViewModel(ViewModel):
         await self._drained()
         job, report = event.job, event.report
         if job.state is JobState.CANCELLED:
+            kept = report is not None and report.generation is not None
             self._outcome = "Cancelled. What was searchable before still is."
+            if kept and report is not None:
+                self._outcome = f"Cancelled; what was finished is kept: {_outcome(report)}"
             await self._stop(job.kb_id, "Cancelled", Tone.CALM)
         elif job.state is JobState.FAILED:
             self._outcome = job.error or "The job failed."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ _WORKS = {
     JobKind.REINDEX: "Reading damaged documents again",
     JobKind.RESTORE: "Restoring documents",
 }
+_WISHES = {"cancel": "Cancelling…", "pause": "Pausing…", "finish": "Keeping what is finished…"}
 _PATHS_NAMED = 3
 _LOOK_EVERY_S = 10.0
 
@@ -82,6 +83,8 @@ class JobsViewModel(ViewModel):
     """An `IngestProgress` arrived."""
     ended = Signal(object)
     """A job ended: the `JobEnded` of the queue."""
+    cancelled = Signal(str, object)
+    """(in words, call that begins it again) of a job that was cancelled with nothing to keep."""
     continued = Signal(str)
     """Says that a job goes on which an earlier program left in the middle."""
 
@@ -157,10 +160,15 @@ class JobsViewModel(ViewModel):
         """Go on with what an earlier program left unfinished."""
         self._do("start", self._start())
 
-    def add(self, kb_id: str, paths: Sequence[Path], password: str = "") -> None:
-        """Read files into a knowledge base. A password stays known for other files of it while the program runs."""
+    def add(
+        self, kb_id: str, paths: Sequence[Path], password: str = "", accepted: Callable[[Job], None] | None = None
+    ) -> None:
+        """Read files into a knowledge base. A password stays known for other files of it while the program runs.
+
+        `accepted` is called with the job once it is safe.
+        """
         self.passwords.add(kb_id, password)
-        self._ask(self._queue.add(kb_id, paths, _OPTIONS, passwords=self.passwords.of(kb_id)))
+        self._ask(self._queue.add(kb_id, paths, _OPTIONS, passwords=self.passwords.of(kb_id)), accepted)
 
     def rebuild(self, kb_id: str) -> None:
         """Build a new generation of everything in a knowledge base."""
@@ -174,12 +182,27 @@ class JobsViewModel(ViewModel):
         """Let a paused job go on where it was."""
         self._do(job.id, self._queue.resume(job.id))
 
-    def cancel_job(self, job: Job) -> None:
-        """Stop a job for good, or take one that ended off the list. What was searchable before stays so."""
+    def finished_files(self, job: Job) -> int:
+        """Files of a job that are through, which a cancellation can keep."""
+        if job.kind is not JobKind.INGEST or job.state.ended:
+            return 0
+        progress = self._progress.get(job.id)
+        return progress.files_done if progress is not None else job.files_done
+
+    def cancel_job(self, job: Job, *, keep: bool = False) -> None:
+        """Stop a job for good, or take one that ended off the list. What was searchable before stays so.
+
+        `keep` makes the files searchable that are through.
+        """
         if self._failed.pop(job.id, None) is not None or self._kept.pop(job.id, None) is not None:
             self._show()
             return
-        self._do(job.id, self._queue.cancel(job.id))
+        self._do(job.id, self._cancel(job, keep))
+
+    async def _cancel(self, job: Job, keep: bool) -> None:
+        await self._queue.cancel(job.id, keep=keep)
+        if not keep:
+            self.cancelled.emit(f"Cancelled: {subject(job)}", lambda: self.retry(job))
 
     def retry(self, job: Job) -> None:
         """Begin a failed job again."""
@@ -264,13 +287,15 @@ class JobsViewModel(ViewModel):
         await self._queue.move(job_id, before)
         await self._read()
 
-    def _ask(self, request: Coroutine[Any, Any, Job]) -> None:
+    def _ask(self, request: Coroutine[Any, Any, Job], accepted: Callable[[Job], None] | None = None) -> None:
         self._adding += 1
-        self._do("ask", self._accepted(request))
+        self._do("ask", self._accepted(request, accepted))
 
-    async def _accepted(self, request: Coroutine[Any, Any, Job]) -> None:
+    async def _accepted(self, request: Coroutine[Any, Any, Job], accepted: Callable[[Job], None] | None) -> None:
         try:
-            await request
+            job = await request
+            if accepted is not None:
+                accepted(job)
             await self._read()
         finally:
             self._adding -= 1
@@ -394,7 +419,7 @@ def _standing(job: Job, progress: IngestProgress | None) -> tuple[str, Tone, str
         case JobState.QUEUED:
             return " · ".join(["Waiting", *files]), Tone.WAIT, "Waiting"
     if job.wish:
-        return {"cancel": "Cancelling…", "pause": "Pausing…"}.get(job.wish, ""), Tone.RUN, ""
+        return _WISHES.get(job.wish, ""), Tone.RUN, ""
     if progress is None:
         return "Starting", Tone.RUN, ""
     if progress.paused:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.domain import IngestOptions, Preflight
+from studio.domain import IngestOptions, KnowledgeBase, Preflight
 from studio.errors import StudioError
 from studio.services.preflight import NEEDS_OCR, NEEDS_PASSWORD
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.ingest import IngestViewModel
-from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import Preflights
 from studio.viewmodels.text import about, count, size
 
@@ -40,13 +39,10 @@ class PreflightViewModel(ViewModel):
     changed = Signal()
     """What is looked at, found, or said changed."""
 
-    def __init__(
-        self, preflight: Preflights, ingest: IngestViewModel, sources: LibraryViewModel, parent: QObject | None = None
-    ) -> None:
+    def __init__(self, preflight: Preflights, ingest: IngestViewModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._preflight = preflight
         self._ingest = ingest
-        self._sources = sources
         self._offers: list[Offer] = []
         self._problem = ""
         self.result: Preflight | None = None
@@ -150,11 +146,10 @@ class PreflightViewModel(ViewModel):
 
     # ------------------------------------------------------------ gestures
 
-    def look_at(self, paths: Sequence[Path]) -> None:
-        """Look at files and folders for the selected knowledge base; they join those that wait for it already."""
+    def look_at(self, paths: Sequence[Path], kb: KnowledgeBase | None) -> None:
+        """Look at files and folders for a knowledge base, None for a new one; they join those that wait for it."""
         if not paths:
             return
-        kb = self._sources.selected
         kb_id, name = (kb.id, kb.name) if kb is not None else (None, "")
         self.note = ""
         for place, offer in enumerate(self._offers):
@@ -172,7 +167,10 @@ class PreflightViewModel(ViewModel):
     def accept(self) -> None:
         """Begin."""
         if self.offer is not None and self.asking:
-            self._ingest.add(self.offer.paths, self.offer.kb_id)
+            found = self.result
+            more = "" if found is None or found.complete else "more than "
+            what = f"{more}{count(found.files, 'file')}" if found is not None and found.files else ""
+            self._ingest.add(self.offer.paths, self.offer.kb_id, what)
             self._next()
 
     def unlock(self, password: str) -> None:

@@ -38,7 +38,7 @@ class Similar:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an answer belongs to: the scope with its generations, the query, and every option that decides what is found.
+    """What an answer belongs to: the scope with its generations, the query, and all options that decide what is found.
 
     An answer is shown only while its question is the one on the screen. The weight is no part of it: another weight
     arranges what was found anew.

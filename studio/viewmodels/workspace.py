@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -14,6 +15,7 @@ from studio.viewmodels.base import ViewModel
 from studio.viewmodels.citing import CitingViewModel
 from studio.viewmodels.cleanup import CleanupViewModel
 from studio.viewmodels.compare import CompareViewModel
+from studio.viewmodels.drops import DropsViewModel
 from studio.viewmodels.failures import FailuresViewModel
 from studio.viewmodels.gate import GateViewModel
 from studio.viewmodels.generations import GenerationsViewModel
@@ -27,8 +29,11 @@ from studio.viewmodels.preview import PreviewViewModel
 from studio.viewmodels.quality import QualityViewModel
 from studio.viewmodels.search import SearchViewModel
 from studio.viewmodels.status import StatusViewModel
-from studio.viewmodels.transfers import TransfersViewModel
+from studio.viewmodels.transfers import TransfersViewModel, is_bundle
 from studio.viewmodels.watched import WatchedViewModel
+
+NEW = ""
+"""The target of files that are to make a knowledge base of their own."""
 
 
 class SettingsViewModel(ViewModel):
@@ -99,6 +104,12 @@ class Workspace(QObject):
 
     failed = Signal(str, str)
     """(message, way out) of a failure in any of them."""
+    bundle_given = Signal(object)
+    """The file of an exported knowledge base was dropped or chosen: ask for its name."""
+    target_wanted = Signal(list)
+    """Files were dropped where no knowledge base was meant: ask which, then `take` them again."""
+    taken = Signal()
+    """Files are being looked at, to be added."""
 
     def __init__(self, services: StudioServices, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -109,7 +120,10 @@ class Workspace(QObject):
         self.preview = PreviewViewModel(services.search, self)
         self.jobs = JobsViewModel(services.queue, self.library, self, attention=services.attention)
         self.ingest = IngestViewModel(self.jobs, services.library, services.sample, self.library, self)
-        self.preflight = PreflightViewModel(services.preflight, self.ingest, self.library, self)
+        self.preflight = PreflightViewModel(services.preflight, self.ingest, self)
+        self.drops = DropsViewModel(
+            services.queue, services.library, services.maintenance, self.ingest, self.library, self
+        )
         self.failures = FailuresViewModel(services.queue, services.library, self.jobs, self.library, self)
         self.watched = WatchedViewModel(services.watch, self)
         self.generations = GenerationsViewModel(services.maintenance, self.library, self.ingest, self)
@@ -139,6 +153,7 @@ class Workspace(QObject):
             self.generations,
             self.watched,
             self.failures,
+            self.drops,
             self.preflight,
             self.ingest,
             self.jobs,
@@ -158,6 +173,32 @@ class Workspace(QObject):
         self.cleanup.collected.connect(self.generations.refresh)
         self.transfers.imported.connect(self.search.refresh)
         self.settings.memory_changed.connect(self.memory.look)
+
+    def take(self, paths: Sequence[Path], target: str | None = None) -> None:
+        """The one door for files, however they were dropped or chosen.
+
+        `target` is the id of the knowledge base they were dropped on, `NEW` for a new one, None where nothing was said:
+        then they go to the selected one; while all are selected it is asked for. Bundles are offered for import.
+        """
+        if self.library.read_only:
+            self.failed.emit(self.library.read_only, "")
+            return
+        for path in filter(is_bundle, paths):
+            self.bundle_given.emit(path)
+        files = [path for path in paths if not is_bundle(path)]
+        bases = {kb.id: kb for kb in self.library.knowledge_bases}
+        selected = self.library.selected
+        if target is None and selected is not None:
+            target = selected.id
+        if not files:
+            return
+        if target is None and bases:
+            self.target_wanted.emit(files)
+        elif target and target not in bases:
+            self.failed.emit("This knowledge base is not there any more.", "Drop the files on another one.")
+        else:
+            self.preflight.look_at(files, bases[target] if target else None)
+            self.taken.emit()
 
     def start(self) -> None:
         """Begin to read and watch, and go on with unfinished jobs. Call it once the window is on screen."""

@@ -63,6 +63,7 @@ class FakeQueue:
         self._tasks = TaskOwner("fake queue")
         self._running: asyncio.Task[None] | None = None
         self._is_started = False
+        self.kept: list[tuple[str, bool]] = []
         self._wishes: dict[str, JobState] = {}
 
     def subscribe(self, listener: Callable[[JobEvent], None]) -> Callable[[], None]:
@@ -90,6 +91,9 @@ class FakeQueue:
     async def add_rebuild(self, kb: str) -> Job:
         return self._accept(Job("", kb, JobKind.REBUILD, JobState.QUEUED, (), {}))
 
+    async def add_removal(self, kb: str, documents: Sequence[str]) -> Job:
+        return self._accept(Job("", kb, JobKind.REMOVE, JobState.QUEUED, tuple(documents), {}))
+
     async def jobs(self) -> list[Job]:
         return sorted(self.open, key=lambda item: item.position)
 
@@ -107,7 +111,8 @@ class FakeQueue:
         self._set(job_id, JobState.QUEUED)
         self._go_on()
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str, *, keep: bool = False) -> None:
+        self.kept.append((job_id, keep))
         self._stop(job_id, JobState.CANCELLED)
 
     async def move(self, job_id: str, before: str | None) -> None:

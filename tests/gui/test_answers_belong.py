@@ -48,7 +48,7 @@ class Stubborn:
 
     async def asked(self, number: int) -> None:
         async with asyncio.timeout(10):
-            while len(self.waiting) < number:
+            while len(self.waiting) < number:  # noqa: ASYNC110 - no event tells of a call
                 await asyncio.sleep(0)
 
 

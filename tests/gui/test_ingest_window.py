@@ -81,6 +81,7 @@ async def test_enter_starts_what_was_dropped_and_escape_leaves_it(theme: Theme) 
         await until(lambda: bool(services.queue.asked) and not workspace.ingest.running, workspace.ingest.changed)
         assert services.queue.asked == [("kb1", (Path("/papers"),))]
         assert not card.isVisible()
+        window.toast.hide()  # what could be undone
         QTest.keyClick(window, Qt.Key.Key_Escape)
         assert window.pane == SEARCH, "with nothing to leave, Escape leads to the search"
 
@@ -149,6 +150,7 @@ async def test_the_badge_counts_failures_and_retry_acts_on_the_selection_or_on_a
         await until(lambda: len(services.queue.asked) == 3 and not workspace.ingest.running, workspace.ingest.changed)
         assert services.queue.asked[2] == ("kb1", (Path("/papers/broken.pdf"),))
         view.selectAll()
+        window.toast.hide()  # what could be undone
         click(pane.failures, "Copy list")
         assert QGuiApplication.clipboard().text().splitlines() == [
             "/papers/broken.pdf\tThe file is damaged. Get another copy.",

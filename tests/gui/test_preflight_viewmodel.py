@@ -28,7 +28,7 @@ async def test_a_small_drop_begins_by_itself_and_says_what_was_found() -> None:
     services.preflight.gate = asyncio.Event()
     async with opened(services) as (workspace, complaints):
         look = workspace.preflight
-        look.look_at([Path("/papers/a.pdf"), Path("/papers/b.pdf")])
+        workspace.take([Path("/papers/a.pdf"), Path("/papers/b.pdf")])
         assert look.looking
         assert look.looking_at == "Looking at a.pdf and 1 more…"
         notes = []
@@ -48,7 +48,7 @@ async def test_a_large_drop_asks_and_a_second_one_joins_it() -> None:
     services.preflight.found = BIG
     async with opened(services) as (workspace, _):
         look = workspace.preflight
-        look.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         await until(lambda: look.asking, look.changed)
         assert look.title == "Add 512 files to “Compilers”?"
         assert look.facts == [
@@ -66,7 +66,7 @@ async def test_a_large_drop_asks_and_a_second_one_joins_it() -> None:
         assert look.warnings == []
         assert not services.queue.asked
         services.preflight.found = replace(BIG, removed=0, held_removals=(HeldRemovals("/papers/box", 36, "Gone."),))
-        look.look_at([Path("/notes"), Path("/papers")])
+        workspace.take([Path("/notes"), Path("/papers")])
         assert look.looking
         await until(lambda: look.asking, look.changed)
         assert look.news.endswith(" · 36 no longer there, will be kept")
@@ -85,9 +85,9 @@ async def test_files_for_another_knowledge_base_wait_for_their_own_answer() -> N
     async with opened(services) as (workspace, _):
         look = workspace.preflight
         workspace.library.select("kb1")
-        look.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         workspace.library.select("kb2")
-        look.look_at([Path("/tables")])
+        workspace.take([Path("/tables")])
         await until(lambda: look.asking, look.changed)
         assert "“Compilers”" in look.title
         look.dismiss()
@@ -115,7 +115,7 @@ async def test_what_is_not_small_or_has_a_warning_asks(found: Preflight) -> None
     services = with_kb()
     services.preflight.found = found
     async with opened(services) as (workspace, _):
-        workspace.preflight.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         await until(lambda: workspace.preflight.asking, workspace.preflight.changed)
         assert not services.queue.asked
 
@@ -126,7 +126,7 @@ async def test_a_look_that_fails_says_why_and_leaves_the_choice() -> None:
     services.preflight.found = StorageFault("The disk is gone.", way_out="Plug it in.")
     async with opened(services) as (workspace, complaints):
         look = workspace.preflight
-        look.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         await until(lambda: look.asking, look.changed)
         assert look.warnings == ["The disk is gone. Plug it in."]
         look.accept()
@@ -139,7 +139,7 @@ async def test_leaving_ends_the_look() -> None:
     services = with_kb()
     services.preflight.gate = asyncio.Event()
     async with opened(services) as (workspace, _):
-        workspace.preflight.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         workspace.preflight.dismiss()
         services.preflight.gate.set()
         await asyncio.sleep(0)
@@ -154,7 +154,7 @@ async def test_a_password_is_tried_in_the_look_and_in_the_job() -> None:
     services.preflight.found = preflight(skipped=(SkippedFiles(NEEDS_PASSWORD, 1, ("/papers/locked.pdf",)),))
     async with opened(services) as (workspace, _):
         look = workspace.preflight
-        look.look_at([Path("/papers")])
+        workspace.take([Path("/papers")])
         await until(lambda: look.asking, look.changed)
         assert look.needs_password
         services.preflight.found = preflight()

@@ -12,7 +12,7 @@ from workbench import Bench, Write
 
 from studio.domain import FileState, IngestOptions, JobKind, JobState
 from studio.errors import Conflict, InvalidRequest, NotFound
-from studio.services import pipeline, queue
+from studio.services import pipeline, queue, writer
 from studio.services.queue import JobChanged, JobEnded, JobEvent, JobProgress, JobQueue
 
 
@@ -132,6 +132,82 @@ async def test_cancelling_a_running_and_a_waiting_job(
     assert await jobs.jobs() == []
     with pytest.raises(NotFound):
         await bench.ingest.resume("Toy")
+
+
+@pytest.fixture
+def close_behind(monkeypatch) -> None:
+    """Files are begun only when the model is through with most of those before."""
+    monkeypatch.setattr(pipeline, "PIECES_BEFORE_A_FILE", 1)
+
+
+async def test_a_job_that_finishes_early_keeps_what_is_through_and_takes_nothing_away(
+    bench: Bench, jobs: JobQueue, folder: Path, write: Write, held, close_behind
+) -> None:
+    docs = fill(write, folder / "a", 2)
+    await bench.ingest.ingest("Toy", [docs])
+    fill(write, docs, 20)
+    write("a/1.txt", "Another text in an old file.")
+    (docs / "0.txt").rename(docs / "moved.txt")
+    bench.toy.embedded.clear()
+    heard = Listener(jobs)
+    job = await jobs.add("Toy", [docs], IngestOptions(jobs=1))
+    await jobs.start()
+    await heard.until(lambda: any(isinstance(e, JobProgress) and e.progress.chunks_done for e in heard.events))
+    await jobs.cancel(job.id, keep=True)
+    assert (await jobs.job(job.id)).wish == "finish"
+    held.set()
+    await heard.all_ended(1)
+    (end,) = heard.ended
+    assert end.job.state is JobState.CANCELLED
+    assert end.report is not None
+    assert end.report.left > 0
+    assert end.report.added > 0
+    assert end.report.removed == 0
+    records = await bench.library.documents("Toy")
+    paths = {Path(record.source_path).name for record in records}
+    assert {"0.txt", "1.txt"} <= paths
+    assert len(records) == len(paths) == 2 + end.report.added
+    assert (await bench.library.get("Toy")).active_generation == end.job.generation
+    report = await bench.ingest.ingest("Toy", [docs])
+    assert report.left == 0
+    assert len(await bench.library.documents("Toy")) == 20
+
+
+async def test_a_paused_job_that_finishes_early_seals_its_checkpoint_after_a_restart_too(
+    bench: Bench, jobs: JobQueue, folder: Path, write: Write, held, close_behind, monkeypatch
+) -> None:
+    monkeypatch.setattr(writer, "CHUNKS_PER_CHECKPOINT", 4)
+    docs = fill(write, folder / "a", 20)
+    heard = Listener(jobs)
+    job = await jobs.add("Toy", [docs], IngestOptions(jobs=1))
+    await jobs.start()
+    await heard.until(lambda: any(isinstance(e, JobChanged) and e.job.files_done for e in heard.events))
+    await jobs.pause(job.id)
+    await jobs.close()
+    held.set()
+    again = JobQueue(bench.stores, bench.ingest)
+    try:
+        heard = Listener(again)
+        await again.cancel(job.id, keep=True)
+        await again.start()
+        await heard.all_ended(1)
+        assert heard.ended[0].job.state is JobState.CANCELLED
+        kept = len(await bench.library.documents("Toy"))
+        assert 0 < kept < 20
+        waiting = await again.add("Toy", [docs])
+        await heard.all_ended(2)
+        assert (await again.job(waiting.id)).state is JobState.DONE
+        assert len(await bench.library.documents("Toy")) == 20
+    finally:
+        await again.close()
+
+
+async def test_a_job_without_anything_to_keep_is_just_cancelled(
+    bench: Bench, jobs: JobQueue, folder: Path, write: Write
+) -> None:
+    job = await jobs.add("Toy", [fill(write, folder / "a", 2)])
+    await jobs.cancel(job.id, keep=True)
+    assert (await jobs.job(job.id)).state is JobState.CANCELLED
 
 
 async def test_the_next_program_goes_on_with_what_was_left(
