@@ -734,6 +734,16 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LostDocument:
+    """A document that a repair could bring back in part or not at all, and why."""
+
+    knowledge_base: str
+    path: str
+    document_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One invariant as `doctor` found it. `repair` says what would mend it, "" if nothing is wrong."""
 
@@ -741,6 +751,7 @@ class Check:
     ok: bool
     detail: str
     repair: str = ""
+    lost: tuple[LostDocument, ...] = ()
 
 
 # ---------------------------------------------------------------- ports

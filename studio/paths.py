@@ -56,6 +56,11 @@ class DataPaths:
         return self.root / "logs"
 
     @property
+    def lost_found(self) -> Path:
+        """Where repair moves what is damaged or belongs to nothing."""
+        return self.root / "lost+found"
+
+    @property
     def instance_lock(self) -> Path:
         return self.root / "window.lock"
 

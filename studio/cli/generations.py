@@ -8,7 +8,7 @@ from typing import Any
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE, FAILED
+from studio.cli.main import DONE, FAILED, PARTLY
 from studio.cli.output import plain, say, size, table
 from studio.domain import Generation
 from studio.errors import InvalidRequest
@@ -80,7 +80,7 @@ async def gc(services: Services, options: Options) -> int:
 
 
 async def doctor(services: Services, options: Options) -> int:
-    """Check every stored invariant, FAILED when one is broken; or report the health of searching."""
+    """Check every stored invariant: FAILED when one is broken, PARTLY when documents are lost; or report health."""
     if options.health is not None:
         report = await services.health.report(options.health or None)
         say(options, report, text_of(report))
@@ -88,5 +88,8 @@ async def doctor(services: Services, options: Options) -> int:
     checks = await (services.doctor.repair() if options.repair else services.doctor.check())
     ok = all(check.ok for check in checks)
     rows = [["ok" if check.ok else "WRONG", check.name, check.detail, check.repair] for check in checks]
-    say(options, {"ok": ok, "checks": checks}, table(rows, ("", "CHECK", "FOUND", "REPAIR")))
-    return DONE if ok else FAILED
+    lost = [item for check in checks for item in check.lost]
+    lines = [f"LOST {plain(item.path)} ({plain(item.knowledge_base)}): {item.why}" for item in lost]
+    text = "\n".join([table(rows, ("", "CHECK", "FOUND", "REPAIR")), *lines])
+    say(options, {"ok": ok, "checks": checks, "lost": lost}, text)
+    return PARTLY if lost else DONE if ok else FAILED

@@ -210,6 +210,20 @@ class Jobs:
         )
         return [_job_of(row) for row in rows]
 
+    def known_files(self, kb_id: str) -> list[str]:
+        """Paths of files that jobs indexed and none removed since, by path: what was in the knowledge base last."""
+        found: set[str] = set()
+        for job in self._database.rows("SELECT * FROM job WHERE kb_id = ? ORDER BY created_ms, rowid", (kb_id,)):
+            if job["kind"] == JobKind.REMOVE:
+                gone = json.loads(job["paths"])
+                found -= {path for path in found if any(path == name or path.startswith(f"{name}/") for name in gone)}
+            for file in self.files(job["id"]):
+                if file.state in (FileState.INDEXED, FileState.UNCHANGED):
+                    found.add(str(file.path))
+                elif file.state is FileState.REMOVED:
+                    found.discard(str(file.path))
+        return sorted(found)
+
     def suspended(self, kb_id: str) -> dict[int, str]:
         """Generation → checkpoint of every job of a knowledge base that can go on with a build."""
         rows = self._database.rows(

@@ -31,6 +31,7 @@ from studio.index.ann import (
     sub_vectors,
 )
 from studio.index.recall import climb, measure, yardstick
+from studio.index.remains import embeddings_without_manifest
 from studio.index.rows import ROWS_PER_TURN, embedding_keys, matrix_of, sound_rows
 from studio.memory import give_back, use_system_heap
 
@@ -236,14 +237,22 @@ async def readable_embeddings(table: Path, version: int) -> dict[str, Vectors]:
 
     def read() -> dict[str, Vectors]:
         found: dict[str, Vectors] = {}
+
+        def take(batch: Any) -> None:
+            matrix = matrix_of(batch.column("embedding"))
+            rest = zip(embedding_keys(batch), matrix, sound_rows(matrix), strict=True)
+            found.update({key: row for key, row, sound in rest if sound})
+
         with suppress(Exception):  # what a damaged file makes the library raise has no common type
             for fragment in lance.dataset(str(table), version=version).get_fragments():
                 with suppress(Exception):
                     rows = fragment.to_table(columns=["content_hash", "metadata", "embedding"])
                     for batch in rows.to_batches(max_chunksize=ROWS_PER_TURN):
-                        matrix = matrix_of(batch.column("embedding"))
-                        rest = zip(embedding_keys(batch), matrix, sound_rows(matrix), strict=True)
-                        found.update({key: row for key, row, sound in rest if sound})
+                        take(batch)
+            return found
+        for batch in embeddings_without_manifest(table):
+            with suppress(Exception):
+                take(batch)
         return found
 
     return await asyncio.to_thread(read)

@@ -24,8 +24,13 @@ from studio.domain import (
     KnowledgeBase,
     ProgressSink,
 )
-from studio.errors import Conflict, InvalidRequest, NotFound
+from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault
+from studio.index.lost_found import set_aside
+from studio.index.mending import table_opens
+from studio.index.reading import READABLE
+from studio.index.remains import records_left
 from studio.index.stores import Stores
+from studio.index.vectors import DOCUMENTS_TABLE
 from studio.services.build_room import BuildRoom
 from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
@@ -34,6 +39,7 @@ from studio.services.promotion import Promotion, way_past
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
 from studio.services.report import report_of
 from studio.services.runner import JobRunner, Run
+from studio.services.salvage import Salvage, mend_texts, salvage
 from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome
 
@@ -151,16 +157,11 @@ class IngestService:
             report = await self._runner.run(job, base, lambda run: self._remove(run, plan))
         return await self._collected(report)
 
-    async def rebuild(
-        self, kb: str, progress: ProgressSink | None = None, *, lost: Sequence[DocumentRecord] | None = None
-    ) -> IngestReport:
-        """Chunk and embed every document anew with the present settings, from the stored texts.
-
-        `lost` are the documents of an active generation that cannot be read; the new one shares no chunk with it.
-        """
+    async def rebuild(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
+        """Chunk and embed every document anew with the present settings, from the stored texts."""
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            report = await self._rebuild(base, progress, lost=lost)
+            report = await self._rebuild(base, progress)
         return await self._collected(report)
 
     async def reindex(self, kb: str, documents: Sequence[str], progress: ProgressSink | None = None) -> IngestReport:
@@ -196,9 +197,9 @@ class IngestService:
         return await self._collected(report)
 
     async def restore(self, kb: str, number: int, progress: ProgressSink | None = None) -> IngestReport:
-        """Give the active generation the documents of another one, whose chunks cannot be read any more.
+        """Give the active generation what is left of another one, which cannot be read any more, or of itself.
 
-        What both have in common stays; the rest is read from the files as they are now, or from stored texts.
+        What both have in common stays; the rest is read from the files as they are now, from stored texts or passages.
         Raises NotFound, Busy, StorageFault, and ModelFault, after which the job waits for `resume`.
         """
         base = await self._stores.knowledge_base(kb)
@@ -296,11 +297,66 @@ class IngestService:
         return await self._builder.build(run, plan, DEFAULT_OPTIONS, "removal")
 
     async def _restored(self, run: Run) -> IngestReport:
+        """Give the active generation what another one held, or make it anew where it is that one itself."""
         store, number = self._stores.store(run.kb.id), run.job.options[RESTORE]
         lost = await self._stores.thread.run(self._stores.catalog.generation, run.kb.id, number)
-        wanted = await store.vectors.records(lost.documents_version)
-        plan = await plan_restoring(await self._builder.records(run.kb), wanted, self._parser, store.paths.texts)
+        left = await salvage(self._stores, lost)
+        await mend_texts(store.paths.texts, left.records, left.chunks)
+        if not left.listed:
+            await self._clear_list(run.kb.id, number)
+        if number == run.kb.active_generation:
+            if left.passages and not left.listed and (report := await self._relisted(run, lost, left)) is not None:
+                return report
+            return await self._rebuilt(run, left.records)
+        existing = await self._builder.records(run.kb)
+        plan = await plan_restoring(existing, left.records, self._parser, store.paths.texts, listed=left.listed)
         return await self._builder.build(run, plan, DEFAULT_OPTIONS, "repair")
+
+    async def _clear_list(self, kb_id: str, number: int) -> None:
+        """Move a table of documents away that cannot be written, or in which no generation has a whole list.
+
+        Versions are counted anew then: generations that had theirs in it are no more.
+        """
+        store, catalog, thread = self._stores.store(kb_id), self._stores.catalog, self._stores.thread
+        table = store.paths.vectors / f"{DOCUMENTS_TABLE}.lance"
+        items = await thread.run(catalog.generations, kb_id)
+        others = [item for item in items if item.state in READABLE and item.number != number]
+        lists = [await records_left(table, item.documents_version) for item in others]
+        if any(found.whole for found in lists) and await table_opens(store.paths.vectors, DOCUMENTS_TABLE):
+            return
+        store.release()
+        if table.exists():
+            await asyncio.to_thread(set_aside, self._stores.paths, table)
+        store.vectors.forget_caches()
+        for item in others:
+            if item.state is not GenerationState.ACTIVE:
+                why = "The list of its documents cannot be read."
+                await thread.run(catalog.set_state, kb_id, item.number, GenerationState.FAILED, why)
+
+    async def _relisted(self, run: Run, active: Generation, left: Salvage) -> IngestReport | None:
+        """A generation with the passages of the active one and a new list of its documents, which takes no model.
+
+        None where the table of passages cannot be built on.
+        """
+        if active.model is None:
+            return None
+        kb = replace(run.kb, settings=replace(active.settings, index=run.kb.settings.index))
+        store = self._stores.store(kb.id)
+        try:
+            build = await store.begin(kb, active.model, note="repair", relist=True)
+            try:
+                for record in left.records:
+                    await build.add_record(record)
+                run.tracker.stage(IngestStage.SEALING)
+                generation = await store.seal(build)
+            except BaseException as error:
+                await build.abandon(str(error) or type(error).__name__)
+                raise
+        except StorageFault:
+            log.warning("the passages of %s cannot be built on", kb.id, exc_info=True)
+            return None
+        outcome = Outcome(unchanged=generation.documents)
+        return await self._builder.promote(run, generation, outcome, "repair", DEFAULT_OPTIONS)
 
     # ------------------------------------------------------------ rebuilding
 
@@ -345,14 +401,13 @@ class IngestService:
         kb: KnowledgeBase,
         progress: ProgressSink | None,
         control: JobControl | None = None,
-        lost: Sequence[DocumentRecord] | None = None,
     ) -> IngestReport:
         if kb.active_generation is None:
             raise NotFound(
                 f"“{kb.name}” is empty: there is nothing to rebuild.", way_out="Ingest some documents first."
             )
         job = await self._accept(kb, JobKind.REBUILD, [])
-        return await self._runner.run(job, kb, lambda run: self._rebuilt(run, lost), progress, control)
+        return await self._runner.run(job, kb, lambda run: self._rebuilt(run, None), progress, control)
 
     async def _reindexed(self, run: Run) -> IngestReport:
         if not run.job.paths:

@@ -1,9 +1,9 @@
 """Mending a knowledge base: what `doctor --repair` does, under the writer lock and without losing what works.
 
-In this order: tables open again, tags are set again, keyword indexes are rebuilt from the tables; documents of the
-active generation whose rows or texts are damaged are read again, or, where its tables cannot be read at all, the
-newest whole generation takes its place and is brought up to date; generations proven damaged are given up; what
-belongs to no generation is swept away.
+In this order: the files are kept in `lost+found`; tables open again, tags are set again, keyword indexes are rebuilt
+from the tables; documents of the active generation whose rows or texts are damaged are read again, or, where its tables
+cannot be read at all, it is made anew from what is left of it; generations proven damaged are given up; what belongs to
+no generation is swept away, unless a document is lost.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ import asyncio
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from studio.domain import (
     Check,
-    DocumentRecord,
-    DocumentStatus,
-    Generation,
     GenerationState,
     IngestOptions,
     IngestReport,
-    Job,
     JobKind,
     JobState,
     KnowledgeBase,
@@ -32,7 +29,9 @@ from studio.errors import ModelFault, StorageFault, StudioError, storage_fault
 from studio.index.audit import Audit
 from studio.index.gc import GcReport, sweep
 from studio.index.generations import GenerationStore
-from studio.index.mending import drop_unreadable_versions, mend_table, mend_tags, rebuild_keywords
+from studio.index.kept_files import drop_unchanged, keep_files
+from studio.index.lost_found import set_aside
+from studio.index.mending import drop_unreadable_versions, every_version_opens, mend_table, mend_tags, rebuild_keywords
 from studio.index.reading import READABLE
 from studio.index.rows import text_key
 from studio.index.stores import Stores
@@ -40,7 +39,9 @@ from studio.index.vectors import DOCUMENTS_TABLE
 from studio.services.bundles import discard_dead_imports
 from studio.services.examine import Examination, examine
 from studio.services.ingest import RESTORE, IngestService
+from studio.services.losses import Losses
 from studio.services.promotion import way_past
+from studio.services.salvage import mend_texts, salvage
 
 log = logging.getLogger(__name__)
 
@@ -78,21 +79,54 @@ class Repair:
 
     async def _mend(self, base: KnowledgeBase) -> list[Check]:
         store = self._stores.store(base.id)
-        with await store.lock_for_writing(base.name):
-            found = await self._mend_indexes(base, store)
-        report = None
-        for step in (self._revive, self._bring_back, self._read_again):
-            if (done := await step(base, found)) is not None:
-                report, found = done, await examine(self._stores, base)
-        with await store.lock_for_writing(base.name):
-            await self._give_up(base, store, found)
+        losses = Losses(self._stores, base)
+        store.repairing = True
+        try:
+            with await store.lock_for_writing(base.name):
+                kept = await self._keep(base, store)
+                found = await self._mend_indexes(base, store)
+            report = None
+            await losses.before(found)
+            for step in (self._revive, self._bring_back, self._read_again):
+                if (done := await step(base, found)) is not None:
+                    report, found = done, await examine(self._stores, base)
+            with await store.lock_for_writing(base.name):
+                given_up = await self._give_up(base, store, found, losses)
+        finally:
+            store.repairing = False
+        lost = await losses.after(found)
         swept = GcReport()
-        await sweep(store, self._stores.catalog, self._stores.thread, swept)
+        if kept is not None and not lost and not given_up:  # what is swept away stays there; else it waits for a collection
+            await sweep(store, self._stores.catalog, self._stores.thread, swept)
+        if kept is not None and not given_up:
+            await asyncio.to_thread(drop_unchanged, store.paths.root, kept)
         _forget_caches(store)
         notes = [Check(f"{base.name}: repair", False, error, "") for error in swept.errors]
         if report is not None and report.held:
             notes.append(Check(f"{base.name}: repair", False, report.held, way_past(report.generation or 0)))
+        if lost:
+            notes.append(losses.check(lost))
         return notes
+
+    async def _keep(self, base: KnowledgeBase, store: GenerationStore) -> Path | None:
+        """Keep every file of a knowledge base that is damaged in `lost+found`, and move what belongs to nothing there.
+
+        Under the writer lock. None where nothing is wrong.
+        """
+        found = await examine(self._stores, base)
+        strays = found.leftovers.strays if found.leftovers is not None else []
+        torn = [
+            folder for folder, _ in await self._versions(base, store) if not await every_version_opens(folder)
+        ]
+        if not torn and not strays and all(_sound(found, item) for item in found.audits):
+            return None
+        kept = await asyncio.to_thread(keep_files, self._stores.paths, store.paths.root)
+        for name in strays:
+            table = name.removeprefix("table ")
+            path = store.paths.root / name if table == name else store.paths.vectors / f"{table}.lance"
+            if path.exists():
+                await asyncio.to_thread(set_aside, self._stores.paths, path)
+        return kept
 
     # ------------------------------------------------------------ indexes
 
@@ -128,8 +162,11 @@ class Repair:
             return None
         damaged = active.damaged | found.misplaced[active.generation.number]
         if active.texts & found.bad_texts:
-            for record in await store.vectors.records(active.generation.documents_version):
-                if record.status is DocumentStatus.INDEXED and text_key(record.sha256, record.kind) in found.bad_texts:
+            left = await salvage(self._stores, active.generation)
+            sound = {key: chunks for key, chunks in left.chunks.items() if key not in active.altered}
+            mended = await mend_texts(store.paths.texts, left.records, sound)
+            for record in left.indexed:
+                if text_key(record.sha256, record.kind) in found.bad_texts - mended:
                     damaged.add(record.document_id)
         if not damaged:
             return None
@@ -154,60 +191,49 @@ class Repair:
             return None
         broken, store = found.active.generation, self._stores.store(base.id)
         await asyncio.to_thread(_refuse_unreadable, store.paths.vectors)
+        left = await salvage(self._stores, broken)
         whole = [item.generation for item in found.audits if _stands_in(item)]
         whole.sort(key=lambda item: (item.settings.same_content(base.settings), item.number))
-        others = [item.generation for item in found.audits if item.generation.number != broken.number]
-        listed = {item.number: await _listed(store, item) for item in (broken, *others)}
-        if whole:
+        if whole and (left.listed or not left.passages):
             number = whole[-1].number
             log.warning("generation %d of %s cannot be read; going back to %d", broken.number, base.id, number)
             await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
-            if listed[broken.number] is not None:
-                return await self._ingest.restore(base.id, broken.number)
-            return await self._ingest_again(base, after=number)
-        for number, records in listed.items():
-            if records is not None:
-                report = await self._ingest.rebuild(base.id, lost=records)
-                return report if number == broken.number else await self._ingest_again(base, after=number) or report
-        if not any(paths for paths, _ in await self._requests(base, after=0)):
-            raise StorageFault(
-                f"No generation of “{base.name}” can be read, and none of the files it was made from is there.",
-                way_out="Put the files back, or restore the data directory from a backup.",
-            )
-        with await store.lock_for_writing(base.name):
-            await store.vectors.drop_table(DOCUMENTS_TABLE)
-        await self._ingest.rebuild(base.id, lost=[])
-        return await self._ingest_again(base, after=0)
+        report = await self._ingest.restore(base.id, broken.number)
+        return await self._ingest_missing(base, left.missing) or report
 
-    async def _ingest_again(self, base: KnowledgeBase, *, after: int) -> IngestReport | None:
-        """Run the requests again that made the generations above `after`; without the model they wait."""
-        report = None
-        waiting = [request for request in await self._requests(base, after=after) if request[0]]
-        while waiting:
-            paths, options = waiting[0]
-            try:
-                report = await self._ingest.ingest(base.id, paths, options)
-            except ModelFault:
-                for paths, options in reversed(waiting):  # the latest is the first to be resumed
-                    create, names = self._stores.catalog.jobs.create, [str(path) for path in paths]
-                    await self._stores.thread.run(create, base.id, JobKind.INGEST, names, asdict(options))
-                raise
-            del waiting[0]
-        return report
-
-    async def _requests(self, base: KnowledgeBase, *, after: int) -> list[tuple[list[Path], IngestOptions]]:
-        """Past requests without repetitions, oldest first; only paths that are there."""
-        jobs = await self._stores.thread.run(self._stores.catalog.jobs.ingested, base.id, after)
-        distinct = {(job.paths, repr(job.options)): job for job in jobs}
-        return await asyncio.to_thread(lambda: [_request(job) for job in distinct.values()])
+    async def _ingest_missing(self, base: KnowledgeBase, missing: Sequence[str]) -> IngestReport | None:
+        """Read files again that past jobs read and nothing names any more; without the model they wait."""
+        active = await self._stores.knowledge_base(base.id)
+        store = self._stores.store(base.id)
+        if active.active_generation is None:
+            return None
+        generation = await self._stores.thread.run(self._stores.catalog.generation, base.id, active.active_generation)
+        named = {record.source_path for record in await store.vectors.records(generation.documents_version)}
+        paths = await asyncio.to_thread(
+            lambda: [Path(path) for path in missing if path not in named and Path(path).is_file()]
+        )
+        if not paths:
+            return None
+        options = IngestOptions()
+        try:
+            return await self._ingest.ingest(base.id, paths, options)
+        except ModelFault:
+            create, names = self._stores.catalog.jobs.create, [str(path) for path in paths]
+            await self._stores.thread.run(create, base.id, JobKind.INGEST, names, asdict(options))
+            raise
 
     # ------------------------------------------------------------ what is lost
 
-    async def _give_up(self, base: KnowledgeBase, store: GenerationStore, found: Examination) -> None:
-        """Mark other generations that are proven damaged as failed, for the collector; only next to a whole one."""
-        active = found.active
+    async def _give_up(
+        self, base: KnowledgeBase, store: GenerationStore, found: Examination, losses: Losses
+    ) -> list[int]:
+        """Mark other generations that are proven damaged as failed, for the collector; only next to a whole one.
+
+        Returns their numbers. Their files stay in `lost+found`.
+        """
+        active, given_up = found.active, list[int]()
         if active is None or not active.whole or found.tagged(active.generation) < 2:
-            return
+            return given_up
         await asyncio.to_thread(_refuse_unreadable, store.paths.vectors)
         for item in found.audits:
             number = item.generation.number
@@ -218,6 +244,8 @@ class Repair:
             await self._stores.thread.run(
                 self._stores.catalog.set_state, base.id, number, GenerationState.FAILED, f"Damaged on the disk: {why}"
             )
+            given_up.append(number)
+            await losses.give_up(item.generation)
         for folder, versions in await self._versions(base, store):
             await drop_unreadable_versions(folder, versions)
         generations = await self._stores.thread.run(self._stores.catalog.generations, base.id)
@@ -226,7 +254,8 @@ class Repair:
             try:
                 await store.vectors.tags_of(table)
             except StorageFault:  # would stand in the way of every collection
-                await store.vectors.drop_table(table)
+                await asyncio.to_thread(set_aside, self._stores.paths, store.paths.vectors / f"{table}.lance")
+        return given_up
 
     async def _versions(self, base: KnowledgeBase, store: GenerationStore) -> list[tuple[Path, set[int]]]:
         """The directories of all tables, each with the versions that generations need."""
@@ -255,15 +284,9 @@ def _stands_in(item: Audit) -> bool:
     return item.generation.state is GenerationState.ARCHIVED and item.whole
 
 
-async def _listed(store: GenerationStore, generation: Generation) -> list[DocumentRecord] | None:
-    try:
-        return await store.vectors.records(generation.documents_version)
-    except StorageFault:
-        return None
-
-
-def _request(job: Job) -> tuple[list[Path], IngestOptions]:
-    return [Path(path) for path in job.paths if Path(path).exists()], job.ingest_options
+def _sound(found: Examination, item: Audit) -> bool:
+    misplaced = found.misplaced.get(item.generation.number)
+    return item.whole and found.tagged(item.generation) == 2 and not misplaced and not item.texts & found.bad_texts
 
 
 def _refuse_unreadable(folder: Path) -> None:

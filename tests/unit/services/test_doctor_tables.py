@@ -67,14 +67,14 @@ async def test_a_lost_list_of_documents_comes_from_past_requests(ward: Ward) -> 
     await ward.answers()
 
 
-async def test_a_lost_list_of_documents_without_files_is_left_alone(ward: Ward) -> None:
+async def test_a_lost_list_of_documents_without_files_comes_from_passages_and_jobs(ward: Ward) -> None:
     for file in ward.files("vectors/documents.lance/data/*"):
         file.unlink()
     shutil.rmtree(ward.folder)
-    before, states = await ward.prints(1, 2, 3), await ward.states()
-    found = await ward.repaired()
-    assert "none of the files" in found["Care: repair"]
-    assert (await ward.prints(1, 2, 3), await ward.states()) == (before, states)
+    ward.toy.gone = True
+    assert await ward.repaired() == {}, "it takes neither files nor a model"
+    ward.toy.gone = False
+    await ward.answers()
 
 
 async def test_a_damaged_list_of_documents_falls_back_on_an_older_one(ward: Ward) -> None:
