@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from studio.documents.kinds import file_kind
 from studio.documents.texts import texts_are_sound
 from studio.domain import Check, DocumentRecord, DocumentStatus, Generation, KnowledgeBase, LostDocument
 from studio.errors import StorageFault
@@ -14,8 +15,9 @@ from studio.index.rows import text_key
 from studio.index.stores import Stores
 from studio.index.vectors import DOCUMENTS_TABLE
 from studio.services.examine import Examination
-from studio.services.salvage import Salvage, salvage
+from studio.services.salvage import UNKNOWN_PLACE, Salvage, salvage
 
+NAMELESS = f"Its name is lost; what it held is likely one of the “{UNKNOWN_PLACE}”."
 GONE = "Neither its file nor its stored text nor its passages can be read."
 
 
@@ -74,9 +76,11 @@ class Losses:
             in_part = (record.source_path, record.row) not in places and not Path(record.source_path).is_file()
             if record.source_path not in paths or in_part:
                 self._note(record, GONE)
+        nameless = {record.kind for record in indexed if Path(record.source_path).parent.name == UNKNOWN_PLACE}
         for path in self._missing:
             if path not in paths:
-                self._known.setdefault(path, LostDocument(self._base.name, path, "", f"Nothing names it. {GONE}"))
+                kept = not nameless.isdisjoint((file_kind(Path(path)), "text"))
+                self._known.setdefault(path, LostDocument(self._base.name, path, "", NAMELESS if kept else GONE))
         for record in indexed:
             if record.document_id in active.damaged:
                 self._note(record, "Its rows are damaged, and neither its file nor its stored text can be read.")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     root = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(root), str(root / "tests" / "unit" / "services")]
+    sys.path[:0] = [str(root), str(root / "tests")]
 
 from lance.file import LanceFileReader
 from ward import ToyEmbedder, Ward

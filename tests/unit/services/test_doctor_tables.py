@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from ward import DIMENSION, Ward, replaced
 
+from studio.domain import SearchMode, SearchRequest
+from studio.services.losses import NAMELESS
+
 # ------------------------------------------------------------ tables that cannot be read
 
 
@@ -72,9 +75,12 @@ async def test_a_lost_list_of_documents_without_files_comes_from_passages_and_jo
         file.unlink()
     shutil.rmtree(ward.folder)
     ward.toy.gone = True
-    assert await ward.repaired() == {}, "it takes neither files nor a model"
-    ward.toy.gone = False
-    await ward.answers()
+    checks = await ward.doctor.repair()
+    assert {item.why for check in checks for item in check.lost} == {NAMELESS}, "neither files nor a model are needed"
+    assert await ward.wrong() == {}
+    response = await ward.search.search(SearchRequest((ward.kb_id,), "whale piano glacier row", SearchMode.KEYWORD))
+    contents = " ".join(result.content for result in response.results)
+    assert all(word in contents for word in ("whale", "piano", "glacier", "Row number 4"))
 
 
 async def test_a_damaged_list_of_documents_falls_back_on_an_older_one(ward: Ward) -> None:
