@@ -96,7 +96,9 @@ class Repair:
             store.repairing = False
         lost = await losses.after(found)
         swept = GcReport()
-        if kept is not None and not lost and not given_up:  # what is swept away stays there; else it waits for a collection
+        if (
+            kept is not None and not lost and not given_up
+        ):  # what is swept away stays there; else it waits for a collection
             await sweep(store, self._stores.catalog, self._stores.thread, swept)
         if kept is not None and not given_up:
             await asyncio.to_thread(drop_unchanged, store.paths.root, kept)
@@ -115,9 +117,7 @@ class Repair:
         """
         found = await examine(self._stores, base)
         strays = found.leftovers.strays if found.leftovers is not None else []
-        torn = [
-            folder for folder, _ in await self._versions(base, store) if not await every_version_opens(folder)
-        ]
+        torn = [folder for folder, _ in await self._versions(base, store) if not await every_version_opens(folder)]
         if not torn and not strays and all(_sound(found, item) for item in found.audits):
             return None
         kept = await asyncio.to_thread(keep_files, self._stores.paths, store.paths.root)

@@ -284,9 +284,7 @@ def _any_is_there(paths: Iterable[str]) -> bool:
     return any(Path(path).is_file() for path in paths)
 
 
-def _store(
-    texts: Path, key: str, rows: Mapping[int, DocumentRecord], chunks: Mapping[str, Sequence[Chunk]]
-) -> bool:
+def _store(texts: Path, key: str, rows: Mapping[int, DocumentRecord], chunks: Mapping[str, Sequence[Chunk]]) -> bool:
     left = texts_left(texts, key)
     found = {}
     for row, record in sorted(rows.items()):
@@ -300,4 +298,3 @@ def _store(
             writer.add(row, parsed)
         writer.commit()
     return True
-

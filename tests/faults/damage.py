@@ -70,9 +70,9 @@ def damages(data: Path, seed: int) -> Iterator[Damage]:
     )
     groups: list[tuple[str, ...]] = [(file,) for file in files]
     for base in sorted((data / "kb").iterdir()):
-        for pattern in ("vectors/documents.lance/", "vectors/documents.lance/data/", "vectors/documents.lance/_versions/",
-                        "vectors/chunks.lance/", "vectors/chunks.lance/data/", "vectors/chunks.lance/_versions/",
-                        "vectors/documents.lance/_refs/", "vectors/chunks.lance/_refs/", "vectors/", "lexical/", "texts/"):
+        tables = [f"vectors/{name}.lance/" for name in ("documents", "chunks")]
+        inner = [f"{table}{part}/" for table in tables for part in ("data", "_versions", "_refs")]
+        for pattern in (*tables, *inner, "vectors/", "lexical/", "texts/"):
             part = tuple(file for file in files if file.startswith(f"kb/{base.name}/{pattern}"))
             groups += [part] * (1 if len(part) else 0)
     every = [Damage(group, how, sources) for group in groups for how in HOW for sources in SOURCES]
@@ -150,20 +150,21 @@ def still_held(held: Held, data: Path) -> set[str]:
     }
 
 
-async def verdict(ward: Ward, data: Path, held: Held, before: dict[str, str], wanted: set[str],
-                  checks: Sequence[Check]) -> list[str]:  # fmt: skip
+async def verdict(
+    ward: Ward, data: Path, held: Held, before: dict[str, str], wanted: set[str], checks: Sequence[Check]
+) -> list[str]:
     """What is wrong after a repair."""
     wrong = []
     named = {item.path for check in checks for item in check.lost}
     try:
         active = await ward.active()
         records = await ward.store.vectors.records(active.documents_version)
-        ids = {record.document_id: record.source_path for record in records if record.status is DocumentStatus.INDEXED}
-        paths = set(ids.values()) | {record.source_path for record in records if record.status is DocumentStatus.INDEXED}
+        indexed = [record for record in records if record.status is DocumentStatus.INDEXED]
+        ids, paths = {record.document_id for record in indexed}, {record.source_path for record in indexed}
     except Exception as error:
         return [f"cannot be read: {error}"]
     for path in held.texts:
-        there = path in paths or held.ids[path] <= ids.keys()
+        there = path in paths or held.ids[path] <= ids
         if not there and path in wanted:
             wrong.append(f"missing though held: {Path(path).name}")
         if not there and path not in named:
@@ -199,7 +200,8 @@ async def fill(ward: Ward, variant: int) -> None:
     """One of three small bases."""
     if variant:
         for number in range(4 * variant):
-            (ward.folder / f"note {number}.txt").write_text(f"Note {number} of base {variant} is of subject {number}. " * 12)
+            text = f"Note {number} of base {variant} is of subject {number}. " * 12
+            (ward.folder / f"note {number}.txt").write_text(text)
     await ward.fill()
     if variant == 1:  # a file that changed, one that went
         (ward.folder / "note 0.txt").write_text("Another text stands in this note by now. " * 9)
