@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from studio.domain import Chunk, DocumentRecord
+from studio.index.lance_faults import is_panic
 from studio.index.rows import ROWS_PER_TURN, by_path, chunk_of, record_of_row
 
 _CHUNK = (
@@ -113,8 +114,8 @@ def embeddings_without_manifest(table: Path) -> Iterable[Any]:
 
 
 def _refuse_other(error: BaseException) -> None:
-    """Go on after anything a damaged file makes the library raise: its panics are no `Exception`."""
-    if not isinstance(error, Exception) and "Panic" not in type(error).__name__:
+    """Go on after anything a damaged file makes the library raise."""
+    if not isinstance(error, Exception) and not is_panic(error):
         raise error
 
 

@@ -94,7 +94,7 @@ class Repair:
                 given_up = await self._give_up(base, store, found, losses)
         finally:
             store.repairing = False
-        lost = await losses.after(found)
+        lost = await losses.after(await examine(self._stores, base) if kept is not None else found)
         swept = GcReport()
         if (
             kept is not None and not lost and not given_up
