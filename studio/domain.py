@@ -758,6 +758,16 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LostDocument:
+    """A document that a repair could bring back in part or not at all, and why."""
+
+    knowledge_base: str
+    path: str
+    document_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One invariant as `doctor` found it. `repair` says what would mend it, "" if nothing is wrong."""
 
@@ -765,14 +775,7 @@ class Check:
     ok: bool
     detail: str
     repair: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LostDocument(Check):
-    """A document that a repair could not bring back; `detail` says why."""
-
-    knowledge_base: str = ""
-    path: str = ""
+    lost: tuple[LostDocument, ...] = ()
 
 
 # ---------------------------------------------------------------- ports

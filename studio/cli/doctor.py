@@ -9,10 +9,11 @@ from studio.bootstrap import open_services
 from studio.cli.arguments import Options
 from studio.cli.main import DONE, FAILED, PARTLY
 from studio.cli.output import say, table
-from studio.domain import Check, LostDocument
+from studio.domain import Check
 from studio.paths import DataPaths
 from studio.services.health_report import text_of
 from studio.services.restoring import examine_catalog, restore_catalog
+from studio.terminal import in_line
 
 
 async def doctor(options: Options) -> int:
@@ -39,9 +40,8 @@ async def doctor(options: Options) -> int:
 def _tell(options: Options, checks: Sequence[Check], otherwise: int) -> int:
     ok = all(check.ok for check in checks)
     rows = [["ok" if check.ok else "WRONG", check.name, check.detail, check.repair] for check in checks]
-    lost = [check for check in checks if isinstance(check, LostDocument)]
-    text = table(rows, ("", "CHECK", "FOUND", "REPAIR"))
-    if lost:
-        text += "\n\nLost:\n" + "\n".join(f"{item.knowledge_base}: {item.path} ({item.detail})" for item in lost)
+    lost = [item for check in checks for item in check.lost]
+    lines = [f"LOST {in_line(item.path)} ({in_line(item.knowledge_base)}): {item.why}" for item in lost]
+    text = "\n".join([table(rows, ("", "CHECK", "FOUND", "REPAIR")), *lines])
     say(options, {"ok": ok, "checks": checks, "lost": lost}, text)
     return PARTLY if lost else DONE if ok else otherwise

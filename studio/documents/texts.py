@@ -174,14 +174,25 @@ def read_text(directory: Path, key: str, row: int = 0) -> StoredText:
     return found
 
 
-def stored_texts(directory: Path, key: str) -> dict[int, StoredText]:
-    """Every text of a source file that can still be read, by row; empty where none can."""
+def texts_left(directory: Path, key: str) -> dict[int, StoredText]:
+    """The texts by row that can be read of a file that may be damaged, or gone. Never raises for damage."""
     found: dict[int, StoredText] = {}
-    with contextlib.suppress(OSError, *_DAMAGE), zipfile.ZipFile(text_path(directory, key)) as archive:
-        for name in archive.namelist():
-            with contextlib.suppress(OSError, StorageFault, *_DAMAGE):
-                found |= _documents_of(archive.read(name), name)
+    path = text_path(directory, key)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with contextlib.suppress(OSError, KeyError, NotImplementedError, StorageFault, *_DAMAGE):
+                    found |= _documents_of(archive.read(name), path)
+    except (OSError, NotImplementedError, *_DAMAGE):
+        pass
     return found
+
+
+def stored_keys(directory: Path) -> list[str]:
+    """Keys of every text file."""
+    with contextlib.suppress(OSError):
+        return sorted(path.name for path in directory.iterdir() if _KEY.match(path.name))
+    return []
 
 
 def check_texts(file: BinaryIO, size: int, rows: set[int]) -> Iterator[None]:

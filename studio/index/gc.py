@@ -100,6 +100,8 @@ async def collect(
 ) -> GcReport:
     """Collect one knowledge base. The report names what was deleted, kept (with the reason) and failed."""
     report = GcReport()
+    if store.repairing:
+        return report
     kb = await thread.run(catalog.knowledge_base, store.kb_id)
     if not dry_run:
         await thread.run(catalog.require_writable)

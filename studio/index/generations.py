@@ -110,10 +110,12 @@ class GenerationStore(GenerationReader):
         note: str,
         from_scratch: bool = False,
         new_table: bool = False,
+        relist: bool = False,
     ) -> Build:
         """Start a build on top of `kb.active_generation`, or an empty one with `from_scratch`.
 
-        With `new_table` its chunks get a table of their own: the one that its model has is damaged.
+        With `new_table` its chunks get a table of their own: the one that its model has is damaged. With `relist` it
+        has the chunks of the active one and no document rows, and its keyword index is made of the chunks.
         The caller holds the writer lock. Raises Conflict when another generation has become active since `kb` was
         read: what the caller compared its files with is not what it would build on.
         """
@@ -130,7 +132,7 @@ class GenerationStore(GenerationReader):
             _, lease = await self._lease(base.number, follow_active=False)
         try:
             table = fresh_table_for(model, generations) if new_table else table_for(model, generations, base)
-            return await self._begin(kb, model, table, parent, base, note)
+            return await self._begin(kb, model, table, parent, base, note, relist=relist)
         finally:
             if lease is not None:
                 lease.release()
@@ -143,6 +145,8 @@ class GenerationStore(GenerationReader):
         parent: Generation | None,
         base: Generation | None,
         note: str,
+        *,
+        relist: bool,
     ) -> Build:
         generation = await self._thread.run(
             self._catalog.begin_generation,
@@ -158,14 +162,15 @@ class GenerationStore(GenerationReader):
         reach("begin.registered")
         started = time.time()
         lexical: LexicalWriter | None = None
-        linked = self._linkable(base, kb.settings)
+        linked = None if relist else self._linkable(base, kb.settings)
         try:
             lexical = await self._lexical_writer(generation, kb.settings, linked)
             reach("begin.linked")
             tables = await self.vectors.writer(
                 generation.chunks_table,
                 model.dimension,
-                (base.chunks_version, base.documents_version) if base else None,
+                base.chunks_version if base else None,
+                base.documents_version if base and not relist else None,
             )
             if base is not None and linked is None:
                 async for rows in tables.added_since(None):
@@ -331,8 +336,9 @@ class GenerationStore(GenerationReader):
         linked = self._linkable(base, kb.settings)
         lexical: LexicalWriter | None = None
         try:
-            versions = (found.chunks_version, found.documents_version)
-            tables = await self.vectors.writer(generation.chunks_table, model.dimension, versions)
+            tables = await self.vectors.writer(
+                generation.chunks_table, model.dimension, found.chunks_version, found.documents_version
+            )
             await tables.delete_chunks(found.open_documents)
             lexical = await self._lexical_writer(generation, kb.settings, linked)
             async for rows in tables.added_since(base.chunks_version if base and linked else None):

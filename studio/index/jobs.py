@@ -222,20 +222,19 @@ class Jobs:
         )
         return [_job_of(row) for row in rows]
 
-    def read_files(self, kb_id: str) -> dict[str, int]:
-        """Files that are indexed by what jobs last said of them, with their numbers of passages."""
-        rows = self._database.rows(
-            "SELECT f.path, f.state, max(f.chunks, 0) AS chunks FROM job_file f JOIN job ON job.id = f.job_id"
-            " WHERE job.kb_id = ? ORDER BY job.created_ms, job.rowid",
-            (kb_id,),
-        )
-        last: dict[str, int | None] = {}
-        for row in rows:
-            if row["state"] == FileState.INDEXED or (row["state"] == FileState.UNCHANGED and row["path"] not in last):
-                last[row["path"]] = row["chunks"]
-            elif row["state"] == FileState.REMOVED:
-                last[row["path"]] = None
-        return {path: chunks for path, chunks in last.items() if chunks is not None}
+    def known_files(self, kb_id: str) -> list[str]:
+        """Paths of files that jobs indexed and none removed since, by path: what was in the knowledge base last."""
+        found: set[str] = set()
+        for job in self._database.rows("SELECT * FROM job WHERE kb_id = ? ORDER BY created_ms, rowid", (kb_id,)):
+            if job["kind"] == JobKind.REMOVE:
+                gone = json.loads(job["paths"])
+                found -= {path for path in found if any(path == name or path.startswith(f"{name}/") for name in gone)}
+            for file in self.files(job["id"]):
+                if file.state in (FileState.INDEXED, FileState.UNCHANGED):
+                    found.add(str(file.path))
+                elif file.state is FileState.REMOVED:
+                    found.discard(str(file.path))
+        return sorted(found)
 
     def suspended(self, kb_id: str) -> dict[int, str]:
         """Generation → checkpoint of every job of a knowledge base that can go on with a build."""

@@ -14,6 +14,11 @@ from studio.errors import StorageFault, StudioError, storage_fault
 _MISSING = re.compile(r"Not found: ((?:/|[A-Za-z]:)[^,]+)")
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether the library panicked over a damaged file: an exception of the async bridge's own, or no `Exception`."""
+    return type(error).__name__ in ("RustPanic", "PanicException")
+
+
 @contextlib.contextmanager
 def mapped(path: Path) -> Iterator[None]:
     """Lance raises RuntimeError, OSError or ValueError with the cause in the text."""
@@ -23,9 +28,8 @@ def mapped(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise _from_text(error, path) or storage_fault(error, "using the vector tables", path) from error
-    except Exception as error:
-        # A damaged file can make the library panic, which arrives as an exception of the async bridge's own.
-        if not isinstance(error, RuntimeError | ValueError) and type(error).__name__ != "RustPanic":
+    except BaseException as error:
+        if not isinstance(error, RuntimeError | ValueError) and not is_panic(error):
             raise
         raise _from_text(error, path) or StorageFault(
             f"The vector tables in {path} failed: {str(error).splitlines()[0][:300]}",
@@ -33,7 +37,7 @@ def mapped(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _from_text(error: Exception, path: Path) -> StorageFault | None:
+def _from_text(error: BaseException, path: Path) -> StorageFault | None:
     text = str(error)
     for code, needles in (
         (errno.ENOSPC, ("No space left", "os error 28")),

@@ -9,8 +9,6 @@ where a document store takes 200. Other ids are stored as they are.
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +18,7 @@ from typing import Any
 from studio.domain import Chunk
 from studio.index.analysis import LEXICAL_VERSION, Analyzer, text_analyzer
 from studio.index.analysis_first import FirstAnalyzer, analyzer_for
+from studio.index.kept_files import link_or_copy
 from studio.index.lexical_faults import mapped
 
 ANALYZER = "studio"
@@ -105,12 +104,7 @@ def link_directory(source: Path, target: Path) -> None:
         if file.name in COPIED:
             shutil.copy2(file, target / file.name)
             continue
-        try:
-            os.link(file, target / file.name)
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
-                raise
-            shutil.copy2(file, target / file.name)
+        link_or_copy(file, target / file.name)
 
 
 def segments_of(directory: Path) -> Iterator[Path]:

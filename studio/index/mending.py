@@ -104,7 +104,7 @@ async def mend_table(folder: Path, table: str, needed: set[int], aside: Aside) -
     root = folder / f"{table}.lance"
     await asyncio.to_thread(_drop_unreadable_tags, root, aside)
     await drop_unreadable_versions(root, needed, aside)
-    if await _opens(folder, table):
+    if await table_opens(folder, table):
         return
     hidden = root / _ASIDE
     moved: list[Path] = []
@@ -113,7 +113,7 @@ async def mend_table(folder: Path, table: str, needed: set[int], aside: Aside) -
             await asyncio.to_thread(hidden.mkdir, exist_ok=True)
             await asyncio.to_thread(manifest.rename, hidden / manifest.name)
             moved.append(manifest)
-            if await _opens(folder, table):
+            if await table_opens(folder, table):
                 moved.clear()
                 await asyncio.to_thread(aside, hidden)
                 return
@@ -138,6 +138,14 @@ def versions_on_disk(table: Path) -> list[int]:
     return [_version(manifest) for manifest in _newest_first(table / "_versions")]
 
 
+async def every_version_opens(table: Path) -> bool:
+    """Whether every manifest of a table (its directory) can be read."""
+    for manifest in await asyncio.to_thread(_newest_first, table / "_versions"):
+        if not await version_opens(table, _version(manifest)):
+            return False
+    return True
+
+
 def _newest_first(versions: Path) -> list[Path]:
     found = (file for file in versions.glob("*.manifest") if file.stem.isdecimal())
     return sorted(found, key=_version, reverse=True)
@@ -148,7 +156,8 @@ def _version(manifest: Path) -> int:
     return _HIGHEST_VERSION - number if number > _HIGHEST_VERSION // 2 else number
 
 
-async def _opens(folder: Path, table: str) -> bool:
+async def table_opens(folder: Path, table: str) -> bool:
+    """Whether a table of the database in `folder` opens at its newest version."""
     vectors = VectorDatabase(folder)  # another one may remember what it read before
     try:
         await vectors.tags_of(table)

@@ -72,6 +72,8 @@ class GenerationReader:
         self.kb_id = kb_id
         self.paths = paths
         self.caches = caches
+        self.repairing = False
+        """Whether nothing is collected: what a damaged generation held may be told from anything that is left."""
         self.vectors = VectorDatabase(paths.vectors, caches)
         self._catalog = catalog
         self._thread = catalog_thread

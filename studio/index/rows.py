@@ -219,7 +219,7 @@ RECORD_NUMBERS = (
 def records_of(rows: Any) -> list[DocumentRecord]:
     """Rows of the documents table as records, by path and row. Takes about 10 µs a row; call it from a thread."""
     batches = rows.to_batches(max_chunksize=ROWS_PER_TURN)
-    return by_path(_record_of(row) for batch in batches for row in batch.to_pylist())
+    return by_path(record_of_row(row) for batch in batches for row in batch.to_pylist())
 
 
 def by_path(records: Iterable[DocumentRecord]) -> list[DocumentRecord]:
@@ -227,8 +227,8 @@ def by_path(records: Iterable[DocumentRecord]) -> list[DocumentRecord]:
     return sorted(records, key=lambda record: (record.source_path, record.row))
 
 
-def _record_of(row: Mapping[str, Any]) -> DocumentRecord:
-    """Older tables lack `ADDED_COLUMNS`."""
+def record_of_row(row: Mapping[str, Any]) -> DocumentRecord:
+    """A row of the documents table as a record; older tables lack `ADDED_COLUMNS`."""
     return record_from([row.get(name) or "" for name in RECORD_TEXTS], [row.get(name) or 0 for name in RECORD_NUMBERS])
 
 

@@ -10,8 +10,8 @@ import importlib
 import logging
 import os
 import shutil
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from studio.index.ann import (
     samples_per_partition,
     sub_vectors,
 )
+from studio.index.fragments import embeddings_without_manifest
+from studio.index.lance_faults import is_panic
 from studio.index.recall import climb, measure, yardstick
 from studio.index.rows import ROWS_PER_TURN, embedding_keys, matrix_of, sound_rows
 from studio.memory import give_back, use_system_heap
@@ -222,7 +224,9 @@ async def version_opens(table: Path, version: int) -> bool:
     lance = await asyncio.to_thread(importlib.import_module, "lance")
     try:
         await asyncio.to_thread(lance.dataset, str(table), version=version)
-    except Exception:  # what a damaged file makes the library raise has no common type
+    except BaseException as error:  # what a damaged file makes the library raise has no common type
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         return False
     return True
 
@@ -236,14 +240,32 @@ async def readable_embeddings(table: Path, version: int) -> dict[str, Vectors]:
 
     def read() -> dict[str, Vectors]:
         found: dict[str, Vectors] = {}
-        with suppress(Exception):  # what a damaged file makes the library raise has no common type
+
+        def take(batch: Any) -> None:
+            matrix = matrix_of(batch.column("embedding"))
+            rest = zip(embedding_keys(batch), matrix, sound_rows(matrix), strict=True)
+            found.update({key: row for key, row, sound in rest if sound})
+
+        with _any_damage():
             for fragment in lance.dataset(str(table), version=version).get_fragments():
-                with suppress(Exception):
+                with _any_damage():
                     rows = fragment.to_table(columns=["content_hash", "metadata", "embedding"])
                     for batch in rows.to_batches(max_chunksize=ROWS_PER_TURN):
-                        matrix = matrix_of(batch.column("embedding"))
-                        rest = zip(embedding_keys(batch), matrix, sound_rows(matrix), strict=True)
-                        found.update({key: row for key, row, sound in rest if sound})
+                        take(batch)
+            return found
+        for batch in embeddings_without_manifest(table):
+            with _any_damage():
+                take(batch)
         return found
 
     return await asyncio.to_thread(read)
+
+
+@contextmanager
+def _any_damage() -> Iterator[None]:
+    """Go on after what a damaged file makes the library raise, which has no common type."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise

@@ -64,15 +64,17 @@ class VectorDatabase:
         with mapped(self._path):
             return list((await db.list_tables(limit=1000)).tables)
 
-    async def writer(self, chunks_table: str, dimension: int, base: tuple[int, int] | None) -> TableWriter:
-        """Tables whose head equals `base` = (chunks version, documents version), or empty ones.
+    async def writer(
+        self, chunks_table: str, dimension: int, chunks_version: int | None, documents_version: int | None
+    ) -> TableWriter:
+        """Tables whose heads equal these versions, None for empty ones.
 
         An abandoned build leaves rows at the head; they vanish here, by a metadata-only commit.
         """
         cache = await self._caches.aside()
         db = await cache.connection(self._path)
-        chunks = await self._at_base(db, chunks_table, chunk_schema(dimension), base[0] if base else None)
-        documents = await self._at_base(db, DOCUMENTS_TABLE, document_schema(), base[1] if base else None)
+        chunks = await self._at_base(db, chunks_table, chunk_schema(dimension), chunks_version)
+        documents = await self._at_base(db, DOCUMENTS_TABLE, document_schema(), documents_version)
         return TableWriter(chunks, documents, dimension, self._path, cache)
 
     async def _at_base(self, db: Any, name: str, schema: Any, version: int | None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from studio.confinement import describe
@@ -52,7 +53,7 @@ class DoctorService:
         """
         notes = await self._repair.run()
         await asyncio.to_thread(mend_modes, self._stores.paths.root)
-        return [*await self.check(), *notes]
+        return [_after_repair(check) for check in (*await self.check(), *notes)]
 
     # ------------------------------------------------------------ one knowledge base
 
@@ -127,6 +128,13 @@ class DoctorService:
 
 def _check(name: str, ok: bool, detail: str, repair: str) -> Check:
     return Check(name, ok, detail, "" if ok else repair)
+
+
+def _after_repair(check: Check) -> Check:
+    """What a repair left: to ask for another one would not help by itself."""
+    if check.ok or not check.repair.removeprefix("Run: ").startswith(REPAIR):
+        return check
+    return replace(check, repair="No file that is left holds it: put the source files back, or restore a backup.")
 
 
 def _ways(generation: Generation) -> str:

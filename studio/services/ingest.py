@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,23 @@ from studio.domain import (
     KnowledgeBase,
     ProgressSink,
 )
-from studio.errors import Conflict, InvalidRequest, NotFound
+from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault
+from studio.index.fragments import records_left
+from studio.index.lost_found import set_aside
+from studio.index.mending import table_opens
+from studio.index.reading import READABLE
 from studio.index.stores import Stores
+from studio.index.vectors import DOCUMENTS_TABLE
 from studio.services.build_room import BuildRoom
 from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
-from studio.services.file_state import scanned
-from studio.services.plan import Plan, file_source, plan_ingest
+from studio.services.plan import Plan, plan_ingest
 from studio.services.promotion import Promotion, way_past
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
 from studio.services.removals import check_known
 from studio.services.report import report_of
 from studio.services.runner import JobRunner, Run
-from studio.services.salvage import salvage
+from studio.services.salvage import Salvage, mend_texts, salvage
 from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome
 
@@ -70,11 +73,6 @@ class IngestService:
         self._after_promotion = after_promotion
         self._builder = Builder(stores, embedders, promotion)
         self._runner = JobRunner(stores, room or BuildRoom())
-        self._collects = True
-
-    async def require_model(self, kb: str) -> None:
-        """Raise ModelFault when the model of a knowledge base cannot be used now. Raises NotFound."""
-        await self._builder.model(await self._stores.knowledge_base(kb), needed=True)
 
     async def ingest(
         self,
@@ -162,16 +160,11 @@ class IngestService:
             report = await self._runner.run(job, base, lambda run: self._remove(run, plan))
         return await self._collected(report)
 
-    async def rebuild(
-        self, kb: str, progress: ProgressSink | None = None, *, lost: Sequence[DocumentRecord] | None = None
-    ) -> IngestReport:
-        """Chunk and embed every document anew with the present settings, from the stored texts.
-
-        `lost` are the documents of an active generation that cannot be read; the new one shares no chunk with it.
-        """
+    async def rebuild(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
+        """Chunk and embed every document anew with the present settings, from the stored texts."""
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            report = await self._rebuild(base, progress, lost=lost)
+            report = await self._rebuild(base, progress)
         return await self._collected(report)
 
     async def reindex(self, kb: str, documents: Sequence[str], progress: ProgressSink | None = None) -> IngestReport:
@@ -207,9 +200,9 @@ class IngestService:
         return await self._collected(report)
 
     async def restore(self, kb: str, number: int, progress: ProgressSink | None = None) -> IngestReport:
-        """Give the active generation the documents of another one, whose chunks cannot be read any more.
+        """Give the active generation what is left of another one, which cannot be read any more, or of itself.
 
-        What both have in common stays; the rest is read from the files as they are now, or from stored texts.
+        What both have in common stays; the rest is read from the files as they are now, from stored texts or passages.
         Raises NotFound, Busy, StorageFault, and ModelFault, after which the job waits for `resume`.
         """
         base = await self._stores.knowledge_base(kb)
@@ -219,17 +212,8 @@ class IngestService:
             report = await self._runner.run(job, base, self._work_of(job), progress)
         return await self._collected(report)
 
-    @contextmanager
-    def without_collecting(self) -> Iterator[None]:
-        """Until this is left, promotions collect nothing: a repair may still need what looks like waste."""
-        before, self._collects = self._collects, False
-        try:
-            yield
-        finally:
-            self._collects = before
-
     async def _collected(self, report: IngestReport) -> IngestReport:
-        if report.promoted and self._collects:
+        if report.promoted:
             await self._after_promotion(report.kb_id)
         return report
 
@@ -324,16 +308,66 @@ class IngestService:
         return await self._builder.build(run, plan, DEFAULT_OPTIONS, "removal")
 
     async def _restored(self, run: Run) -> IngestReport:
+        """Give the active generation what another one held, or make it anew where it is that one itself."""
         store, number = self._stores.store(run.kb.id), run.job.options[RESTORE]
         lost = await self._stores.thread.run(self._stores.catalog.generation, run.kb.id, number)
-        found = await salvage(self._stores, run.kb, lost)
+        left = await salvage(self._stores, lost)
+        await mend_texts(store.paths.texts, left.records, left.chunks)
+        if not left.listed:
+            await self._clear_list(run.kb.id, number)
+        if number == run.kb.active_generation:
+            if left.passages and not left.listed and (report := await self._relisted(run, lost, left)) is not None:
+                return report
+            return await self._rebuilt(run, left.records)
         existing = await self._builder.records(run.kb)
-        plan = await plan_restoring(existing, found.records, self._parser, store.paths.texts)
-        for path in found.unread:
-            if (file := await asyncio.to_thread(scanned, path)) is not None:
-                plan.sources.append(file_source(file, [], self._parser))
-        report = await self._builder.build(run, plan, DEFAULT_OPTIONS, "repair")
-        return replace(report, failed=(*report.failed, *found.lost))
+        plan = await plan_restoring(existing, left.records, self._parser, store.paths.texts, listed=left.listed)
+        return await self._builder.build(run, plan, DEFAULT_OPTIONS, "repair")
+
+    async def _clear_list(self, kb_id: str, number: int) -> None:
+        """Move a table of documents away that cannot be written, or in which no generation has a whole list.
+
+        Versions are counted anew then: generations that had theirs in it are no more.
+        """
+        store, catalog, thread = self._stores.store(kb_id), self._stores.catalog, self._stores.thread
+        table = store.paths.vectors / f"{DOCUMENTS_TABLE}.lance"
+        items = await thread.run(catalog.generations, kb_id)
+        others = [item for item in items if item.state in READABLE and item.number != number]
+        lists = [await records_left(table, item.documents_version) for item in others]
+        if any(found.whole for found in lists) and await table_opens(store.paths.vectors, DOCUMENTS_TABLE):
+            return
+        store.release()
+        if table.exists():
+            await asyncio.to_thread(set_aside, self._stores.paths, table)
+        store.vectors.forget_caches()
+        for item in others:
+            if item.state is not GenerationState.ACTIVE:
+                why = "The list of its documents cannot be read."
+                await thread.run(catalog.set_state, kb_id, item.number, GenerationState.FAILED, why)
+
+    async def _relisted(self, run: Run, active: Generation, left: Salvage) -> IngestReport | None:
+        """A generation with the passages of the active one and a new list of its documents, which takes no model.
+
+        None where the table of passages cannot be built on.
+        """
+        if active.model is None:
+            return None
+        kb = replace(run.kb, settings=replace(active.settings, index=run.kb.settings.index))
+        store = self._stores.store(kb.id)
+        try:
+            build = await store.begin(kb, active.model, note="repair", relist=True)
+            try:
+                for record in left.records:
+                    await build.add_record(record)
+                run.tracker.stage(IngestStage.SEALING)
+                generation = await store.seal(build)
+            except BaseException as error:
+                await build.abandon(str(error) or type(error).__name__)
+                raise
+        except StorageFault:
+            log.warning("the passages of %s cannot be built on", kb.id, exc_info=True)
+            return None
+        outcome = Outcome(unchanged=generation.documents)
+        return await self._builder.promote(run, generation, outcome, "repair", DEFAULT_OPTIONS)
 
     # ------------------------------------------------------------ rebuilding
 
@@ -378,14 +412,13 @@ class IngestService:
         kb: KnowledgeBase,
         progress: ProgressSink | None,
         control: JobControl | None = None,
-        lost: Sequence[DocumentRecord] | None = None,
     ) -> IngestReport:
         if kb.active_generation is None:
             raise NotFound(
                 f"“{kb.name}” is empty: there is nothing to rebuild.", way_out="Ingest some documents first."
             )
         job = await self._accept(kb, JobKind.REBUILD, [])
-        return await self._runner.run(job, kb, lambda run: self._rebuilt(run, lost), progress, control)
+        return await self._runner.run(job, kb, lambda run: self._rebuilt(run, None), progress, control)
 
     async def _reindexed(self, run: Run) -> IngestReport:
         if not run.job.paths:

@@ -30,7 +30,7 @@ from studio.index.rows import text_key
 from studio.index.upkeep import readable_embeddings
 from studio.services.file_state import scanned
 from studio.services.pipeline import Embeddings, Means, Pipeline
-from studio.services.plan import Basis, Plan, file_source, folders_of, hash_or_none, rows_by_path
+from studio.services.plan import Basis, Plan, file_source, folders_of, rows_by_path
 from studio.services.progress import ProgressTracker
 from studio.services.runner import Run
 from studio.services.sources import Outcome, Source
@@ -211,9 +211,17 @@ async def _replace(
 
 
 async def plan_restoring(
-    existing: Sequence[DocumentRecord], wanted: Sequence[DocumentRecord], parser: DocumentParser, texts: Path
+    existing: Sequence[DocumentRecord],
+    wanted: Sequence[DocumentRecord],
+    parser: DocumentParser,
+    texts: Path,
+    *,
+    listed: bool,
 ) -> Plan:
-    """What makes the documents of the active generation (`existing`) those of another one (`wanted`)."""
+    """What makes the documents of the active generation (`existing`) those of another one (`wanted`).
+
+    Nothing is removed unless those are all that it had: it was `listed` wholly.
+    """
     plan = Plan(list(existing))
     before = rows_by_path([record for record in existing if record.status is DocumentStatus.INDEXED])
     rows = rows_by_path([record for record in wanted if record.status is DocumentStatus.INDEXED])
@@ -225,8 +233,9 @@ async def plan_restoring(
         elif (file := await asyncio.to_thread(scanned, Path(path))) is not None:
             plan.sources.append(file_source(file, old, parser, roots=roots))
         else:
-            plan.sources.append(_stored_source(texts, Path(path), records, old))
-    plan.removed = [record for gone in before.values() for record in gone]
+            plan.sources.append(_stored_source(texts, Path(path), records, old, keep_old=bool(old)))
+    if listed:
+        plan.removed = [record for gone in before.values() for record in gone]
     return plan
 
 
@@ -251,16 +260,21 @@ def _key(record: DocumentRecord) -> str:
 
 
 async def _kept_source(parser: DocumentParser, texts: Path, path: Path, records: list[DocumentRecord]) -> Source:
-    """The stored texts of a file; the file itself, if it is still the same, where those are gone or damaged."""
+    """The stored texts of a file; the file itself, as it is now, where those are gone or damaged."""
     if not await asyncio.to_thread(texts_are_sound, texts, _key(records[0])):
         file = await asyncio.to_thread(scanned, path)
-        if file is not None and await hash_or_none(path) == records[0].sha256:
+        if file is not None:
             return file_source(file, records, parser, keep_old=False)
     return _stored_source(texts, path, records)
 
 
 def _stored_source(
-    texts: Path, path: Path, records: Sequence[DocumentRecord], old: Sequence[DocumentRecord] | None = None
+    texts: Path,
+    path: Path,
+    records: Sequence[DocumentRecord],
+    old: Sequence[DocumentRecord] | None = None,
+    *,
+    keep_old: bool = False,
 ) -> Source:
     """A source whose documents come from the stored texts. `old` is what the base of the build has of the file."""
     first = records[0]
@@ -278,7 +292,7 @@ def _stored_source(
 
     return Source(
         path, first.kind, first.size_bytes, first.mtime_ns, first.change_stamp, records if old is None else old,
-        sha256=sha256, documents=documents, store_texts=False, keep_old=False,
+        sha256=sha256, documents=documents, store_texts=False, keep_old=keep_old,
     )  # fmt: skip
 
 

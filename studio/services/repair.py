@@ -1,10 +1,10 @@
 """Mending a knowledge base: what `doctor --repair` does, under the writer lock and without losing what works.
 
-First the catalog learns of what it does not know (`adoption`). Then, in this order: tables open again, tags are set
-again, keyword indexes are rebuilt from the tables; documents of the active generation whose rows or texts are damaged
-are read again, or, where its tables cannot be read at all, the newest whole generation takes its place and is brought
-up to date; generations proven damaged are given up; what belongs to no generation is swept away, and what nothing
-accounts for goes to `lost+found`.
+First the catalog learns of what it does not know (`adoption`). Then, in this order: the files of a damaged base are
+kept in `lost+found`; tables open again, tags are set again, keyword indexes are rebuilt from the tables; documents of
+the active generation whose rows or texts are damaged are read again, or, where its tables cannot be read at all, it is
+made anew from what is left of it; generations proven damaged are given up; what belongs to no generation is swept away,
+unless a document is lost.
 """
 
 from __future__ import annotations
@@ -12,31 +12,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from studio.domain import (
     Check,
-    DocumentRecord,
-    DocumentStatus,
-    Generation,
     GenerationState,
     IngestOptions,
     IngestReport,
     JobKind,
     JobState,
     KnowledgeBase,
-    LostDocument,
 )
 from studio.embedding.models import ModelCatalog
-from studio.errors import FailureCode, ModelFault, StorageFault, StudioError, storage_fault
+from studio.errors import ModelFault, StorageFault, StudioError, storage_fault
 from studio.index.audit import Audit
 from studio.index.gc import GcReport, sweep
 from studio.index.generations import GenerationStore
+from studio.index.kept_files import drop_unchanged, keep_files
 from studio.index.leftovers import leftovers, listing
 from studio.index.lost_found import set_aside
-from studio.index.mending import drop_unreadable_versions, mend_table, mend_tags, rebuild_keywords
+from studio.index.mending import drop_unreadable_versions, every_version_opens, mend_table, mend_tags, rebuild_keywords
 from studio.index.reading import READABLE
 from studio.index.rows import text_key
 from studio.index.stores import Stores
@@ -45,8 +43,9 @@ from studio.services.adoption import settle
 from studio.services.bundles import discard_dead_imports
 from studio.services.examine import Examination, examine
 from studio.services.ingest import RESTORE, IngestService
+from studio.services.losses import Losses
 from studio.services.promotion import way_past
-from studio.services.salvage import salvage
+from studio.services.salvage import mend_texts, salvage
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +71,7 @@ class Repair:
             return [Check("repair", False, str(error), error.way_out)]
         for base in bases:
             try:
-                with self._ingest.without_collecting():
-                    notes += await self._mend(base)
+                notes += await self._mend(base)
             except ModelFault as error:
                 job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
                 again = "ingest KB --resume" if job is not None else "doctor --repair"
@@ -86,26 +84,54 @@ class Repair:
 
     async def _mend(self, base: KnowledgeBase) -> list[Check]:
         store = self._stores.store(base.id)
-        with await store.lock_for_writing(base.name):
-            found = await self._mend_indexes(base, store)
-        report, lost = None, []
-        for step in (self._revive, self._bring_back, self._read_again):
-            if (done := await step(base, found)) is not None:
-                report, found = done, await examine(self._stores, base)
-                if step != self._read_again:  # what that cannot read stays as it is
-                    lost += _lost(base, report)
-        with await store.lock_for_writing(base.name):
-            gave_up = await self._give_up(base, store, found)
-            await self._set_strays_aside(store)
+        losses = Losses(self._stores, base)
+        store.repairing = True
+        try:
+            with await store.lock_for_writing(base.name):
+                kept = await self._keep(base, store)
+                found = await self._mend_indexes(base, store)
+            report = None
+            await losses.before(found)
+            for step in (self._revive, self._bring_back, self._read_again):
+                if (done := await step(base, found)) is not None:
+                    report, found = done, await examine(self._stores, base)
+            with await store.lock_for_writing(base.name):
+                given_up = await self._give_up(base, store, found, losses)
+        finally:
+            store.repairing = False
+        lost = await losses.after(await examine(self._stores, base) if kept is not None else found)
         swept = GcReport()
-        if not lost and not gave_up:  # what is left of them may help somebody who knows more
+        if kept is not None and not lost and not given_up:  # else it waits for a collection
             await sweep(store, self._stores.catalog, self._stores.thread, swept)
+        if kept is not None and not given_up:
+            await asyncio.to_thread(drop_unchanged, store.paths.root, kept)
         _forget_caches(store)
-        notes: list[Check] = [*lost]
-        notes += [Check(f"{base.name}: repair", False, error, "") for error in swept.errors]
+        notes = [Check(f"{base.name}: repair", False, error, "") for error in swept.errors]
         if report is not None and report.held:
             notes.append(Check(f"{base.name}: repair", False, report.held, way_past(report.generation or 0)))
+        if lost:
+            notes.append(losses.check(lost))
         return notes
+
+    async def _keep(self, base: KnowledgeBase, store: GenerationStore) -> Path | None:
+        """Keep every file of a knowledge base that is damaged in `lost+found`, and move what belongs to nothing there.
+
+        Under the writer lock. None where nothing is wrong.
+        """
+        found = await examine(self._stores, base)
+        listed = await listing(store, store.vectors)
+        strays = leftovers(listed, found.generations, texts=()).strays
+        torn = [folder for folder, _ in await self._versions(base, store) if not await every_version_opens(folder)]
+        if not torn and not strays and all(_sound(found, item) for item in found.audits):
+            return None
+        kept = await asyncio.to_thread(keep_files, self._stores.paths, store.paths.root)
+        for name in strays:
+            kind, _, table = name.partition(" ")
+            path = store.paths.vectors / f"{table}.lance" if kind == "table" else store.paths.root / name
+            if path.exists():  # a tag has no file of that name
+                await asyncio.to_thread(self._aside, path)
+        _forget_caches(store)
+        return kept
 
     # ------------------------------------------------------------ indexes
 
@@ -141,8 +167,11 @@ class Repair:
             return None
         damaged = active.damaged | found.misplaced[active.generation.number]
         if active.texts & found.bad_texts:
-            for record in await store.vectors.records(active.generation.documents_version):
-                if record.status is DocumentStatus.INDEXED and text_key(record.sha256, record.kind) in found.bad_texts:
+            left = await salvage(self._stores, active.generation)
+            sound = {key: chunks for key, chunks in left.chunks.items() if key not in active.altered}
+            mended = await mend_texts(store.paths.texts, left.records, sound)
+            for record in left.indexed:
+                if text_key(record.sha256, record.kind) in found.bad_texts - mended:
                     damaged.add(record.document_id)
         if not damaged:
             return None
@@ -167,50 +196,49 @@ class Repair:
             return None
         broken, store = found.active.generation, self._stores.store(base.id)
         await asyncio.to_thread(_refuse_unreadable, store.paths.vectors)
+        left = await salvage(self._stores, broken)
         whole = [item.generation for item in found.audits if _stands_in(item)]
         whole.sort(key=lambda item: (item.settings.same_content(base.settings), item.number))
-        others = [item.generation for item in found.audits if item.generation.number != broken.number]
-        listed = {item.number: await _listed(store, item) for item in (broken, *others)}
-        if whole:
+        if whole and (left.listed or not left.passages):
             number = whole[-1].number
             log.warning("generation %d of %s cannot be read; going back to %d", broken.number, base.id, number)
             await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
-            return await self._ingest.restore(base.id, broken.number)
-        if (records := listed[broken.number]) is not None:
-            return await self._ingest.rebuild(base.id, lost=records)
-        return await self._salvaged(base, store, broken, readable=any(item is not None for item in listed.values()))
+        report = await self._ingest.restore(base.id, broken.number)
+        return await self._ingest_missing(base, left.missing) or report
 
-    async def _salvaged(
-        self, base: KnowledgeBase, store: GenerationStore, broken: Generation, *, readable: bool
-    ) -> IngestReport:
-        """Make a generation of every document of a broken one that anything still holds. `readable`: the table of
-        documents is, in some version.
-        """
-        found = await salvage(self._stores, base, broken)
-        if not found.records and not found.unread:
-            raise StorageFault(
-                f"No generation of “{base.name}” can be read, and nothing that it was made from is there.",
-                way_out="Put the files back, or restore the data directory from a backup.",
-            )
-        await self._ingest.require_model(base.id)  # before anything is moved: without it the next repair goes on here
-        table = store.paths.vectors / f"{DOCUMENTS_TABLE}.lance"
-        if not readable and table.exists():
-            with await store.lock_for_writing(base.name):
-                await self._take_away(store, DOCUMENTS_TABLE)
-        report = await self._ingest.rebuild(base.id, lost=found.records)
-        if found.unread:
-            read = await self._ingest.ingest(base.id, found.unread, IngestOptions())
-            report = replace(read, failed=(*report.failed, *read.failed))
-        return replace(report, failed=(*report.failed, *found.lost))
+    async def _ingest_missing(self, base: KnowledgeBase, missing: Sequence[str]) -> IngestReport | None:
+        """Read files again that past jobs read and nothing names any more; without the model they wait."""
+        active = await self._stores.knowledge_base(base.id)
+        store = self._stores.store(base.id)
+        if active.active_generation is None:
+            return None
+        generation = await self._stores.thread.run(self._stores.catalog.generation, base.id, active.active_generation)
+        named = {record.source_path for record in await store.vectors.records(generation.documents_version)}
+        paths = await asyncio.to_thread(
+            lambda: [Path(path) for path in missing if path not in named and Path(path).is_file()]
+        )
+        if not paths:
+            return None
+        options = IngestOptions()
+        try:
+            return await self._ingest.ingest(base.id, paths, options)
+        except ModelFault:
+            create, names = self._stores.catalog.jobs.create, [str(path) for path in paths]
+            await self._stores.thread.run(create, base.id, JobKind.INGEST, names, asdict(options))
+            raise
 
     # ------------------------------------------------------------ what is lost
 
-    async def _give_up(self, base: KnowledgeBase, store: GenerationStore, found: Examination) -> bool:
-        """Mark other generations that are proven damaged as failed, for the collector; only next to a whole one."""
-        gave_up = False
-        active = found.active
+    async def _give_up(
+        self, base: KnowledgeBase, store: GenerationStore, found: Examination, losses: Losses
+    ) -> list[int]:
+        """Mark other generations that are proven damaged as failed, for the collector; only next to a whole one.
+
+        Returns their numbers. Their files stay in `lost+found`.
+        """
+        active, given_up = found.active, list[int]()
         if active is None or not active.whole or found.tagged(active.generation) < 2:
-            return False
+            return given_up
         await asyncio.to_thread(_refuse_unreadable, store.paths.vectors)
         for item in found.audits:
             number = item.generation.number
@@ -218,10 +246,11 @@ class Repair:
                 continue
             why = item.tables_fault or f"{len(item.damaged)} documents are damaged."
             log.warning("giving generation %d of %s up: %s", number, base.id, why)
-            gave_up = True
             await self._stores.thread.run(
                 self._stores.catalog.set_state, base.id, number, GenerationState.FAILED, f"Damaged on the disk: {why}"
             )
+            given_up.append(number)
+            await losses.give_up(item.generation)
         for folder, versions in await self._versions(base, store):
             await drop_unreadable_versions(folder, versions, self._aside)
         generations = await self._stores.thread.run(self._stores.catalog.generations, base.id)
@@ -230,25 +259,8 @@ class Repair:
             try:
                 await store.vectors.tags_of(table)
             except StorageFault:  # would stand in the way of every collection
-                await self._take_away(store, table)
-        return gave_up
-
-    async def _take_away(self, store: GenerationStore, table: str) -> None:
-        """Move a table that cannot be used any more to `lost+found`."""
-        _forget_caches(store)
-        await asyncio.to_thread(self._aside, store.paths.vectors / f"{table}.lance")
-
-    async def _set_strays_aside(self, store: GenerationStore) -> None:
-        """Move what no build and no collection leaves behind to `lost+found`: the sweep would delete it."""
-        _forget_caches(store)
-        found = await listing(store, store.vectors)
-        generations = await self._stores.thread.run(self._stores.catalog.generations, store.kb_id)
-        for name in leftovers(found, generations, texts=()).strays:
-            kind, _, table = name.partition(" ")
-            place = store.paths.vectors / f"{table}.lance" if kind == "table" else store.paths.root / name
-            if await asyncio.to_thread(place.exists):  # a tag has no file of that name
-                await asyncio.to_thread(self._aside, place)
-        _forget_caches(store)
+                await asyncio.to_thread(self._aside, store.paths.vectors / f"{table}.lance")
+        return given_up
 
     async def _versions(self, base: KnowledgeBase, store: GenerationStore) -> list[tuple[Path, set[int]]]:
         """The directories of all tables, each with the versions that generations need."""
@@ -261,25 +273,13 @@ class Repair:
         return [(folder, needed.get(folder.stem, set())) for folder in folders]
 
 
-def _lost(base: KnowledgeBase, report: IngestReport) -> list[LostDocument]:
-    """Documents that a report says could not be read from anything."""
-    gone = (FailureCode.VANISHED, FailureCode.CORRUPT)
-    return [
-        LostDocument(f"{base.name}: lost", False, item.reason, "", base.name, item.path)
-        for item in report.failed
-        if item.error in gone and not Path(item.path).exists()
-    ]
-
-
 def _stands_in(item: Audit) -> bool:
     return item.generation.state is GenerationState.ARCHIVED and item.whole
 
 
-async def _listed(store: GenerationStore, generation: Generation) -> list[DocumentRecord] | None:
-    try:
-        return await store.vectors.records(generation.documents_version)
-    except StorageFault:
-        return None
+def _sound(found: Examination, item: Audit) -> bool:
+    misplaced = found.misplaced.get(item.generation.number)
+    return item.whole and found.tagged(item.generation) == 2 and not misplaced and not item.texts & found.bad_texts
 
 
 def _refuse_unreadable(folder: Path) -> None:

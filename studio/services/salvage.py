@@ -1,175 +1,300 @@
-"""The documents of a generation whose list cannot be read: told from what is left of it, from stored texts, from the
-files that jobs have read, and from passages; and by name those that nothing holds any more.
+"""What a damaged generation held, told from everything that survives: its rows, its passages, stored texts and jobs.
+
+The rows of its own list of documents come first. Where that list has gaps, rows of older generations and of data files
+without a manifest fill them, then passages and texts that no row names; paths of those are found by comparing files
+that past jobs read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from studio.documents.kinds import TABULAR_KINDS, document_id, file_kind
-from studio.documents.texts import TextStoreWriter, stored_texts
+from studio.documents.texts import TextStoreWriter, stored_keys, texts_are_sound, texts_left
 from studio.domain import (
+    CONTEXT,
     Chunk,
     DocumentRecord,
     DocumentStatus,
-    FileFailure,
     Generation,
-    KnowledgeBase,
     PageCounts,
     ParsedDocument,
     Span,
     StoredText,
 )
-from studio.errors import FailureCode
-from studio.index.rows import text_key
-from studio.index.salvage import salvaged_chunks, salvaged_records
+from studio.index.fragments import chunks_left, records_left
+from studio.index.reading import READABLE
+from studio.index.rows import by_path, text_key
 from studio.index.stores import Stores
 from studio.index.vectors import DOCUMENTS_TABLE
-from studio.paths import KbPaths
 from studio.services.plan import hash_or_none
+from studio.services.sources import text_hash
 
-GONE = "Neither the file, its stored text nor its passages are there."
-NAMELESS = "It may be one of the documents that came back without their names."
-_TEXT = "text"
+UNKNOWN_PLACE = "documents of unknown paths"
+"""Folder of `lost+found` that stands in the path of a document whose own path nothing tells."""
 
 
 @dataclass(slots=True)
 class Salvage:
-    """Rows of documents that can be made again from stored texts, files to read that nothing else tells of, losses."""
+    """What is left of a generation. `chunks` are its passages by document id, as far as they are sound."""
 
     records: list[DocumentRecord] = field(default_factory=list)
-    unread: list[Path] = field(default_factory=list)
-    lost: list[FileFailure] = field(default_factory=list)
+    listed: bool = False
+    """Whether the list of documents is the generation's own, and whole."""
+    chunks: dict[str, list[Chunk]] = field(default_factory=dict)
+    passages: bool = False
+    """Whether every passage is there."""
+    missing: list[str] = field(default_factory=list)
+    """Paths of files that past jobs indexed and that no record names; only where the list has gaps."""
+
+    @property
+    def indexed(self) -> list[DocumentRecord]:
+        """The records of documents that were searchable."""
+        return [record for record in self.records if record.status is DocumentStatus.INDEXED]
 
 
-async def salvage(stores: Stores, base: KnowledgeBase, broken: Generation) -> Salvage:
-    """Find every document of a generation that any file still holds. Writes no more than texts made of passages."""
-    paths = stores.paths.kb(base.id)
-    told = await salvaged_records(paths.vectors / f"{DOCUMENTS_TABLE}.lance", broken.documents_version)
-    result = Salvage(list(told.records))
-    if told.complete:
-        return result
-    read = await stores.thread.run(stores.catalog.jobs.read_files, base.id)
-    chunks = await salvaged_chunks(paths.vectors / f"{broken.chunks_table}.lance", broken.chunks_version)
-    nameless = _Nameless(paths, chunks, {text_key(record.sha256, record.kind) for record in told.records})
-    await asyncio.to_thread(nameless.look)
-    missing = {path: count for path, count in read.items() if path not in {row.source_path for row in told.records}}
-    for path in [*missing]:
-        if (sha256 := await hash_or_none(Path(path))) is not None:
-            del missing[path]
-            key = text_key(sha256, file_kind(Path(path)))
-            if key in nameless.texts:
-                result.records += nameless.named(key, path)
-            else:
-                result.unread.append(Path(path))
-    for key, path in nameless.matches(missing).items():
-        del missing[path]
-        result.records += nameless.named(key, path)
-    kinds = Counter(file_kind(Path(path)) for path in missing)
-    left = Counter(key.partition(".")[2] for key in nameless.texts)
-    for path in sorted(missing):
-        kind = file_kind(Path(path))
-        why = NAMELESS if left[kind] >= kinds[kind] else GONE
-        result.lost.append(FileFailure(path, FailureCode.VANISHED, why))
-    place = stores.paths.lost_found / "nameless" / base.id
-    for key in sorted(nameless.texts):
-        result.records += nameless.named(key, str(place / key))
-    covered = {record.document_id for record in result.records}
-    result.records += await asyncio.to_thread(nameless.from_passages, covered, place)
-    return result
-
-
-class _Nameless:
-    """Stored texts that no row refers to, and passages that none does."""
-
-    def __init__(self, paths: KbPaths, chunks: Sequence[Chunk], claimed: set[str]) -> None:
-        self._directory = paths.texts
-        self._claimed = claimed
-        self._chunks: dict[str, list[Chunk]] = defaultdict(list)
-        for chunk in chunks:
-            self._chunks[chunk.document_id].append(chunk)
-        self.texts: dict[str, Mapping[int, StoredText]] = {}
-        self._rows: list[StoredText] = []
-
-    def look(self) -> None:
-        """Read the texts. Blocking."""
-        names = (file.name for file in self._directory.iterdir()) if self._directory.is_dir() else ()
-        for name in sorted(set(names) - self._claimed):
-            sha256, _, kind = name.partition(".")
-            if len(sha256) == 64 and kind.isalnum() and (found := stored_texts(self._directory, name)):
-                self.texts[name] = found
-                self._rows += found.values() if kind in TABULAR_KINDS else ()
-
-    def matches(self, missing: Mapping[str, int]) -> dict[str, str]:
-        """Text → path, for the paths (with their numbers of passages) that only one text of their kind fits."""
-        found: dict[str, str] = {}
-        for by_count in (False, True):
-            keys, names = defaultdict(list), defaultdict(list)
-            for key in self.texts.keys() - found.keys():
-                keys[key.partition(".")[2], by_count and self._passages(key)].append(key)
-            for path, count in missing.items():
-                if path not in found.values():
-                    names[file_kind(Path(path)), by_count and count].append(path)
-            found |= {keys[what][0]: same[0] for what, same in names.items() if len(same) == 1 and len(keys[what]) == 1}
+async def salvage(stores: Stores, generation: Generation) -> Salvage:
+    """Read what is left of a generation. Changes nothing; takes as long as reading every row once."""
+    store = stores.store(generation.kb_id)
+    table, documents = store.paths.vectors / f"{generation.chunks_table}.lance", _documents(store.paths.vectors)
+    found = Salvage()
+    own = await records_left(documents, generation.documents_version)
+    passages = await chunks_left(table, generation.chunks_version)
+    found.records, found.listed, found.passages = own.rows, own.whole, passages.whole
+    _collect(found, passages.rows)
+    generations = await stores.thread.run(stores.catalog.generations, generation.kb_id)
+    others = [item for item in generations if item.state in READABLE and item.number != generation.number]
+    others.sort(key=lambda item: -item.number)
+    if not found.passages:
+        for other in others:
+            other_table = store.paths.vectors / f"{other.chunks_table}.lance"
+            _collect(found, (await chunks_left(other_table, other.chunks_version)).rows)
+        for folder in await asyncio.to_thread(lambda: sorted(store.paths.vectors.glob("chunks*.lance"))):
+            _collect(found, (await chunks_left(folder, None)).rows)
+    if found.listed:
         return found
+    for other in others:
+        _fill(found, (await records_left(documents, other.documents_version)).rows)
+    _fill(found, list(reversed((await records_left(documents, None)).rows)))
+    known = await stores.thread.run(stores.catalog.jobs.known_files, generation.kb_id)
+    await _identify(found, store.paths.texts, stores.paths.lost_found / UNKNOWN_PLACE, known)
+    found.records = by_path(_counted(found, record) for record in found.records)
+    named = {record.source_path for record in found.records}
+    found.missing = [path for path in known if path not in named]
+    return found
 
-    def _passages(self, key: str) -> int:
-        sha256, _, kind = key.partition(".")
-        return len(self._chunks.get(document_id(sha256, kind), ()))
 
-    def named(self, key: str, path: str) -> list[DocumentRecord]:
-        """The rows of a text that gets a path; it is nameless no more."""
-        sha256, _, kind = key.partition(".")
-        return [
-            _record(path, sha256, kind, row, stored, self._title(document_id(sha256, kind)))
-            for row, stored in sorted(self.texts.pop(key).items())
-        ]
+def _documents(vectors: Path) -> Path:
+    return vectors / f"{DOCUMENTS_TABLE}.lance"
 
-    def _title(self, document: str) -> str:
-        contexts = (chunk.context for chunk in self._chunks.get(document, ()))
-        return next((context.splitlines()[0] for context in contexts if context), "")
 
-    def from_passages(self, covered: set[str], place: Path) -> list[DocumentRecord]:
-        """Texts put together from the passages of documents of which nothing else is left. Blocking."""
-        records = []
-        for document, chunks in sorted(self._chunks.items()):
-            if document in covered or any(self._stands(chunks[0], row) for row in self._rows):
+def _collect(found: Salvage, chunks: Iterable[Chunk]) -> None:
+    for chunk in chunks:
+        held = found.chunks.setdefault(chunk.document_id, [])
+        if all(other.chunk_id != chunk.chunk_id for other in held):
+            held.append(chunk)
+
+
+def _fill(found: Salvage, rows: Sequence[DocumentRecord]) -> None:
+    """Add the rows of paths that have none yet; with every passage at hand, those of documents that have one."""
+    named = {(record.source_path, record.row, record.external_id) for record in found.records}
+    ids = {record.document_id for record in found.records}
+    paths = {record.source_path for record in found.records}
+    for record in rows:
+        if record.status is not DocumentStatus.INDEXED:
+            if record.source_path not in paths:
+                found.records.append(record)
+            continue
+        if found.passages and record.document_id not in found.chunks:
+            continue
+        place = (record.source_path, record.row, record.external_id)
+        if place not in named and (record.source_path not in paths or record.document_id not in ids):
+            named.add(place)
+            found.records.append(record)
+
+
+def _counted(found: Salvage, record: DocumentRecord) -> DocumentRecord:
+    if not found.passages or record.status is not DocumentStatus.INDEXED:
+        return record
+    return replace(record, chunks=len(found.chunks.get(record.document_id, ())))
+
+
+# ------------------------------------------------------------ documents that no row names
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphan:
+    identity: str
+    sha256: str
+    kind: str
+    row: int
+    title: str
+
+
+async def _identify(found: Salvage, texts: Path, nowhere: Path, known: Sequence[str]) -> None:
+    """Make records for stored texts and passages that no record names."""
+    orphans = await asyncio.to_thread(_orphans, found, texts)
+    if not orphans:
+        return
+    paths: dict[tuple[str, str], list[str]] = defaultdict(list)
+    gone: dict[str, list[str]] = defaultdict(list)
+    hashes: dict[str, tuple[str, str]] = {}
+    named = {record.source_path for record in found.records}
+    for path in known:
+        if path in named:
+            continue
+        kind = file_kind(Path(path))
+        if (sha256 := await hash_or_none(Path(path))) is not None:
+            paths[sha256, kind].append(path)
+            hashes[document_id(sha256, kind)] = (sha256, kind)
+        else:
+            gone[kind].append(path)
+    files: dict[tuple[str, str], list[_Orphan]] = defaultdict(list)
+    for orphan in orphans:
+        sha256, kind = hashes.get(orphan.identity, (orphan.sha256, orphan.kind))
+        files[sha256, kind].append(replace(orphan, sha256=sha256, kind=kind))
+    nameless: dict[str, list[list[_Orphan]]] = defaultdict(list)
+    for key, members in files.items():
+        if key in paths:
+            for path in paths[key]:
+                found.records += [_record(orphan, path) for orphan in members]
+        else:
+            nameless[key[1]].append(members)
+    for kind, groups in nameless.items():
+        _place(found, groups, gone[kind], nowhere)
+
+
+def _place(found: Salvage, groups: list[list[_Orphan]], gone: list[str], nowhere: Path) -> None:
+    """Give files of one kind paths of files that are gone: by title, else the last that is left, else made-up ones."""
+    left = list(gone)
+    waiting = []
+    for members in groups:
+        same = [path for path in left if Path(path).stem == members[0].title or Path(path).name == members[0].title]
+        if len(same) == 1:
+            left.remove(same[0])
+            found.records += [_record(orphan, same[0]) for orphan in members]
+        else:
+            waiting.append(members)
+    if len(waiting) == len(left) == 1:
+        found.records += [_record(orphan, left[0]) for orphan in waiting[0]]
+        return
+    for members in waiting:
+        first = members[0]
+        name = f"{first.title or first.sha256[:12]}".replace("/", "_").replace("\\", "_")
+        path = str(nowhere / f"{first.sha256[:12]} {name[:80]}")
+        found.records += [_record(orphan, path) for orphan in members]
+
+
+def _orphans(found: Salvage, texts: Path) -> list[_Orphan]:
+    ids = {record.document_id for record in found.indexed}
+    keys = {text_key(record.sha256, record.kind) for record in found.indexed if record.kind not in TABULAR_KINDS}
+    orphans: list[_Orphan] = []
+    for key in stored_keys(texts):
+        if key in keys:
+            continue
+        sha256, kind = key.split(".", 1)
+        for row, stored in sorted(texts_left(texts, key).items()):
+            identity = _identity(found, ids, sha256, kind, row, stored)
+            if identity in ids or (found.passages and identity not in found.chunks):
                 continue
-            parsed = _joined(chunks)
-            sha256 = hashlib.sha256(parsed.text.encode("utf-8", "replace")).hexdigest()
-            with TextStoreWriter(self._directory, text_key(sha256, _TEXT)) as writer:
-                writer.add(0, parsed)
-                writer.commit()
-            stored = StoredText(parsed.text, parsed.spans)
-            records.append(_record(str(place / f"{document}.txt"), sha256, _TEXT, 0, stored, self._title(document)))
-        return records
-
-    @staticmethod
-    def _stands(chunk: Chunk, stored: StoredText) -> bool:
-        return stored.text[chunk.char_start : chunk.char_end] == chunk.content
+            ids.add(identity)
+            orphans.append(_Orphan(identity, sha256, kind, row, _title(found.chunks.get(identity, ()))))
+    for identity, chunks in found.chunks.items():
+        if identity not in ids and (text := text_of(chunks)) is not None:
+            ids.add(identity)
+            orphans.append(_Orphan(identity, text_hash(text.text), "text", 0, _title(chunks)))
+    return orphans
 
 
-def _joined(chunks: Iterable[Chunk]) -> ParsedDocument:
-    """The text that passages come from, as far as they tell; what lay between them is blank."""
-    text, spans = "", []
+def _identity(found: Salvage, ids: set[str], sha256: str, kind: str, row: int, stored: StoredText) -> str:
+    """The document id of a stored text; that of a row with a name of its own is told by its passages."""
+    if kind not in TABULAR_KINDS:
+        return document_id(sha256, kind)
+    identity = document_id(text_hash(stored.text), kind, str(row))
+    if identity in found.chunks or identity in ids:
+        return identity
+    for other, chunks in found.chunks.items():
+        if all(stored.text[chunk.char_start : chunk.char_end] == chunk.content for chunk in chunks):
+            return other
+    return identity
+
+
+def _title(chunks: Sequence[Chunk]) -> str:
+    context = str(chunks[0].metadata.get(CONTEXT, "")) if chunks else ""
+    return context.split(" › ")[0].strip()
+
+
+def _record(orphan: _Orphan, path: str) -> DocumentRecord:
+    size = mtime = 0
+    with suppress(OSError):
+        status = Path(path).stat()
+        size, mtime = status.st_size, status.st_mtime_ns
+    return DocumentRecord(
+        orphan.identity, path, orphan.sha256, size, mtime, orphan.kind, orphan.title or Path(path).stem, "", "", "",
+        orphan.row, PageCounts(), 0, DocumentStatus.INDEXED, "", "",
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------ texts
+
+
+def text_of(chunks: Sequence[Chunk]) -> StoredText | None:
+    """A text put together from passages at their offsets; blanks stand for what none of them covers."""
+    text, page = "", None
+    spans: list[Span] = []
     for chunk in sorted(chunks, key=lambda chunk: chunk.char_start):
-        text = text.ljust(chunk.char_start)
+        if chunk.char_end - chunk.char_start != len(chunk.content) or chunk.char_start < 0:
+            continue
+        if chunk.char_end <= len(text):
+            continue
+        text += "\n" * (chunk.char_start - len(text))
         start = len(text)
         text += chunk.content[start - chunk.char_start :]
-        if len(text) > start:
-            spans.append(Span(start, len(text), chunk.page_number, chunk.anchor))
-    return ParsedDocument(text, tuple(spans), (), _TEXT)
+        hard = bool(spans) and chunk.page_number != page
+        page = chunk.page_number
+        spans.append(Span(start, len(text), page, chunk.anchor, hard))
+    return StoredText(text, tuple(spans)) if text else None
 
 
-def _record(path: str, sha256: str, kind: str, row: int, stored: StoredText, title: str) -> DocumentRecord:
-    pages = max((span.page or 0 for span in stored.spans), default=0)
-    return DocumentRecord(
-        document_id=document_id(sha256, kind), source_path=path, sha256=sha256, size_bytes=0, mtime_ns=0, kind=kind,
-        title=title, author="", licence="", external_id="", row=row, pages=PageCounts(pages, pages), chunks=0,
-        status=DocumentStatus.INDEXED, error="", reason="",
-    )  # fmt: skip
+async def mend_texts(texts: Path, records: Sequence[DocumentRecord], chunks: Mapping[str, Sequence[Chunk]]) -> set[str]:
+    """Store texts again that are gone or damaged and whose files are gone too, from passages; returns their keys."""
+    files: dict[str, dict[int, DocumentRecord]] = defaultdict(dict)
+    paths: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        if record.status is DocumentStatus.INDEXED:
+            files[text_key(record.sha256, record.kind)][record.row] = record
+            paths[text_key(record.sha256, record.kind)].add(record.source_path)
+    mended = set()
+    for key, rows in files.items():
+        if await asyncio.to_thread(texts_are_sound, texts, key):
+            continue
+        if await asyncio.to_thread(_any_is_there, paths[key]):
+            continue
+        if await asyncio.to_thread(_store, texts, key, rows, chunks):
+            mended.add(key)
+    return mended
+
+
+def _any_is_there(paths: Iterable[str]) -> bool:
+    return any(Path(path).is_file() for path in paths)
+
+
+def _store(texts: Path, key: str, rows: Mapping[int, DocumentRecord], chunks: Mapping[str, Sequence[Chunk]]) -> bool:
+    left = texts_left(texts, key)
+    found = {}
+    for row, record in sorted(rows.items()):
+        text = left.get(row) or text_of(chunks.get(record.document_id, ()))
+        if text is not None:
+            found[row] = ParsedDocument(text.text, text.spans, (), record.kind, row=row)
+    if not found:
+        return False
+    with TextStoreWriter(texts, key) as writer:
+        for row, parsed in found.items():
+            writer.add(row, parsed)
+        writer.commit()
+    return True

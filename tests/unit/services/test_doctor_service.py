@@ -60,7 +60,7 @@ async def test_orphans_are_seen_and_swept(ward: Ward) -> None:
     before = await ward.prints(1, 2, 3)
     assert await ward.repaired() == {}
     assert not folder.exists()
-    (aside,) = ward.stores.paths.lost_found.iterdir()
+    (aside,) = ward.stores.paths.lost_found.glob("????-??-??")
     assert (aside / "kb" / folder.name / "writer.lock").exists()
     for name in ("lexical/g0/meta.json", "texts/scribble", "vectors/stray.lance/_versions"):
         assert (aside / "kb" / ward.kb_id / name).exists(), name
@@ -138,7 +138,7 @@ async def test_without_the_model_past_requests_wait(ward: Ward) -> None:
     checks = await ward.doctor.repair()
     (note,) = [check for check in checks if check.name == "Care: repair"]
     assert "--resume" in note.repair
-    assert (await ward.active()).number == 2
+    assert (await ward.active()).number == 4, "passages that are there need no model"
     ward.toy.gone = False
     await ward.ingest.resume(ward.kb_id)
     assert await ward.repaired() == {}

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ward import DIMENSION, ROWS, TEXTS, Ward, replaced
+from ward import DIMENSION, Ward, replaced
 
-from studio.domain import LostDocument
-from studio.services.salvage import GONE
+from studio.domain import SearchMode, SearchRequest
+from studio.services.losses import NAMELESS
 
 # ------------------------------------------------------------ tables that cannot be read
 
@@ -70,6 +70,19 @@ async def test_a_lost_list_of_documents_comes_from_past_requests(ward: Ward) -> 
     await ward.answers()
 
 
+async def test_a_lost_list_of_documents_without_files_comes_from_passages_and_jobs(ward: Ward) -> None:
+    for file in ward.files("vectors/documents.lance/data/*"):
+        file.unlink()
+    shutil.rmtree(ward.folder)
+    ward.toy.gone = True
+    checks = await ward.doctor.repair()
+    assert {item.why for check in checks for item in check.lost} == {NAMELESS}, "neither files nor a model are needed"
+    assert await ward.wrong() == {}
+    response = await ward.search.search(SearchRequest((ward.kb_id,), "whale piano glacier row", SearchMode.KEYWORD))
+    contents = " ".join(result.content for result in response.results)
+    assert all(word in contents for word in ("whale", "piano", "glacier", "Row number 4"))
+
+
 async def test_a_lost_list_of_documents_comes_from_stored_texts_where_files_are_gone(ward: Ward) -> None:
     for file in ward.files("vectors/documents.lance/data/*"):
         file.unlink()
@@ -82,17 +95,6 @@ async def test_a_lost_list_of_documents_comes_from_stored_texts_where_files_are_
     assert len(await ward.library.documents(ward.kb_id)) == 9
 
 
-async def test_documents_whose_names_are_lost_are_found_all_the_same(ward: Ward) -> None:
-    for file in ward.files("vectors/documents.lance/data/*"):
-        file.unlink()
-    shutil.rmtree(ward.folder)
-    checks = await ward.doctor.repair()
-    lost = {check.path for check in checks if isinstance(check, LostDocument)}
-    assert {Path(path).name for path in lost} <= {"whale.txt", "copy of whale.txt", "piano.txt", "glacier.txt"}
-    contents = {result.content for result in (await ward.results("whale piano glacier row number")).results}
-    assert len(contents) >= len(TEXTS) + len(ROWS)
-
-
 async def test_what_nothing_holds_any_more_is_named_and_nothing_is_swept(ward: Ward) -> None:
     """A text whose source is gone is damaged together with every passage of the table."""
     for file in ward.files("vectors/*.lance/data/*"):
@@ -100,34 +102,12 @@ async def test_what_nothing_holds_any_more_is_named_and_nothing_is_swept(ward: W
     (ward.folder / "piano.txt").unlink()
     _, piano, *others = ward.files("texts/*")
     piano.write_bytes(b"damaged")
-    checks = await ward.doctor.repair()
-    lost = [check for check in checks if isinstance(check, LostDocument)]
-    assert [(check.knowledge_base, Path(check.path).name, check.detail) for check in lost] == [
-        ("Care", "piano.txt", GONE)
-    ]
+    lost = [item for check in await ward.doctor.repair() for item in check.lost]
+    assert [(item.knowledge_base, Path(item.path).name) for item in lost] == [("Care", "piano.txt")]
     found = await ward.found()
     assert {"glacier.txt", "rows.jsonl"} <= found
     assert found & {"whale.txt", "copy of whale.txt"}
     assert all(path.exists() for path in (piano, *others))
-
-
-async def test_passages_are_all_that_is_left_of_a_document(ward: Ward) -> None:
-    for file in ward.files("vectors/documents.lance/data/*"):
-        file.unlink()
-    (ward.folder / "piano.txt").unlink()
-    ward.files("texts/*")[1].unlink()
-    await ward.doctor.repair()
-    contents = {result.content for result in (await ward.results("piano")).results}
-    assert any("eighty-eight keys" in content for content in contents)
-
-
-async def test_damaged_tables_are_set_aside_and_not_deleted(ward: Ward) -> None:
-    for file in ward.files("vectors/documents.lance/data/*"):
-        file.write_bytes(b"damaged")
-    before = len(ward.files("vectors/documents.lance/data/*"))
-    assert await ward.repaired() == {}
-    aside = [*ward.stores.paths.lost_found.glob("*/kb/*/vectors/documents.lance/data/*")]
-    assert len(aside) == before
 
 
 async def test_a_damaged_list_of_documents_falls_back_on_an_older_one(ward: Ward) -> None:
