@@ -28,13 +28,17 @@ from ward import ToyEmbedder, Ward
 
 from studio.documents.parser_pool import ParserPool
 from studio.domain import Check, DocumentStatus
+from studio.index.backups import backups
 from studio.index.stores import Stores
 from studio.paths import DataPaths
+from studio.services.restoring import restore_catalog
 
 HOW = ("remove", "truncate", "flip")
 SOURCES = ("all", "some", "none")
 TARGETS = ("vectors", "lexical", "texts", "leases")
-"""Folders of a base whose files are damaged; what the catalog is damaged with has its place beside `damages`."""
+"""Folders of a base whose files are damaged."""
+CATALOGS = ("whole", "empty", "zeroed", "truncated", "flipped", "older", "missing")
+"""What becomes of the catalog; an older one is the oldest backup that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Damage:
     files: tuple[str, ...]
     how: str
     sources: str
+    catalog: str = "whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,13 @@ def damages(data: Path, seed: int) -> Iterator[Damage]:
         for pattern in (*tables, *inner, "vectors/", "lexical/", "texts/"):
             part = tuple(file for file in files if file.startswith(f"kb/{base.name}/{pattern}"))
             groups += [part] * (1 if len(part) else 0)
-    every = [Damage(group, how, sources) for group in groups for how in HOW for sources in SOURCES]
+    every = [
+        Damage(group, how, sources, catalog)
+        for group in groups
+        for how in HOW
+        for sources in SOURCES
+        for catalog in CATALOGS
+    ]
     while True:
         shuffle.shuffle(every)
         yield from every
@@ -97,10 +108,32 @@ def apply(data: Path, folder: Path, damage: Damage, seed: int = 0) -> None:
             content[at] ^= 1 << dice.randrange(8)
         path.unlink()  # what other generations link to is another file
         path.write_bytes(content)
+    damage_catalog(DataPaths(data), damage.catalog, dice)
     if damage.sources != "all":
         for number, path in enumerate(sorted(folder.rglob("*"))):
             if path.is_file() and (damage.sources == "none" or number % 2):
                 path.unlink()
+
+
+def damage_catalog(paths: DataPaths, how: str, dice: random.Random) -> None:
+    """Damage the catalog of a program that has ended."""
+    content = bytearray(paths.catalog.read_bytes())
+    match how:
+        case "whole":
+            return
+        case "empty":
+            content = bytearray()
+        case "zeroed":
+            content = bytearray(len(content))
+        case "truncated":
+            content = content[: len(content) // 2]
+        case "flipped":
+            content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+        case "older":
+            content = bytearray(backups(paths.backups)[-1].read_bytes())
+    paths.catalog.unlink()
+    if how != "missing":
+        paths.catalog.write_bytes(content)
 
 
 def prints_of(data: Path) -> dict[str, str]:
@@ -182,8 +215,9 @@ async def verdict(
 async def with_ward(
     data: Path, folder: Path, work: Callable[[Ward], object], kb_id: str = "", *, model: bool = True
 ) -> object:
-    """Do something with a store that is opened for it."""
-    stores = await Stores.open(DataPaths(data))
+    """Do something with a store that is opened for it, as `doctor --repair` opens it."""
+    await asyncio.to_thread(restore_catalog, DataPaths(data))
+    stores = await Stores.open(DataPaths(data), adopting=True)
     parser = ParserPool(1)
     ward = Ward(stores, ToyEmbedder(), parser, folder)
     ward.toy.gone = not model
@@ -250,7 +284,8 @@ async def run(combinations: int, seed: int) -> int:
             if wrong := await attempt(whole, work, kb_id, held, damage, seed + number):
                 failed += 1
                 name = damage.files[0] if len(damage.files) == 1 else f"{damage.files[0]} +{len(damage.files) - 1}"
-                print(f"{number:4} base {number % 3} {damage.how:8} sources {damage.sources:4} {name}", flush=True)
+                what = f"{damage.how:8} sources {damage.sources:4} catalog {damage.catalog:9} {name}"
+                print(f"{number:4} base {number % 3} {what}", flush=True)
                 for line in wrong[:6]:
                     print(f"       {line}", flush=True)
     print(f"{failed} of {combinations} failed")
