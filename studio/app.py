@@ -22,6 +22,7 @@ from studio.concurrency import TaskOwner, keep_gui_responsive
 from studio.errors import StudioError, storage_fault
 from studio.paths import DataPaths, resources_dir
 from studio.terminal import visible
+from studio.ui.caret import RestingCaret
 from studio.ui.event_loop import StudioEventLoop
 from studio.ui.main_window import MainWindow
 from studio.ui.plain_text import message_box
@@ -96,6 +97,7 @@ async def _run(application: QApplication, data_dir: Path | None, instance: Singl
         forget = services.config.subscribe(show_theme)
         workspace = Workspace(services)
         window = MainWindow(workspace, theme)
+        RestingCaret(application, window)
         window.closing.connect(closing.set)
         instance.second_start.connect(window.bring_to_front)
 

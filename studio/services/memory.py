@@ -43,7 +43,7 @@ FILES_EVERY_S = 5.0
 """How often it is asked which files are mapped and cached: that walks all mappings of a process, some 15 ms, and takes
 some system calls a file. Nothing is decided by it, only by what processes hold in all."""
 
-QUIET_S = 30.0
+QUIET_S = 60.0
 """Between two readings while nothing is at work, which would take memory."""
 WORK_SHARE = 0.1
 """Of a core: what takes more of it is at work."""

@@ -13,7 +13,7 @@ from studio.viewmodels.ports import Memory
 from studio.viewmodels.text import component, memory, size
 
 _INTERVAL_S = 2.0
-_INTERVAL_QUIET_S = 30.0
+_INTERVAL_QUIET_S = 60.0
 """While nothing is at work: a reading walks all pages of each process."""
 _INTERVAL_SHOWN_S = 1.0
 """While the ledger is looked at."""
