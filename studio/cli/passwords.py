@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from studio.cli.arguments import Options
+from studio.cli.output import note
 from studio.errors import InvalidRequest, NotFound, storage_fault
 
 SEEN = (
     "rag-studio: a password on the command line is seen in the list of processes and kept in the history of the shell. "
-    "Better: --password-file FILE, or --ask-password.\n"
+    "Better: --password-file FILE, or --ask-password."
 )
 _MOST_CHARS = 1 << 20
 
@@ -23,7 +24,7 @@ async def given_passwords(options: Options) -> list[str]:
     Raises InvalidRequest for a file without any, NotFound, StorageFault.
     """
     if options.password:
-        sys.stderr.write(SEEN)
+        note(SEEN)
     found = list(options.password)
     for file in options.password_file:
         found += await asyncio.to_thread(_read, file)

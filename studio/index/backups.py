@@ -96,9 +96,9 @@ def fault_of(database: Path, *, thorough: bool = True) -> str:
             newer = db.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION
             return "" if newer or not thorough else _damage(db)
     except sqlite3.OperationalError as error:
-        if "unable to open" in str(error) or "readonly" in str(error) or "locked" in str(error):
-            return ""  # not to be told from here: opening it says why
-        return f"is damaged ({error})" if thorough else ""
+        # A full disk, a lock or a missing permission is not to be told from here: opening it says why.
+        cut = error.sqlite_errorname in ("SQLITE_ERROR", "SQLITE_IOERR_SHORT_READ")
+        return f"is damaged ({error})" if cut and thorough else ""
     except sqlite3.DatabaseError as error:
         return f"is damaged ({error})" if thorough else ""
 

@@ -173,7 +173,7 @@ def test_only_failures_is_exit_code_one(program: Program, folder: Path) -> None:
         (["model", "install", "/no/such/model.gguf"], 1, "/no/such/model.gguf"),
         (["model", "use", "Notes", "no-such-model"], 1, "no-such-model"),
         (["config", "get", "nothing"], 2, "no setting"),
-        (["config", "set", "embed_threads", "many"], 2, "not a number"),
+        (["config", "set", "embed_threads", "many"], 2, "a whole number"),
         (["evaluate", "Notes", "--queries", "/none", "--qrels", "/none"], 1, "/none"),
         (["frobnicate"], 2, "invalid choice"),
         (["kb"], 2, "required"),

@@ -159,8 +159,8 @@ def test_doctor_finds_and_mends_damage(program: Program, write: Write) -> None:
     program.ok("kb", "create", "Notes")
     program.ok("ingest", "Notes", whales)
     healthy = program.ok("doctor")
-    assert set(healthy) == {"ok", "checks"}
-    assert all(set(check) == {"name", "ok", "detail", "repair"} for check in healthy["checks"])
+    assert set(healthy) == {"ok", "checks", "lost"}
+    assert all(set(check) == {"name", "ok", "detail", "repair", "lost"} for check in healthy["checks"])
     (lexical,) = program.data_dir.glob("kb/*/lexical/g1")
     shutil.rmtree(lexical)
     damaged = program.run("--json", "doctor")

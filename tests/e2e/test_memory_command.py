@@ -29,5 +29,5 @@ def test_the_budget_is_the_one_that_was_set(program: Program) -> None:
 
 
 def test_the_idle_time_is_a_number_of_minutes(program: Program) -> None:
-    assert "must be at least 0" in program.run("config", "set", "model_idle_minutes", "-1").err
+    assert "a whole number from 0" in program.run("config", "set", "model_idle_minutes", "-1").err
     assert program.ok("config", "set", "model_idle_minutes", "0") == {"model_idle_minutes": 0}

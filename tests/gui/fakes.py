@@ -263,6 +263,7 @@ class FakeConfig:
             "model": "all-MiniLM-L6-v2",
             "memory_budget_mib": "0",
             "model_idle_minutes": "15",
+            "remember_queries": True,
         }
         self.listeners: list[Callable[[frozenset[str]], None]] = []
 

@@ -125,7 +125,7 @@ async def test_what_cannot_be_done_is_said_until_something_can() -> None:
 async def test_a_folder_is_switched_with_the_mouse_and_with_space(theme: Theme) -> None:
     async with shown(with_folders(watching("/a"), MISSING), theme) as (window, workspace):
         menu = menu_of(window.sidebar.list, 1)
-        assert texts(menu.actions())[2:4] == ["Export…", "Watched folders…"]
+        assert texts(menu.actions())[3:5] == ["Export…", "Watched folders…"]
         menu.close()
         dialog = await dialog_in(window, workspace)
         view = dialog.list

@@ -126,6 +126,7 @@ async def test_a_dropped_folder_ends_as_a_marked_passage(data_dir: Path, folder:
         QTest.keyClick(window.search.box.edit, Qt.Key.Key_Down)
         current = workspace.search.current
         assert current == workspace.search.results.items[2]
+        window.toast.hide()  # what could be undone
         window.search.box.edit.deselect()
         QTest.keyClick(window.search.box.edit, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
         assert current.citation.source_path in QGuiApplication.clipboard().text()

@@ -9,7 +9,8 @@ from command import Program
 
 
 def test_health_is_reported_for_people_and_for_scripts(program: Program, folder: Path) -> None:
-    assert program.ok("doctor", "--health") == {"level": "good", "latency": None, "knowledge_bases": []}
+    empty = {"level": "good", "latency": None, "knowledge_bases": [], "remembers_queries": True}
+    assert program.ok("doctor", "--health") == empty
     (folder / "whale.txt").write_text("The blue whale sings in the deep sea.")
     for name in ("Sea", "Empty"):
         program.ok("kb", "create", name)

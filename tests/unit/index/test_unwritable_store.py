@@ -147,6 +147,7 @@ async def test_an_empty_catalog_is_not_made_beside_knowledge_bases(tmp_path: Pat
     paths = DataPaths(tmp_path / "data")
     paths.create()
     paths.kb("0123456789ab").create()
+    (paths.kb("0123456789ab").texts / f"{'0' * 64}.text").touch()
     with pytest.raises(StorageFault, match="is gone, but the files of knowledge bases are there"):
         await Stores.open(paths)
     assert not paths.catalog.exists()
