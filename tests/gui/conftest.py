@@ -22,7 +22,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from conftest_models import default_model, model_paths  # noqa: E402, F401
 
-_FOR_EVER = ("LanceDBBackgroundEventLoop",)  # one for the process, started by importing lancedb
+_FOR_EVER = ("LanceDBBackgroundEventLoop", "search_")
+"""How the names of threads begin that the process has once: that of lancedb, and those that searches share."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,7 +45,7 @@ def nothing_left_behind(qapp: QApplication) -> Iterator[None]:
     for widget in windows:
         widget.close()
     # A worker thread that was told to end may need a moment to do so.
-    new = [thread for thread in threading.enumerate() if thread not in before and thread.name not in _FOR_EVER]
+    new = [thread for thread in threading.enumerate() if thread not in before and not thread.name.startswith(_FOR_EVER)]
     left = [thread for thread in new if not _ends(thread)]
     assert not windows, f"windows left open: {windows}"
     assert not left, f"threads left running: {left}"
