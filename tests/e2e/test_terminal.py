@@ -52,7 +52,7 @@ def test_the_password_of_a_protected_file_is_asked_for(program: Program, folder:
         told, _ = started.communicate(timeout=120)
     os.close(person)
     assert b"lemon" not in seen
-    assert "Passwords are given with: rag-studio ingest KB FILE --password PASSWORD" in told
+    assert "Passwords are given with: rag-studio ingest KB FILE --ask-password" in told
     assert (started.returncode, told.count("none of the given passwords")) == (0, 1)
     found = program.ok("search", "Notes", "combination safe", "--mode", "keyword")
     assert [Path(item["citation"]["source_path"]).name for item in found["results"]][:1] == ["locked.pdf"]

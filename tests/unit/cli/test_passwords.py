@@ -18,7 +18,7 @@ async def given(*arguments: str | Path) -> list[str]:
 
 async def test_a_password_on_the_command_line_is_taken_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     assert await given("--password", "melon") == ["melon"]
-    assert capsys.readouterr() == ("", SEEN)
+    assert capsys.readouterr() == ("", f"{SEEN}\n")
     assert "melon" not in SEEN
 
 
