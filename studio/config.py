@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import portalocker
 
 from studio.errors import Busy, InvalidRequest, StorageFault, storage_fault
+from studio.replacing import replacing
 
 Value = str | int | float | bool
 Listener = Callable[[frozenset[str]], None]
@@ -154,7 +154,8 @@ class Config:
                 if found is None:
                     self._put_aside()
                 values = {**(found or {}), key: converted}
-                _replace(self._path, json.dumps(values, indent=2, sort_keys=True) + "\n")
+                with replacing(self._path) as temporary:
+                    temporary.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")
                 stamp = self._now()
         except OSError as error:
             raise storage_fault(error, "saving the settings", self._path) from error
@@ -248,27 +249,6 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put a file, private to its owner and flushed, in the place of another. Raises OSError."""
-    descriptor, name = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=path.parent)  # mode 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _convert(chosen: Setting, raw: object) -> Value:

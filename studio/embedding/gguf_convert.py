@@ -17,9 +17,9 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.embedding.files import replacing
 from studio.embedding.safetensors_file import SafetensorsFile
 from studio.errors import ModelFault
+from studio.replacing import replacing
 
 WEIGHTS_FILE = "model.safetensors"
 MODEL_FILES = (

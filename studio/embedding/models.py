@@ -28,7 +28,7 @@ from studio.domain import ModelInfo
 from studio.embedding import sources
 from studio.embedding.admission import Admission, Unlimited
 from studio.embedding.download import download, partial_path
-from studio.embedding.files import copy_file, publish, replacing, sha256_of
+from studio.embedding.files import copy_file, sha256_of
 from studio.embedding.footprint import read_footprint
 from studio.embedding.gguf_convert import DEFAULT_MAX_TOKENS, convert
 from studio.embedding.gguf_header import read_header
@@ -39,6 +39,7 @@ from studio.embedding.protocol import ReadyInfo
 from studio.embedding.sources import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
 from studio.errors import Conflict, ModelFault, NotFound, StorageFault, storage_fault
 from studio.paths import DataPaths
+from studio.replacing import publish, replacing
 
 __all__ = ["DEFAULT_MODEL", "ModelCatalog", "ProgressCallback"]
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-import secrets
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from studio.domain import GenerationState
 from studio.index.image import log_path
 from studio.index.migrations import SCHEMA_VERSION
+from studio.replacing import replacing
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +32,16 @@ def back_up(db: sqlite3.Connection, folder: Path, now: datetime | None = None) -
     """Copy the database into `folder` and drop copies that are not kept; None where that failed, which is logged."""
     now = now or datetime.now(UTC)
     target = folder / f"catalog-{now.strftime(_STAMP)}Z.sqlite3"
-    temporary = folder / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
+        with replacing(target) as temporary, closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
             db.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
         for old in _unkept(backups(folder), now):
             old.unlink(missing_ok=True)
         return target
     except (OSError, sqlite3.Error) as error:
         log.warning("the catalog was not copied to %s: %s", folder, error)
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         return None
 
 

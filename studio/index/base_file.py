@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import secrets
 import sqlite3
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.paths import KbPaths
+from studio.replacing import replacing
 
 log = logging.getLogger(__name__)
 
@@ -183,22 +182,16 @@ def read(file: Path) -> Description | None:
 
 def write(file: Path, found: Dump, at_ms: int) -> None:
     """Replace the file, durably, where it says something else. Never raises OSError: it is only a second copy."""
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
     try:
         rows = _encoded(found)
         checksum = _checksum(rows)
         if file.exists() and checksum.encode() in file.read_bytes()[:_HEAD_BYTES] and read(file) is not None:
             return
         head = f'{{"format": {FORMAT}, "sha256": "{checksum}", "written_ms": {at_ms}, "base": '
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.writelines((head.encode(), rows, b"}"))
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
+        with replacing(file) as temporary:
+            temporary.write_bytes(b"".join((head.encode(), rows, b"}")))
     except OSError as error:
         log.warning("%s was not written: %s", file, error)
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _encoded(rows: Dump) -> bytes:

@@ -22,7 +22,6 @@ import studio
 from studio.concurrency import run_to_end
 from studio.documents.texts import check_texts
 from studio.domain import KnowledgeBase, ModelIdentity
-from studio.embedding.files import publish
 from studio.embedding.models import ModelCatalog
 from studio.errors import Busy, Conflict, InvalidRequest, InvariantViolated, StorageFault, storage_fault
 from studio.failpoints import reach
@@ -36,6 +35,7 @@ from studio.index.reading import Snapshot
 from studio.index.rows import CHUNK_CONTENT
 from studio.index.stores import Stores
 from studio.private import hand_over
+from studio.replacing import publish
 from studio.services.steps import ByteProgress, Meter, in_steps, opened
 
 __all__ = ["BundleInfo", "BundleService", "ByteProgress", "Imported", "discard_dead_imports"]

@@ -5,7 +5,6 @@ keep of themselves. Comes before everything else that `doctor` does; nobody may 
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from studio.index.leftovers import is_locked
 from studio.index.lost_found import set_aside
 from studio.index.stores import base_folders, catalog_fault
 from studio.paths import DataPaths, KbPaths
+from studio.replacing import replacing
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ def restore_catalog(paths: DataPaths) -> list[Check]:
     copy = next((copy for copy in backups(paths.backups) if not fault_of(copy)), None)
     if copy is not None:
         try:
-            _copy_durably(copy, paths.catalog)
+            with replacing(paths.catalog) as temporary:
+                shutil.copyfile(copy, temporary)
         except OSError as error:
             raise storage_fault(error, "restoring the catalog", paths.catalog) from error
     since = f"of {made_at(copy):%Y-%m-%d %H:%M:%S} UTC" if copy is not None else ""
@@ -104,12 +105,3 @@ def _news(before: base_file.Dump, after: base_file.Dump) -> str:
 
 def _files(catalog: Path) -> list[Path]:
     return [catalog, *(catalog.with_name(catalog.name + suffix) for suffix in _SIDECARS)]
-
-
-def _copy_durably(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.copyfile(source, temporary)
-    temporary.chmod(0o600)
-    with temporary.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    temporary.replace(target)
