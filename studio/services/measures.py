@@ -1,4 +1,4 @@
-"""Measures of rankings as trec_eval defines and computes them, and how sure one can be of their means.
+"""Measures of rankings as NIST's trec_eval defines them, and how sure one can be of their means.
 
 For one query, its first k documents and their grades (above 0 is relevant):
 
@@ -48,25 +48,35 @@ class Paired:
 def measure(
     rankings: Mapping[str, Sequence[str]], judgments: Mapping[str, Mapping[str, int]], k: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Values at k by measure, each of shape (queries,), in the order of `rankings`. Every query must be judged."""
-    import pytrec_eval
+    """Values at k by measure, each of shape (queries,), in the order of `rankings`. Every query must be judged.
 
-    names = {
-        "ndcg": f"ndcg_cut_{k}",
-        "recall": f"recall_{k}",
-        "mrr": "recip_rank",
-        "map": f"map_cut_{k}",
-        "precision": f"P_{k}",
-    }
-    grades = {query: {name: max(grade, 0) for name, grade in judgments[query].items()} for query in rankings}
-    # trec_eval orders by score: ranks as scores leave it nothing to decide. The cut is what cuts its reciprocal rank.
-    runs = {query: {name: float(-rank) for rank, name in enumerate(ranking[:k])} for query, ranking in rankings.items()}
-    wanted = {name if name == "recip_rank" else f"{name.rpartition('_')[0]}.{k}" for name in names.values()}
-    values = pytrec_eval.RelevanceEvaluator(grades, wanted).evaluate(runs)
-    return {
-        name: np.array([values.get(query, {}).get(theirs, 0.0) for query in rankings], np.float64)
-        for name, theirs in names.items()
-    }
+    A ranking names each document once.
+    """
+    rows = [_measured(ranking[:k], judgments[query], k) for query, ranking in rankings.items()]
+    columns = np.array(rows, np.float64).reshape(len(rows), len(MEASURES)).T
+    return dict(zip(MEASURES, columns, strict=True))
+
+
+def _measured(ranking: Sequence[str], judgments: Mapping[str, int], k: int) -> tuple[float, ...]:
+    """The measures of one query in the order of MEASURES; 0 each where nothing is relevant."""
+    grades = {document: grade for document, grade in judgments.items() if grade > 0}
+    gains = np.array([grades.get(document, 0) for document in ranking], np.float64)
+    ranks = np.flatnonzero(gains) + 1.0
+    if not ranks.size:
+        return (0.0,) * len(MEASURES)
+    best = np.array(sorted(grades.values(), reverse=True)[:k], np.float64)
+    precisions = np.arange(1, ranks.size + 1) / ranks
+    return (
+        _discounted(gains) / _discounted(best),
+        ranks.size / len(grades),
+        1 / ranks[0],
+        precisions.sum() / len(grades),
+        ranks.size / k,
+    )
+
+
+def _discounted(gains: NDArray[np.float64]) -> float:
+    return float((gains / np.log2(np.arange(2, gains.size + 2))).sum())
 
 
 def intervals(values: Sequence[NDArray[np.float64]]) -> list[tuple[float, float]]:
@@ -76,7 +86,7 @@ def intervals(values: Sequence[NDArray[np.float64]]) -> list[tuple[float, float]
 
 
 def resampled_means(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bootstrap means of columns of shape (columns, queries): of shape (columns, RESAMPLES), the same queries in each."""
+    """Bootstrap means of columns of shape (columns, queries), of shape (columns, RESAMPLES); drawn alike in each."""
     rng = np.random.default_rng(SEED)
     queries = columns.shape[-1]
     parts = []

@@ -6,24 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+import pytrec_eval
 
 from studio.services.measures import MEASURES, intervals, measure, paired, resampled_means
-
-
-def defined(ranking: Sequence[str], grades: Mapping[str, int], k: int) -> dict[str, float]:
-    """The measures straight from their definitions."""
-    relevant = {document: grade for document, grade in grades.items() if grade > 0}
-    first = ranking[:k]
-    ranks = [rank for rank, document in enumerate(first, start=1) if document in relevant]
-    best = sorted(relevant.values(), reverse=True)[:k]
-    gain = sum(relevant[first[rank - 1]] / math.log2(rank + 1) for rank in ranks)
-    return {
-        "ndcg": gain / sum(grade / math.log2(rank + 1) for rank, grade in enumerate(best, start=1)),
-        "recall": len(ranks) / len(relevant),
-        "mrr": 1 / ranks[0] if ranks else 0.0,
-        "map": sum(found / rank for found, rank in enumerate(ranks, start=1)) / len(relevant),
-        "precision": len(ranks) / k,
-    }
 
 
 def one(ranking: Sequence[str], grades: Mapping[str, int], k: int) -> dict[str, float]:
@@ -40,16 +25,24 @@ def test_a_ranking_worked_out_by_hand() -> None:
     assert tuple(found) == MEASURES
 
 
-def test_the_library_agrees_with_the_definitions_on_every_order_of_five_documents() -> None:
-    grades = {"a": 3, "b": 1, "c": 0, "gone": 2, "bad": -1}
+def test_trec_eval_agrees_on_every_order_of_five_documents() -> None:
+    """NIST's program, compiled into pytrec_eval. It orders by score: ranks as scores leave it nothing to decide."""
+    grades = {"a": 3, "b": 1, "c": 0, "gone": 2}
     orders = {str(number): order for number, order in enumerate(itertools.permutations("abcxy"))}
     for k in (1, 3, 5, 10):
-        found = measure(orders, dict.fromkeys(orders, grades), k)
-        for at, order in enumerate(orders.values()):
-            assert {name: found[name][at] for name in MEASURES} == pytest.approx(defined(order, grades, k)), (order, k)
+        names = (f"ndcg_cut_{k}", f"recall_{k}", "recip_rank", f"map_cut_{k}", f"P_{k}")
+        wanted = {f"ndcg_cut.{k}", f"recall.{k}", "recip_rank", f"map_cut.{k}", f"P.{k}"}
+        runs = {query: {name: -float(rank) for rank, name in enumerate(order[:k])} for query, order in orders.items()}
+        theirs = pytrec_eval.RelevanceEvaluator(dict.fromkeys(orders, grades), wanted).evaluate(runs)
+        found = measure(orders, {query: {**grades, "bad": -1} for query in orders}, k)
+        for at, query in enumerate(orders):
+            expected = [theirs[query][name] for name in names]
+            assert [found[name][at] for name in MEASURES] == pytest.approx(expected), (query, k)
 
 
-def test_an_empty_ranking_is_worth_nothing() -> None:
+def test_an_empty_ranking_is_worth_nothing_nor_is_one_without_anything_relevant() -> None:
+    assert set(one(["a"], {"a": 0}, 10).values()) == {0.0}
+    assert measure({}, {}, 10)["ndcg"].shape == (0,)
     assert set(one([], {"a": 1}, 10).values()) == {0.0}
     both = measure({"none": [], "all": ["ä b"]}, {"none": {"a": 1}, "all": {"ä b": 2}}, 10)
     assert both["ndcg"].tolist() == [0.0, 1.0]
@@ -106,7 +99,7 @@ def test_a_p_value_of_flips_at_random_is_near_that_of_the_normal_distribution() 
 
 
 def test_the_standard_error_of_the_mice_is_the_one_in_the_book() -> None:
-    """B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, table 2.2: 23.36 for the mean, B = infinity."""
+    """B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, table 2.2: 23.36 for infinite resamples."""
     treated = np.array([[94.0, 197, 16, 38, 99, 141, 23]])
     means = resampled_means(treated)
     assert means.std() == pytest.approx(23.36, abs=0.4)
