@@ -25,6 +25,7 @@ from studio.index.database import now_ms
 from studio.index.durable import disk_usage
 from studio.index.footprint import files_of
 from studio.index.generations import GenerationStore, tag_of
+from studio.index.lance_internals import REFS, table_folders
 from studio.index.locks import try_lock
 from studio.index.mending import mend_tags
 from studio.index.reading import READABLE
@@ -141,7 +142,7 @@ async def _would_free(store: GenerationStore, remaining: Sequence[Generation], d
 
 
 def _collectable_files(store: GenerationStore) -> set[int]:
-    tables = [folder for folder in store.paths.vectors.glob("*.lance/*") if folder.name != "_refs"]
+    tables = [part for table in table_folders(store.paths.vectors) for part in table.glob("*") if part.name != REFS]
     return set().union(*(disk_usage(root) for root in (*tables, store.paths.lexical, store.paths.texts)))
 
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from studio.index.lexical_writer import COPIED, segments_of
+from studio.index.tantivy_internals import REPLACED, files_of_index
 
 _OTHER_PLACES = ("/dev/shm",)  # memory, where the disk that is full also holds the temporary files
 _REMOVAL_ATTEMPTS = 5
@@ -23,8 +23,8 @@ def mirrored(source: Path) -> Path:
         target: Path | None = None
         try:
             target = Path(tempfile.mkdtemp(prefix="rag-studio-", dir=place))
-            for file in segments_of(source):
-                if file.name in COPIED or not _linked_symbolically(file, target / file.name):
+            for file in files_of_index(source):
+                if file.name in REPLACED or not _linked_symbolically(file, target / file.name):
                     shutil.copyfile(file, target / file.name)
             return target
         except OSError as error:  # full as well, or not there

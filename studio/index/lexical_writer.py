@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,10 @@ from studio.index.analysis import LEXICAL_VERSION, Analyzer, text_analyzer
 from studio.index.analysis_first import FirstAnalyzer, analyzer_for
 from studio.index.kept_files import link_or_copy
 from studio.index.lexical_faults import mapped
+from studio.index.tantivy_internals import LEAST_HEAP_BYTES, REPLACED, files_of_index
 
 ANALYZER = "studio"
-COPIED = ("meta.json", ".managed.json")
 WRITER_HEAP_BYTES = 48 << 20
-LEAST_HEAP_BYTES = 16 << 20
-"""Tantivy refuses less than 15 MB."""
 _HEX_ID = re.compile("[0-9a-f]{32}")
 
 
@@ -100,16 +98,11 @@ class LexicalWriter:
 def link_directory(source: Path, target: Path) -> None:
     """Clone an index directory by hard links; copies where the file system has none."""
     target.mkdir(parents=True)
-    for file in segments_of(source):
-        if file.name in COPIED:
+    for file in files_of_index(source):
+        if file.name in REPLACED:
             shutil.copy2(file, target / file.name)
             continue
         link_or_copy(file, target / file.name)
-
-
-def segments_of(directory: Path) -> Iterator[Path]:
-    """The files of an index but for locks and what a dead writer left."""
-    return (file for file in directory.iterdir() if not file.name.endswith(".lock") and file.name[:4] != ".tmp")
 
 
 def _schema(version: int) -> Any:

@@ -16,7 +16,8 @@ from studio.errors import StorageFault
 from studio.index.caches import Cache
 from studio.index.document_table import DocumentTable
 from studio.index.lance_faults import mapped
-from studio.index.nearest import Estimating, nearest, quick
+from studio.index.lance_internals import table_folder, without_blobs
+from studio.index.nearest import Estimating, nearest
 from studio.index.passage_file import PASSAGE_COLUMNS
 from studio.index.predicates import Within, id_lists, quoted, sql_text
 from studio.index.row_map import BYTES_PER_ROW, RowMap, read_row_map
@@ -65,7 +66,7 @@ class TableReader:
     @property
     def folders(self) -> tuple[Path, ...]:
         """The directories of the two tables."""
-        return tuple(self._path / f"{table.name}.lance" for table in (self._chunks, self._documents))
+        return tuple(table_folder(self._path, table.name) for table in (self._chunks, self._documents))
 
     @property
     def nbytes(self) -> int:
@@ -179,7 +180,7 @@ class TableReader:
         if not wanted:
             return {}
         with mapped(self._path):
-            query = quick(self._chunks.take_row_ids(wanted)).select(list(PASSAGE_COLUMNS)).with_row_id()
+            query = without_blobs(self._chunks.take_row_ids(wanted)).select(list(PASSAGE_COLUMNS)).with_row_id()
             rows = await query.to_arrow()
         return {chunk.chunk_id: chunk for chunk in row_map.chunks_of(rows)}
 

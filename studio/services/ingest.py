@@ -26,6 +26,7 @@ from studio.domain import (
 )
 from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault
 from studio.index.fragments import records_left
+from studio.index.lance_internals import table_folder
 from studio.index.lost_found import set_aside
 from studio.index.mending import table_opens
 from studio.index.reading import READABLE
@@ -329,7 +330,7 @@ class IngestService:
         Versions are counted anew then: generations that had theirs in it are no more.
         """
         store, catalog, thread = self._stores.store(kb_id), self._stores.catalog, self._stores.thread
-        table = store.paths.vectors / f"{DOCUMENTS_TABLE}.lance"
+        table = table_folder(store.paths.vectors, DOCUMENTS_TABLE)
         items = await thread.run(catalog.generations, kb_id)
         others = [item for item in items if item.state in READABLE and item.number != number]
         lists = [await records_left(table, item.documents_version) for item in others]

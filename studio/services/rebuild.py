@@ -26,6 +26,7 @@ from studio.domain import (
 )
 from studio.errors import DocumentFault, FailureCode, NotFound, StorageFault
 from studio.index.generations import Build, GenerationStore
+from studio.index.lance_internals import table_folder
 from studio.index.rows import text_key
 from studio.index.upkeep import readable_embeddings
 from studio.services.file_state import scanned
@@ -69,7 +70,7 @@ async def rescued_embeddings(store: GenerationStore, broken: Generation, model: 
     """Embeddings, by key, out of those files of a generation that can still be read, for whatever is asked for."""
     saved: Mapping[str, Vectors] = {}
     if broken.model == model:
-        table = store.paths.vectors / f"{broken.chunks_table}.lance"
+        table = table_folder(store.paths.vectors, broken.chunks_table)
         saved = await readable_embeddings(table, broken.chunks_version)
 
     async def embeddings_of(_: Sequence[str]) -> Mapping[str, Vectors]:

@@ -32,6 +32,7 @@ from studio.index.audit import Audit
 from studio.index.gc import GcReport, sweep
 from studio.index.generations import GenerationStore
 from studio.index.kept_files import drop_unchanged, keep_files
+from studio.index.lance_internals import table_folder, table_folders
 from studio.index.leftovers import leftovers, listing
 from studio.index.lost_found import set_aside
 from studio.index.mending import drop_unreadable_versions, every_version_opens, mend_table, mend_tags, rebuild_keywords
@@ -127,7 +128,7 @@ class Repair:
         kept = await asyncio.to_thread(keep_files, self._stores.paths, store.paths.root)
         for name in strays:
             kind, _, table = name.partition(" ")
-            path = store.paths.vectors / f"{table}.lance" if kind == "table" else store.paths.root / name
+            path = table_folder(store.paths.vectors, table) if kind == "table" else store.paths.root / name
             if path.exists():  # a tag has no file of that name
                 await asyncio.to_thread(self._aside, path)
         _forget_caches(store)
@@ -259,7 +260,7 @@ class Repair:
             try:
                 await store.vectors.tags_of(table)
             except StorageFault:  # would stand in the way of every collection
-                await asyncio.to_thread(self._aside, store.paths.vectors / f"{table}.lance")
+                await asyncio.to_thread(self._aside, table_folder(store.paths.vectors, table))
         return given_up
 
     async def _versions(self, base: KnowledgeBase, store: GenerationStore) -> list[tuple[Path, set[int]]]:
@@ -269,7 +270,7 @@ class Repair:
             if item.state in READABLE:
                 needed.setdefault(item.chunks_table, set()).add(item.chunks_version)
                 needed.setdefault(DOCUMENTS_TABLE, set()).add(item.documents_version)
-        folders = await asyncio.to_thread(lambda: sorted(store.paths.vectors.glob("*.lance")))
+        folders = await asyncio.to_thread(table_folders, store.paths.vectors)
         return [(folder, needed.get(folder.stem, set())) for folder in folders]
 
 

@@ -28,6 +28,7 @@ from studio.domain import (
     StoredText,
 )
 from studio.index.fragments import chunks_left, records_left
+from studio.index.lance_internals import table_folder, table_folders
 from studio.index.reading import READABLE
 from studio.index.rows import by_path, text_key
 from studio.index.stores import Stores
@@ -61,7 +62,7 @@ class Salvage:
 async def salvage(stores: Stores, generation: Generation) -> Salvage:
     """Read what is left of a generation. Changes nothing; takes as long as reading every row once."""
     store = stores.store(generation.kb_id)
-    table, documents = store.paths.vectors / f"{generation.chunks_table}.lance", _documents(store.paths.vectors)
+    table, documents = table_folder(store.paths.vectors, generation.chunks_table), _documents(store.paths.vectors)
     found = Salvage()
     own = await records_left(documents, generation.documents_version)
     passages = await chunks_left(table, generation.chunks_version)
@@ -72,9 +73,9 @@ async def salvage(stores: Stores, generation: Generation) -> Salvage:
     others.sort(key=lambda item: -item.number)
     if not found.passages:
         for other in others:
-            other_table = store.paths.vectors / f"{other.chunks_table}.lance"
+            other_table = table_folder(store.paths.vectors, other.chunks_table)
             _collect(found, (await chunks_left(other_table, other.chunks_version)).rows)
-        for folder in await asyncio.to_thread(lambda: sorted(store.paths.vectors.glob("chunks*.lance"))):
+        for folder in await asyncio.to_thread(table_folders, store.paths.vectors, "chunks*"):
             _collect(found, (await chunks_left(folder, None)).rows)
     if found.listed:
         return found
@@ -90,7 +91,7 @@ async def salvage(stores: Stores, generation: Generation) -> Salvage:
 
 
 def _documents(vectors: Path) -> Path:
-    return vectors / f"{DOCUMENTS_TABLE}.lance"
+    return table_folder(vectors, DOCUMENTS_TABLE)
 
 
 def _collect(found: Salvage, chunks: Iterable[Chunk]) -> None:
