@@ -30,7 +30,8 @@ from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault, Stud
 from studio.failpoints import reach
 from studio.index import base_file
 from studio.index.backups import back_up
-from studio.index.database import Database, now_ms
+from studio.index.clock import now_ms
+from studio.index.database import Database
 from studio.index.jobs import Jobs
 from studio.index.judgments import EvaluationRuns, SavedQueries
 from studio.index.names import DocumentNames, Names, forget_names, keep_names

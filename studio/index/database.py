@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,11 +21,6 @@ from studio.index.migrations import migrate
 _FULL_BELOW_BYTES = 1 << 20
 _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_FULL", "SQLITE_IOERR")
 _COPY_ONLY = "Everything can be searched, nothing can be changed."
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class Database:

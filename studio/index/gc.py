@@ -21,7 +21,7 @@ from studio.errors import StorageFault, StudioError, storage_fault
 from studio.failpoints import reach
 from studio.index.catalog import Catalog
 from studio.index.checkpoints import Checkpoint
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.durable import disk_usage
 from studio.index.footprint import files_of
 from studio.index.generations import GenerationStore, tag_of

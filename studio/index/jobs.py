@@ -14,7 +14,8 @@ from typing import Any
 
 from studio.domain import FileProgress, FileState, Job, JobKind, JobState
 from studio.errors import Conflict, NotFound
-from studio.index.database import Database, now_ms
+from studio.index.clock import now_ms
+from studio.index.database import Database
 
 ENDED_KEPT = 50
 """Ended jobs of a knowledge base whose files stay listed."""

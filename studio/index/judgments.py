@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from studio.domain import SavedQuery
 from studio.errors import Conflict, NotFound
-from studio.index.database import Database, now_ms
+from studio.index.clock import now_ms
+from studio.index.database import Database
 from studio.index.names import DocumentNames
 
 KEPT_RUNS = 200

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.domain import CONTEXT, Chunk, DocumentRecord, DocumentStatus, PageCounts, Vectors
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 
 ROWS_VERSION = 3
 """Schema of the two tables; a program reads its own version and older ones."""

@@ -11,12 +11,12 @@ from studio.domain import KnowledgeBase
 from studio.errors import StorageFault, StudioError, storage_fault
 from studio.failpoints import reach
 from studio.index.backups import EMPTY, GONE, backups, fault_of, knows_none
+from studio.index.base_file import is_base
 from studio.index.caches import IndexCaches
 from studio.index.catalog import Catalog
 from studio.index.durable import put_up
 from studio.index.generations import GenerationStore
 from studio.index.glance import Moment
-from studio.index.remains import is_base
 from studio.memory import use_few_arenas
 from studio.paths import DataPaths, KbPaths
 

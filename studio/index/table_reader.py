@@ -13,7 +13,6 @@ from typing import Any
 from studio.concurrency import TaskOwner
 from studio.domain import AnnIndex, AnnState, Candidate, Chunk, DocumentRecord, DocumentStatus, Metric, Vectors
 from studio.errors import StorageFault
-from studio.index.caches import Cache
 from studio.index.document_table import DocumentTable
 from studio.index.lance_faults import mapped
 from studio.index.nearest import Estimating, nearest, quick
@@ -27,6 +26,7 @@ from studio.index.rows import (
     matrix_of,
     records_of,
 )
+from studio.index.session import Cache
 from studio.index.upkeep import VECTOR_INDEX, index_bytes
 from studio.memory import give_back
 

@@ -22,13 +22,14 @@ from studio.domain import Check, DocumentStatus, GenerationState, KbSettings, Mo
 from studio.errors import StudioError
 from studio.index import base_file
 from studio.index.analysis import LEXICAL_VERSION
+from studio.index.base_file import is_base
 from studio.index.catalog import MAX_NAME_LENGTH
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.durable import disk_usage
 from studio.index.lexical import LexicalReader
 from studio.index.locks import try_lock
 from studio.index.lost_found import set_aside
-from studio.index.remains import Remains, is_base, remains
+from studio.index.remains import Remains, remains
 from studio.index.rows import ROWS_VERSION
 from studio.index.stores import Stores, base_folders
 from studio.index.vectors import VectorDatabase

@@ -28,7 +28,7 @@ from studio.failpoints import reach
 from studio.index.bundle.files import BundleReader, BundleWriter
 from studio.index.bundle.values import BUNDLE_VERSION, Census, Manifest, Unsound
 from studio.index.catalog import MAX_NAME_LENGTH, checked_name
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.generations import Build
 from studio.index.locks import FileLock, try_lock
 from studio.index.reading import Snapshot

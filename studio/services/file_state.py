@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -130,3 +131,11 @@ def stands_for(name: str) -> str:
     if ending == "icloud":
         return stem[1:] if stem.startswith(".") else ""
     return stem
+
+
+async def hash_or_none(path: Path) -> str | None:
+    """SHA-256 of a file, None when it cannot be read."""
+    try:
+        return await asyncio.to_thread(sha256_of, path)
+    except OSError:
+        return None  # it is read again, and reported, as a changed file

@@ -10,7 +10,7 @@ import numpy as np
 
 from studio.domain import AnnIndex, EmbedderProvider, KnowledgeBase, Vectors
 from studio.errors import EnvironmentFault
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.query_log import KEPT, LoggedQuery, Outcome
 from studio.index.reading import Snapshot
 from studio.index.rows import matrix_of

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from studio.config import Config
 from studio.domain import Generation, GenerationState, KnowledgeBase
 from studio.errors import Conflict, StudioError
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.gc import GcReport, Kept, collect, plan
 from studio.index.stores import Stores
 from studio.services.library import retention_of

@@ -31,7 +31,7 @@ from studio.memory import (
     mapped_files,
 )
 from studio.services.build_room import BUILD_BYTES, BuildRoom
-from studio.services.preflight import APPLICATION_BYTES, MODEL, MODEL_FILES
+from studio.services.costs import APPLICATION_BYTES, MODEL, MODEL_FILES
 from studio.services.search import SearchService
 
 CACHES_MINIMUM_BYTES = 32 << 20

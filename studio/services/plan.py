@@ -23,7 +23,7 @@ from studio.domain import (
     Vectors,
 )
 from studio.errors import FailureCode
-from studio.services.file_state import ScannedFile, scanned, sha256_of
+from studio.services.file_state import ScannedFile, hash_or_none, scanned, sha256_of
 from studio.services.progress import ProgressTracker
 from studio.services.removals import decide
 from studio.services.scan import Scan
@@ -275,11 +275,3 @@ def file_source(
     found = source(file, file.path)
     found.changed, found.copied = changed, copied
     return found
-
-
-async def hash_or_none(path: Path) -> str | None:
-    """SHA-256 of a file, None when it cannot be read."""
-    try:
-        return await asyncio.to_thread(sha256_of, path)
-    except OSError:
-        return None  # it is read again, and reported, as a changed file

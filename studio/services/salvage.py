@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from studio.documents.identity import text_hash
 from studio.documents.kinds import TABULAR_KINDS, document_id, file_kind
 from studio.documents.texts import TextStoreWriter, stored_keys, texts_are_sound, texts_left
 from studio.domain import (
@@ -32,8 +33,7 @@ from studio.index.reading import READABLE
 from studio.index.rows import by_path, text_key
 from studio.index.stores import Stores
 from studio.index.vectors import DOCUMENTS_TABLE
-from studio.services.plan import hash_or_none
-from studio.services.sources import text_hash
+from studio.services.file_state import hash_or_none
 
 UNKNOWN_PLACE = "documents of unknown paths"
 """Folder of `lost+found` that stands in the path of a document whose own path nothing tells."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from studio.concurrency import TaskOwner
 from studio.config import Config
 from studio.errors import EnvironmentFault
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.query_log import KEPT, LoggedQuery, Outcome
 from studio.index.stores import Stores
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from studio.documents.kinds import TABULAR_KINDS, document_id
+from studio.documents.kinds import document_id
 from studio.domain import (
     DocumentRecord,
     DocumentStatus,
@@ -95,26 +94,6 @@ class Outcome:
     def changed(self) -> bool:
         """False when a generation made of this would equal its parent."""
         return bool(self.added or self.updated or self.removed or self.new_failures)
-
-
-def identity_of(parsed: ParsedDocument, sha256: str, kind: str) -> tuple[str, str]:
-    """(document id, key of the document within its file, "" where it is the whole file)."""
-    key = _key_in_file(parsed.external_id, parsed.row, kind)
-    return document_id(text_hash(parsed.text) if key else sha256, kind, key), key
-
-
-def key_of(record: DocumentRecord) -> str:
-    """The key of a record within its file: see `identity_of`."""
-    return _key_in_file(record.external_id, record.row, record.kind)
-
-
-def _key_in_file(external_id: str, row: int, kind: str) -> str:
-    return external_id or (str(row) if kind in TABULAR_KINDS else "")
-
-
-def text_hash(text: str) -> str:
-    """SHA-256 of a text's UTF-8 form."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def indexed_record(source: Source, parsed: ParsedDocument, identity: str, sha256: str) -> DocumentRecord:

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from studio.documents.identity import key_of
 from studio.documents.kinds import TABULAR_KINDS
 from studio.domain import DocumentRecord, DocumentStatus, FileFailure, FileProgress, FileState, Vectors
 from studio.errors import DocumentFault, FailureCode
 from studio.index.generations import Build
 from studio.services.pieces import Piece
 from studio.services.progress import ProgressTracker
-from studio.services.sources import Outcome, Source, failed_part, failed_record, key_of, part_path
+from studio.services.sources import Outcome, Source, failed_part, failed_record, part_path
 
 RECORDS_HELD_PER_FILE = 2048
 CHUNKS_PER_CHECKPOINT = 4096

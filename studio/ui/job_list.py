@@ -7,9 +7,10 @@ from PySide6.QtGui import QKeyEvent, QKeySequence, QPainter
 from PySide6.QtWidgets import QWidget
 
 from studio.domain import JobState
-from studio.ui.delegates import DEMI_BOLD, Index, QueueDelegate, RowState
+from studio.ui.delegates import DEMI_BOLD, Index, RowState
 from studio.ui.dialogs import ask_keep
 from studio.ui.plain_text import set_tip
+from studio.ui.queue_rows import QueueDelegate
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, ItemList, column, forbid, label, popup_menu, row, tool_button
 from studio.viewmodels.base import ITEM_ROLE

@@ -12,7 +12,8 @@ from PySide6.QtWidgets import QMainWindow, QPlainTextEdit, QSplitter, QStackedWi
 from studio.domain import KnowledgeBase
 from studio.ui.bundles import ask_export, ask_import, offer_import
 from studio.ui.dialogs import show_shortcuts
-from studio.ui.drops import accept_files, ask_target, dropped_paths
+from studio.ui.drop_zone import accept_files, dropped_paths
+from studio.ui.drops import ask_target
 from studio.ui.generations_pane import GenerationsPane
 from studio.ui.ingest_pane import IngestPane
 from studio.ui.memory_popover import MemoryPopover

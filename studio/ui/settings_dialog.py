@@ -9,8 +9,8 @@ from studio.ui.memory_settings import BudgetField, IdleField
 from studio.ui.reveal import show_directory
 from studio.ui.theme import Theme, ThemeChoice
 from studio.ui.widgets import button, column, label, row, segmented
+from studio.viewmodels.settings import SettingsViewModel
 from studio.viewmodels.text import size
-from studio.viewmodels.workspace import SettingsViewModel
 
 _THEMES = (
     (ThemeChoice.SYSTEM, "System"),

@@ -41,8 +41,8 @@ from studio.services import memory as memory_care
 from studio.services import pipeline, reader
 from studio.services.build_room import BUILD_BYTES, TIMES_WITHOUT_PRESSURE, BuildRoom
 from studio.services.control import JobControl
+from studio.services.costs import FILE_BYTES, READER_BYTES
 from studio.services.memory import CACHES_MINIMUM_BYTES, IN_USE_S
-from studio.services.preflight import FILE_BYTES, READER_BYTES
 from studio.services.queue import JobEnded, JobEvent, JobProgress
 
 Write = Callable[[str, str], Path]
