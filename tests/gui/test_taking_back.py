@@ -282,6 +282,8 @@ async def test_remembered_searches_are_forgotten_after_a_yes(theme: Theme) -> No
         assert services.config.values["remember_queries"] is True
         settings.remember.click()
         click(dialog_of(QDialog), "Forget them")
-        assert services.config.values["remember_queries"] == "false"
+        async with asyncio.timeout(5):
+            while services.config.values["remember_queries"] != "false":  # noqa: ASYNC110 - no signal tells of it
+                await asyncio.sleep(0)
         assert not settings.remember.isChecked()
         settings.close()
