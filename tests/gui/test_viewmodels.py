@@ -337,6 +337,14 @@ def test_the_context_is_a_quotation_with_its_source() -> None:
 @on_qt_loop
 async def test_what_is_set_while_the_window_closes_is_saved() -> None:
     services = with_kb()
+    save = services.config.save
+
+    async def slow(key: str, value: str) -> None:
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        await save(key, value)
+
+    services.config.save = slow  # type: ignore[method-assign]
     async with opened(services) as (workspace, complaints):
         workspace.settings.set("window_geometry", "AdnQ")
     assert services.config.values["window_geometry"] == "AdnQ"
