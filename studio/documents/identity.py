@@ -26,5 +26,3 @@ def _key_in_file(external_id: str, row: int, kind: str) -> str:
 def text_hash(text: str) -> str:
     """SHA-256 of a text's UTF-8 form."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-
-

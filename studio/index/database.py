@@ -17,6 +17,7 @@ from studio.errors import StorageFault, StudioError, storage_fault
 from studio.index.glance import Glance, Moment
 from studio.index.image import Fingerprint, fingerprint, log_path, read_image
 from studio.index.migrations import migrate
+from studio.links import can_link
 
 _FULL_BELOW_BYTES = 1 << 20
 _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_FULL", "SQLITE_IOERR")
@@ -123,6 +124,8 @@ class Database:
         # Readers of a file that is not theirs may share the log of a writer that lives: then all can be read at once.
         writable = os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
         self._refusal = None if writable else _not_writable(self.path)
+        if writable and not can_link(self.path.parent):  # put there by hand: nothing is made in such a place
+            self._refusal = unlinkable(self.path.parent)
         self._files = self._identities()
         return database
 
@@ -214,6 +217,14 @@ def _not_writable(path: Path) -> StorageFault:
     return StorageFault(
         f"The catalog {path} cannot be opened for writing.",
         way_out="Check the folder's permissions or choose another --data-dir.",
+    )
+
+
+def unlinkable(folder: Path) -> StorageFault:
+    """What is said of a data directory in which nothing can be indexed."""
+    return StorageFault(
+        f"Files cannot be linked in {folder} (exFAT, FAT and some network drives cannot), which the index needs.",
+        way_out="Choose a data directory on another disk (--data-dir); what is indexed may lie anywhere.",
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from studio.errors import storage_fault
 from studio.index.durable import flush_tree
-from studio.index.links import link_or_copy
+from studio.links import link_or_copy
 from studio.paths import DataPaths
 
 _LEFT_OUT = ("leases", "jobs", "tuning")

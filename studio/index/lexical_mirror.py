@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from studio.index.lexical_writer import COPIED, segments_of
+from studio.links import link_symbolically_or_copy
 
 _OTHER_PLACES = ("/dev/shm",)  # memory, where the disk that is full also holds the temporary files
 _REMOVAL_ATTEMPTS = 5
@@ -24,8 +25,8 @@ def mirrored(source: Path) -> Path:
         try:
             target = Path(tempfile.mkdtemp(prefix="rag-studio-", dir=place))
             for file in segments_of(source):
-                if file.name in COPIED or not _linked_symbolically(file, target / file.name):
-                    shutil.copyfile(file, target / file.name)
+                make = shutil.copyfile if file.name in COPIED else link_symbolically_or_copy
+                make(file, target / file.name)
             return target
         except OSError as error:  # full as well, or not there
             failure = failure or error
@@ -40,11 +41,3 @@ def remove(mirror: Path) -> None:
         shutil.rmtree(mirror, ignore_errors=True)
         if not mirror.exists():
             return
-
-
-def _linked_symbolically(file: Path, link: Path) -> bool:
-    try:
-        link.symlink_to(file.absolute())
-    except (OSError, NotImplementedError):  # Windows asks for a privilege
-        return False
-    return True

@@ -19,7 +19,7 @@ from studio.domain import Chunk
 from studio.index.analysis import LEXICAL_VERSION, Analyzer, text_analyzer
 from studio.index.analysis_first import FirstAnalyzer, analyzer_for
 from studio.index.lexical_faults import mapped
-from studio.index.links import link_or_copy
+from studio.links import link_or_copy
 
 ANALYZER = "studio"
 COPIED = ("meta.json", ".managed.json")

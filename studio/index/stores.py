@@ -14,9 +14,11 @@ from studio.index.backups import EMPTY, GONE, backups, fault_of, knows_none
 from studio.index.base_file import is_base
 from studio.index.caches import IndexCaches
 from studio.index.catalog import Catalog
+from studio.index.database import unlinkable
 from studio.index.durable import put_up
 from studio.index.generations import GenerationStore
 from studio.index.glance import Moment
+from studio.links import can_link
 from studio.memory import use_few_arenas
 from studio.paths import DataPaths, KbPaths
 
@@ -40,7 +42,7 @@ class Stores:
         use_few_arenas()
         thread = Executor("catalog")
         try:
-            await asyncio.to_thread(paths.create)
+            await asyncio.to_thread(_create, paths)
             if not adopting:
                 await asyncio.to_thread(_refuse_lost_catalog, paths)
             catalog = await thread.run(Catalog, paths.catalog)
@@ -101,6 +103,14 @@ class Stores:
         self.caches.forget()
         await self.thread.run(self.catalog.close)
         await asyncio.to_thread(self.thread.close)
+
+
+def _create(paths: DataPaths) -> None:
+    """Make the data directory, unless nothing could be indexed there. Raises StorageFault, OSError."""
+    is_new = not paths.catalog.exists()
+    paths.create()
+    if is_new and not can_link(paths.root):
+        raise unlinkable(paths.root)
 
 
 def _refuse_lost_catalog(paths: DataPaths) -> None:

@@ -14,6 +14,7 @@ from studio.errors import StudioError
 from studio.index.audit import Audit
 from studio.index.rows import text_key
 from studio.index.stores import Stores
+from studio.links import can_link
 from studio.services.adoption import check_strays, strays
 from studio.services.examine import Examination, examine
 from studio.services.ingest import IngestService
@@ -44,7 +45,8 @@ class DoctorService:
             except StudioError as error:
                 checks.append(Check(f"{base.name}: readable", False, str(error), error.way_out))
         checks += [await self._check_folders(), await self._check_imports(), _check_models(used, models)]
-        return [*checks, _check_confinement(), await asyncio.to_thread(check_modes, self._stores.paths.root)]
+        checks += [_check_confinement(), await asyncio.to_thread(_check_links, self._stores.paths.root)]
+        return [*checks, await asyncio.to_thread(check_modes, self._stores.paths.root)]
 
     async def repair(self) -> list[Check]:
         """Mend what can be mended without losing a generation that works, then check again.
@@ -212,6 +214,11 @@ def _check_models(used: set[str], models: dict[str, ModelInfo]) -> Check:
 
 def _check_confinement() -> Check:
     return Check("untrusted work is confined", True, describe())  # what a system cannot do is no damage
+
+
+def _check_links(root: Path) -> Check:
+    said = "files can be linked" if can_link(root) else "files cannot be linked here: nothing can be indexed"
+    return _check("links", can_link(root), said, "Move the data directory to another disk.")
 
 
 def _lost(paths: dict[str, list[str]]) -> list[str]:

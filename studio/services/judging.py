@@ -18,7 +18,15 @@ from studio.domain import DocumentRecord, DocumentStatus, KnowledgeBase, SavedQu
 from studio.errors import InvalidRequest, NotFound
 from studio.index.names import Renaming
 from studio.index.stores import Stores
-from studio.services.judged_files import MAX_GRADE, read_qrels, read_queries, write_beir, write_trec
+from studio.services.judged_files import (
+    BEIR_FILES,
+    MAX_GRADE,
+    TREC_FILES,
+    read_qrels,
+    read_queries,
+    write_beir,
+    write_trec,
+)
 from studio.services.search import MAX_QUERY_CHARS
 
 MAX_NAME = 80
@@ -29,6 +37,11 @@ class JudgedForm(StrEnum):
 
     BEIR = "beir"
     TREC = "trec"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files an export writes."""
+        return TREC_FILES if self is JudgedForm.TREC else BEIR_FILES
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from studio.domain import JobState
 from studio.ui.delegates import DEMI_BOLD, Index, RowState
-from studio.ui.dialogs import ask_keep
+from studio.ui.dialogs import ask_keep, confirm
 from studio.ui.plain_text import set_tip
 from studio.ui.queue_rows import QueueDelegate
 from studio.ui.theme import Theme
@@ -152,7 +152,16 @@ class JobList(QWidget):
         if (item := self._stopped) is None:
             return
         if item.held:
-            self._model.remove_kept(item)
+            documents = count(item.held, "document")
+            confirm(
+                self.window(),
+                self.tr("Remove {0} from “{1}”?").format(documents, item.name),
+                self.tr(
+                    "Their files are not where they were. The generation before can be gone back to while it is kept."
+                ),
+                self.tr("Remove"),
+                lambda: self._model.remove_kept(item),
+            )
         else:
             (self._model.resume if item.job.state is JobState.PAUSED else self._model.retry)(item.job)
 

@@ -84,7 +84,7 @@ class JobsViewModel(ViewModel):
     ended = Signal(object)
     """A job ended: the `JobEnded` of the queue."""
     cancelled = Signal(str, object)
-    """(in words, call that begins it again) of a job that was cancelled with nothing to keep."""
+    """(in words, call that takes it back) of a job that was cancelled with nothing to keep, or taken off the list."""
     continued = Signal(str)
     """Says that a job goes on which an earlier program left in the middle."""
 
@@ -194,8 +194,9 @@ class JobsViewModel(ViewModel):
 
         `keep` makes the files searchable that are through.
         """
-        if self._failed.pop(job.id, None) is not None or self._kept.pop(job.id, None) is not None:
-            self._show()
+        if job.id in self._failed or job.id in self._kept:
+            put_back = self._take_off([job.id])
+            self.cancelled.emit(f"Off the list: {subject(job)}", put_back)
             return
         self._do(job.id, self._cancel(job, keep))
 
@@ -243,11 +244,21 @@ class JobsViewModel(ViewModel):
             if job.state is JobState.PAUSED:
                 self.resume(job)
 
-    def forget_failed(self) -> None:
-        """Take the jobs that ended off the list."""
-        self._failed.clear()
-        self._kept.clear()
+    def forget_failed(self) -> Callable[[], None]:
+        """Take the jobs that ended off the list; returns the call that puts them back."""
+        return self._take_off([*self._failed, *self._kept])
+
+    def _take_off(self, job_ids: Sequence[str]) -> Callable[[], None]:
+        failed = {job_id: self._failed.pop(job_id) for job_id in job_ids if job_id in self._failed}
+        kept = {job_id: self._kept.pop(job_id) for job_id in job_ids if job_id in self._kept}
         self._show()
+
+        def put_back() -> None:
+            self._failed |= failed
+            self._kept |= kept
+            self._show()
+
+        return put_back
 
     async def close(self) -> None:
         self._unsubscribe()

@@ -78,6 +78,11 @@ class QueueModel(ItemListModel[QueueRow]):
         """Rows of files that are through."""
         return len(self._items) - self._tones[Tone.RUN] - self._tones[Tone.WAIT]
 
+    @property
+    def through(self) -> list[QueueRow]:
+        """The rows of files that are through."""
+        return [row for row in self._items if row.tone not in (Tone.RUN, Tone.WAIT)]
+
     def describe(self, row: int, item: QueueRow) -> str:
         state = item.badge or f"{item.fraction:.0%}"
         return f"{item.name}, {state}, {item.detail}"

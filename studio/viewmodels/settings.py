@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
 from studio.domain import ModelInfo
-from studio.errors import StudioError
 from studio.memory.budget import budget_bytes
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.ports import StudioServices
@@ -25,6 +27,7 @@ class SettingsViewModel(ViewModel):
         super().__init__(parent)
         self._services = services
         self.models: tuple[ModelInfo, ...] = ()
+        self._saves: set[asyncio.Task[None]] = set()
 
     @property
     def data_dir(self) -> Path:
@@ -42,15 +45,11 @@ class SettingsViewModel(ViewModel):
 
     def set(self, key: str, value: str) -> None:
         """Save a setting; a settings file that cannot be written is reported, the window goes on."""
-        try:
-            self._services.config.set(key, value)
-        except StudioError as error:
-            self.report(error)
+        self._save(self._services.config.save(key, value))
 
     def set_remember_queries(self, remember: bool) -> None:
         """Keep the texts of searches, or remove those that were kept."""
-        self.set("remember_queries", str(remember).lower())
-        self.launch("queries", self._services.health.forget_queries())
+        self._save(self._remember(str(remember).lower()))
 
     @property
     def memory_ceiling(self) -> int:
@@ -64,7 +63,26 @@ class SettingsViewModel(ViewModel):
 
     def set_memory(self, key: str, value: int) -> None:
         """Save the memory budget or the idle time of models; the program keeps to it from then on."""
-        self.set(key, str(value))
+        self._save(self._save_memory(key, str(value)))
+
+    async def close(self) -> None:
+        """What is being saved, such as the place of the window that closes, is saved first."""
+        if self._saves:
+            await asyncio.wait(self._saves)
+        await super().close()
+
+    def _save(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.launch(f"save {id(work)}", work)  # one after the other: none replaces another
+        if task is not None:
+            self._saves.add(task)
+            task.add_done_callback(self._saves.discard)
+
+    async def _remember(self, remember: str) -> None:
+        await self._services.config.save("remember_queries", remember)
+        await self._services.health.forget_queries()
+
+    async def _save_memory(self, key: str, value: str) -> None:
+        await self._services.config.save(key, value)
         self.memory_changed.emit()
 
     def read_models(self) -> None:

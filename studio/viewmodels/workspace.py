@@ -102,6 +102,7 @@ class Workspace(QObject):
         self.ingest.finished.connect(self.failures.refresh)
         self.generations.promoted.connect(self.search.refresh)
         self.generations.promoted.connect(self.ingest.forget_held)
+        self.drops.restored.connect(self.search.refresh)
         self.search.judged.connect(self.quality.judge)
         self.search.results_changed.connect(self._look_up_grades)
         self.quality.grades_known.connect(self.search.show_grades)

@@ -10,7 +10,7 @@ from gestures import buttons, choose, click, dialog_of, menu_of, shown, texts
 from opening import opened, with_kb
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QFileDialog, QLabel
+from PySide6.QtWidgets import QDialog, QFileDialog, QLabel
 from qt_loop import on_qt_loop
 
 from studio.bootstrap import open_services
@@ -164,10 +164,15 @@ async def test_folders_are_added_and_removed(theme: Theme, tmp_path: Path) -> No
         await shows(workspace, (str(tmp_path), True))
         assert dialog.list.isVisible()
         click(dialog, "Remove")
+        click(dialog_of(QDialog), "Cancel")
+        click(dialog, "Remove")
+        click(dialog_of(QDialog), "Take it off the list")
         await shows(workspace)
         workspace.watched.add(Path("/c"))
         await shows(workspace, ("/c", True))
         QTest.keyClick(dialog.list, Qt.Key.Key_Delete)
+        assert folders(workspace) == [("/c", True)], "it is asked first"
+        click(dialog_of(QDialog), "Take it off the list")
         await shows(workspace)
 
 
@@ -237,6 +242,7 @@ async def test_a_folder_added_in_the_window_is_indexed(theme: Theme, tmp_path: P
             missing = "The folder is not there."
             await until(lambda: details(workspace)[0].startswith(missing), workspace.watched.changed)
             click(dialog, "Remove")
+            click(dialog_of(QDialog), "Take it off the list")
             await shows(workspace)
             assert workspace.library.knowledge_bases[0].chunks, "its documents stay"
             dialog.close()

@@ -363,7 +363,9 @@ async def test_the_theme_choice_is_kept(data_dir: Path, theme: Theme) -> None:
     async with running(data_dir, theme) as (window, _, services):
         window.sidebar.theme_toggled.emit()
         assert theme.dark
-        assert services.config.get("theme") == ThemeChoice.DARK
+        async with asyncio.timeout(10):
+            while services.config.get("theme") != ThemeChoice.DARK:  # noqa: ASYNC110 - no signal tells of it
+                await asyncio.sleep(0.01)
         window.sidebar.theme_toggled.emit()
         assert not theme.dark
 

@@ -310,12 +310,12 @@ def test_a_dry_run_changes_nothing(program: Program, folder: Path, write: Write)
     write(".b.txt", prose(30))
     program.ok("kb", "create", "Notes")
     value = program.ok("ingest", "Notes", folder, "--dry-run")
-    assert (value["files"], value["new"], value["sampled"]) == (1, 1, 1)
+    assert (value["files"], value["new"]) == (1, 1)
     assert value["skipped"][0]["examples"] == [os.fspath(folder / ".b.txt")]
     assert program.ok("ingest", "Notes", folder, "--dry-run", "--hidden")["files"] == 2
     outcome = program.run("ingest", "Notes", folder, "--dry-run")
     assert outcome.code == 0
-    assert outcome.out.startswith("1 file (")
+    assert "1 file (" in outcome.out  # "At least" before it on a machine that is too busy to look at it all in time
     assert program.ok("documents", "Notes") == []
     report = program.ok("ingest", "Notes", folder, "--hidden")
     assert report["added"] == 2
