@@ -285,6 +285,11 @@ class DocumentStatus(StrEnum):
     FAILED = "failed"
 
 
+def place_of(source_path: str, external_id: str) -> str:
+    """Where a document lies: the path of its file, in which a row or member lies as if that were a folder."""
+    return f"{source_path}/{external_id}" if external_id else source_path
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentRecord:
     """One document at one path, as a generation lists it."""

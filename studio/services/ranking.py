@@ -22,7 +22,7 @@ from studio.services.candidates import comparable, scoped, spread
 from studio.services.filters import DocumentFilters
 from studio.services.query_embeddings import QueryEmbeddings
 from studio.services.recent import Recent
-from studio.services.scopes import Scope, conditions_in, open_scopes
+from studio.services.scopes import Scope, conditions_in, doubts, open_scopes
 from studio.services.weighting import weight_for
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Ranker:
         query = _meant(request)
         async with AsyncExitStack() as stack:
             scopes = await open_scopes(stack, self._stores, self._filters, request, query)
-            ranking = Ranking(scopes, query, [])
+            ranking = Ranking(scopes, query, [], notes=await doubts(scopes, self._filters))
             ranking.timings_ms["open"] = ms_since(begun)
             answers = await self._answers(ranking, request)
             begun = time.perf_counter()
