@@ -206,7 +206,7 @@ class GateService:
         for depth in DEPTHS:
             request = SearchRequest((kb_id,), pin.query, generation=snapshot.generation.number, candidates=depth)
             async with self._search.ranking(request) as ranking:
-                ids = [ranking.split(item)[1] for item in ranking.fused]
+                ids = [item.chunk.chunk_id for item in ranking.fused]
                 degraded = ranking.degraded
                 chunks = await snapshot.tables.chunks(ids)
             documents = dict.fromkeys(chunks[chunk_id].document_id for chunk_id in ids if chunk_id in chunks)
