@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
+from heapq import nlargest
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Generic, Protocol, TypeVar
 
@@ -34,6 +36,9 @@ from studio.services.comparisons import has_wildcard, path_like
 
 LISTED = 5
 """Candidates and near names that an error lists."""
+
+COMPARED = 200
+"""Names that are compared letter by letter with one that nothing is called by."""
 
 _MAX_NEAR_CHARS = 200
 """Nothing is near a longer name: comparing takes quadratic time."""
@@ -178,8 +183,8 @@ class Naming(Generic[D]):
         """Each a list of what is called so: the documents of a file, or one in an archive."""
         found: dict[str, list[list[D]]] = defaultdict(list)
         for path, documents in self._files.items():
-            for name in dict.fromkeys(_last(known) for known in self._renaming.then.known_by(path)):
-                found[os.path.normcase(name)].append(documents)
+            for name in {os.path.normcase(_last(known)) for known in self._renaming.then.known_by(path)}:
+                found[name].append(documents)
             for document in documents:
                 if document.kind == ARCHIVE and document.external_id:
                     for name in dict.fromkeys((document.external_id, _last(document.external_id))):
@@ -235,7 +240,10 @@ class Naming(Generic[D]):
             return []
         names = [*self._file_names, *self._own_ids]
         spelt = {known.casefold(): known for known in names} | {_stem(known).casefold(): known for known in names}
-        near = get_close_matches(_last(name).casefold(), spelt, LISTED)
+        wanted = _last(name).casefold()
+        pairs = _pairs(wanted)
+        likely = nlargest(COMPARED, spelt, lambda known: len(pairs & _pairs(known)) / (len(pairs) + len(known)))
+        near = get_close_matches(wanted, likely, LISTED)
         return list(dict.fromkeys(spelt[known] for known in near))
 
     def _several(self, name: str, found: Found[D]) -> InvalidRequest:
@@ -297,6 +305,11 @@ def _within(member: str, wanted: str) -> bool:
 def _last(path: str) -> str:
     """The last name of a path."""
     return path.replace(os.sep, "/").rpartition("/")[2]
+
+
+def _pairs(name: str) -> set[tuple[str, str]]:
+    """The letters of a name that stand side by side."""
+    return set(pairwise(name))
 
 
 def _stem(name: str) -> str:
