@@ -172,7 +172,7 @@ class Generation:
 class PinnedQuery:
     """A query whose first `top` documents must hold every one of `must_find`, or no generation is promoted.
 
-    A document is named by its id, its external id, its path, or its file name.
+    Each is a name of documents as a person gives it: an id, a path, a file name, or a pattern.
     """
 
     id: int
