@@ -133,13 +133,18 @@ def chunk_rows(kb_id: str, chunks: Sequence[Chunk], vectors: Vectors, dimension:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def document_key(document_id: str, source_path: str) -> str:
+    """What a row of the documents table is known by."""
+    return f"{document_id}:{source_path}"
+
+
 def document_rows(records: Sequence[DocumentRecord]) -> Any:
     """Document records as an Arrow table."""
     import pyarrow as pa
 
     rows = [
         {
-            "document_key": f"{record.document_id}:{record.source_path}",
+            "document_key": document_key(record.document_id, record.source_path),
             "document_id": record.document_id,
             "source_path": record.source_path,
             "sha256": record.sha256,

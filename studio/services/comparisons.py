@@ -62,10 +62,15 @@ def field_is(value: str) -> Holds:
     return lambda text: like(text.casefold()) or (within is not None and within(text))
 
 
+def has_wildcard(text: str) -> bool:
+    """Whether a text is a glob, and not only itself."""
+    return _WILD.search(text) is not None
+
+
 def path_like(pattern: str) -> Holds:
     """Whether a path or its last name is like a glob."""
     pattern = _slashed(pattern)
-    matches = _glob(pattern) if _WILD.search(pattern) else None
+    matches = _glob(pattern) if has_wildcard(pattern) else None
 
     def holds(path: str) -> bool:
         path = _slashed(path)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.documents.kinds import ARCHIVE
+from studio.domain import place_of
 from studio.index.tags import declared_tags
 from studio.services.comparisons import Holds, contains, ends_in, field_is, is_tag, lies_in, path_like
 from studio.services.dates import period
@@ -29,6 +31,15 @@ _VALUES_PER_TURN = 4096
 """Arrow makes Python values without letting go of the interpreter."""
 
 Rows = NDArray[np.int64]
+
+
+class Listed(NamedTuple):
+    """A document, as far as names of documents look at it."""
+
+    document_id: str
+    external_id: str
+    source_path: str
+    kind: str
 
 
 class _Column:
@@ -118,11 +129,11 @@ class FilterTable:
 
     def _members_of_archives(self) -> _Column:
         """Paths of what lies in an archive, as if that were a folder."""
-        rows = self._kind.where("archive".__eq__).tolist()
+        rows = self._kind.where(ARCHIVE.__eq__).tolist()
         if not rows:
             return _Column.of([], [])
         paths, members = list(self._path.each()), list(self._external.each())
-        return _Column.of([f"{paths[row]}/{members[row]}" for row in rows], rows)
+        return _Column.of([place_of(paths[row], members[row]) for row in rows], rows)
 
     def _metadata(self, column: _Column) -> tuple[_Fields, _Column]:
         rows: list[int] = []
@@ -166,14 +177,20 @@ class FilterTable:
     def _ids_of(self, rows: Rows) -> frozenset[str]:
         return frozenset(self._ids.take(np.unique(rows)).to_pylist())
 
-    def _rows(self, key: str, value: str, day: float) -> list[Rows]:
+    def has(self, document_id: str) -> bool:
+        """Whether a document with this id is among them."""
         import pyarrow.compute as pc
 
+        return bool(pc.any(pc.equal(self._ids, document_id)).as_py())
+
+    def listed(self) -> Iterator[Listed]:
+        """What is needed of each document to find it by a name."""
+        columns = (self._external.each(), self._path.each(), self._kind.each())
+        return map(Listed, _texts(self._ids), *columns)
+
+    def _rows(self, key: str, value: str, day: float) -> list[Rows]:
         paths = (self._path, self._members)
         match key:
-            case "document":
-                same = pc.equal(self._ids, value).to_numpy(zero_copy_only=False)
-                return [np.flatnonzero(same), self._external.where(value.__eq__)]
             case "folder":
                 return [column.where(lies_in(value)) for column in paths]
             case "path":

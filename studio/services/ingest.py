@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from studio.index.vectors import DOCUMENTS_TABLE
 from studio.services.build_room import BuildRoom
 from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
+from studio.services.naming import Found, Naming, Way, naming
 from studio.services.plan import Plan, plan_ingest
 from studio.services.promotion import Promotion, way_past
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
@@ -150,13 +151,14 @@ class IngestService:
         return await self.execute(job, progress, control=control, passwords=passwords)
 
     async def remove(self, kb: str, documents: Sequence[str]) -> IngestReport:
-        """Remove documents by id or source path (a folder removes all below). Raises NotFound."""
+        """Remove documents, which are named as `naming` reads it. Raises NotFound, InvalidRequest."""
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            plan = await self._plan_removal(base, documents)
-            ids = {name for record in plan.removed for name in (record.document_id, record.external_id)}
-            documents = [name if name in ids else str(Path(name).absolute()) for name in documents]
-            job = await self._accept(base, JobKind.REMOVE, documents)
+            existing = await self._builder.records(base)
+            named = await naming(self._stores, base, existing)
+            found = await asyncio.to_thread(lambda: [named.meant(name) for name in documents])
+            plan = Plan(existing, removed=_each_once(found))
+            job = await self._accept(base, JobKind.REMOVE, _lasting(named, found))
             report = await self._runner.run(job, base, lambda run: self._remove(run, plan))
         return await self._collected(report)
 
@@ -249,7 +251,7 @@ class IngestService:
                         run, await self._scan([Path(path) for path in job.paths], options), options
                     )
                 case JobKind.REMOVE:
-                    return await self._remove(run, await self._plan_removal(run.kb, job.paths, missing_ok=True))
+                    return await self._remove(run, await self._plan_removal(run.kb, job.paths))
                 case JobKind.REBUILD:
                     return await self._rebuilt(run, None)
                 case JobKind.REINDEX:
@@ -283,22 +285,12 @@ class IngestService:
         report = await self._builder.build(run, plan, options, "ingest", left)
         return replace(report, skipped=skipped, held_removals=tuple(plan.held))
 
-    async def _plan_removal(self, kb: KnowledgeBase, documents: Sequence[str], *, missing_ok: bool = False) -> Plan:
-        plan = Plan(await self._builder.records(kb))
-        for name in documents:
-            absolute = str(Path(name).absolute())
-            matches = [
-                record
-                for record in plan.existing
-                if name == record.document_id
-                or absolute == record.source_path
-                or (Path(record.source_path).is_relative_to(absolute) and absolute != "/")
-                or (record.external_id and name == record.external_id)
-            ]
-            if not matches and not missing_ok:
-                raise NotFound(f"“{kb.name}” has no document “{name}”.", way_out="See: rag-studio documents KB.")
-            plan.removed.extend(record for record in matches if record not in plan.removed)
-        return plan
+    async def _plan_removal(self, kb: KnowledgeBase, names: Sequence[str]) -> Plan:
+        """What is left of the documents that were to go when the job was accepted."""
+        existing = await self._builder.records(kb)
+        named = await naming(self._stores, kb, existing)
+        found = await asyncio.to_thread(lambda: [named.find(name) for name in names])
+        return Plan(existing, removed=_each_once(found))
 
     async def _remove(self, run: Run, plan: Plan) -> IngestReport:
         if active := await self._builder.active(run.kb):
@@ -445,3 +437,14 @@ class IngestService:
             rescued = await rescued_embeddings(store, broken, embedder.model.identity)
             ground = replace(ground, new_table=True, embeddings=rescued)
         return await self._builder.build(run, plan, IngestOptions(jobs=1), "rebuild", left, ground)
+
+
+def _each_once(found: Iterable[Found[DocumentRecord]]) -> list[DocumentRecord]:
+    records = (record for item in found for record in item.documents)
+    return list({(record.document_id, record.source_path): record for record in records}.values())
+
+
+def _lasting(documents: Naming[DocumentRecord], found: Iterable[Found[DocumentRecord]]) -> list[str]:
+    """Names that mean the same documents when the job goes on elsewhere, or when others of that name have come."""
+    exact = (Way.ID, Way.PATH)
+    return [name for item in found for name in ([item.name] if item.way in exact else documents.places(item))]

@@ -8,7 +8,8 @@ Only a row of a table without an id has nothing else than its document id.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePath
@@ -27,6 +28,7 @@ from studio.services.judged_files import (
     write_beir,
     write_trec,
 )
+from studio.services.naming import naming
 from studio.services.search import MAX_QUERY_CHARS
 
 MAX_NAME = 80
@@ -93,24 +95,13 @@ class JudgingService:
     async def judge(self, kb: str, query: str, document: str, grade: int = 1) -> SavedQuery:
         """Say how relevant a document is to a query (0: not at all); a new query is saved by it.
 
-        The query is given by its text or name, the document by its id, external id, path or file name. Raises
-        InvalidRequest, NotFound.
+        The query is given by its text or name, the document by any name of it (`naming`). Raises InvalidRequest,
+        NotFound.
         """
         if not 0 <= grade <= MAX_GRADE:
             raise InvalidRequest(f"A grade is a number from 0 (not relevant) to {MAX_GRADE}, not {grade}.")
         base = await self._stores.knowledge_base(kb)
-        records = await self._records(base, document)
-        if not records:
-            raise NotFound(
-                f"The active generation of “{base.name}” has no document “{document}”.",
-                way_out="Name one by its id, path or file name; see: rag-studio documents KB.",
-            )
-        meant = len({record.document_id for record in records})
-        if meant > 1:
-            raise InvalidRequest(
-                f"“{base.name}” has {meant} documents of the name “{document}”.",
-                way_out="Name one by its id or its whole path; see: rag-studio documents KB.",
-            )
+        records = await self._meant(base, document)
         saved = await self._save(base, query, "")
         renaming = await self._renaming(base)
         known = next(
@@ -126,7 +117,8 @@ class JudgingService:
         names = {document}
         if document not in saved.judgments:
             renaming = await self._renaming(base)
-            names |= {name for record in await self._records(base, document) for name in names_of(record, renaming)}
+            with suppress(NotFound):
+                names |= {name for record in await self._meant(base, document) for name in names_of(record, renaming)}
         judged = [name for name in saved.judgments if name in names]
         if not judged:
             raise NotFound(f"“{document}” is not judged for the query “{saved.name}”.")
@@ -196,22 +188,20 @@ class JudgingService:
     async def _renaming(self, base: KnowledgeBase, generation: int | None = None) -> Renaming:
         return await self._run(self._stores.catalog.names.renaming, base.id, generation)
 
-    async def _records(self, base: KnowledgeBase, document: str) -> list[DocumentRecord]:
-        """What a name means in the active generation: the records of that name, then every path of these documents.
+    async def _meant(self, base: KnowledgeBase, name: str) -> list[DocumentRecord]:
+        """The records of the document that a name means in the active generation, as named, then at its other paths.
 
-        Ids and whole paths come before names that several may share. Of copies, the oldest file comes first: it is
-        the likeliest to stay, and to be in other generations.
+        Of copies, the oldest file comes first: it is the likeliest to stay, and to be in other generations. Raises
+        NotFound, InvalidRequest.
         """
-        if base.active_generation is None:
-            return []
         async with self._stores.store(base.id).reading() as snapshot:
-            found = sorted(await snapshot.tables.documents([document]), key=_age)
-            if not found:
-                renaming = await self._renaming(base, snapshot.generation.number)
-                named = await asyncio.to_thread(_called, await snapshot.tables.documents(), document, renaming)
-                copies = await snapshot.tables.documents(sorted({record.document_id for record in named}))
-                found = [*named, *copies]
-        return found
+            # An id, as the window gives it, need not be looked for in all of them.
+            records = await snapshot.tables.documents([name]) or await snapshot.tables.documents()
+            indexed = [record for record in records if record.status is DocumentStatus.INDEXED]
+            documents = await naming(self._stores, base, indexed, snapshot.generation.number)
+            found = await asyncio.to_thread(documents.single, name)
+            copies = await snapshot.tables.documents(sorted(found.ids))
+        return [*sorted(found.documents, key=_age), *copies]
 
 
 def lasting_name(record: DocumentRecord) -> str:
@@ -236,16 +226,6 @@ def _age(record: DocumentRecord) -> tuple[int, str]:
 
 def _is_row(record: DocumentRecord) -> bool:
     return record.kind in TABULAR_KINDS
-
-
-def _called(records: Iterable[DocumentRecord], document: str, renaming: Renaming) -> list[DocumentRecord]:
-    path = str(Path(document).absolute())
-    named = [
-        record
-        for record in records
-        if record.status is DocumentStatus.INDEXED and not {document, path}.isdisjoint(names_of(record, renaming))
-    ]
-    return [record for record in named if lasting_name(record) in (document, path)] or named
 
 
 def _query(text: str) -> str:

@@ -21,6 +21,7 @@ from studio.domain import (
     HeldRemovals,
     IngestOptions,
     Vectors,
+    place_of,
 )
 from studio.errors import FailureCode
 from studio.services.file_state import ScannedFile, hash_or_none, scanned, settled_stamp, sha256_of
@@ -210,8 +211,8 @@ async def _plan_file(
             plan.unchanged += len(indexed)
             failures = [record for record in old if record.status is DocumentStatus.FAILED]
             for record in failures:
-                member = f"/{record.external_id}" if record.external_id else ""
-                plan.failures.append(FileFailure(f"{file.path}{member}", record.error, record.reason))
+                place = place_of(file.source_path, record.external_id)
+                plan.failures.append(FileFailure(place, record.error, record.reason))
             whole = next((record for record in failures if not record.external_id), None)
             if whole is None:
                 tracker.file(file.path, FileState.UNCHANGED, pages=old[0].pages.total)

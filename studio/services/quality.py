@@ -259,7 +259,7 @@ class QualityService:
             trial.timings_ms.append(dict(ranking.timings_ms))
             if ranking.degraded:
                 raise EnvironmentFault(ranking.degraded)
-            return [(ranking.split(item)[1], item.score) for item in ranking.fused]
+            return [(item.chunk.chunk_id, item.score) for item in ranking.fused]
 
     async def _stored(self, base: KnowledgeBase, evaluation: Evaluation) -> Evaluation:
         report = await asyncio.to_thread(report_text, evaluation)

@@ -132,11 +132,6 @@ def failed_record(source: Source, fault: DocumentFault) -> DocumentRecord:
     )  # fmt: skip
 
 
-def part_path(source: Source, part: str) -> str:
-    """How a member of an archive is named to a person: its path, as if the archive were a folder."""
-    return f"{source.path}/{part}"
-
-
 def failed_part(source: Source, failure: PartFailure) -> DocumentRecord:
     """The row of a member of an archive that could not be indexed."""
     record = failed_record(source, DocumentFault(FailureCode(failure.error), failure.reason))

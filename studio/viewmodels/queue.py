@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject
 
-from studio.domain import DocumentRecord, DocumentStatus, FileFailure, FileProgress, FileState, IngestProgress
+from studio.domain import DocumentRecord, DocumentStatus, FileFailure, FileProgress, FileState, IngestProgress, place_of
 from studio.errors import FailureCode
 from studio.viewmodels.base import ItemListModel
 from studio.viewmodels.text import count, duration, size
@@ -219,15 +219,10 @@ def document_rows(kb_id: str, records: Sequence[DocumentRecord]) -> list[QueueRo
 def failed_documents(kb_id: str, records: Sequence[DocumentRecord]) -> list[QueueRow]:
     """A row for everything a generation lists as failed: files, and members of archives."""
     return [
-        failure_row(kb_id, _place(record), record.error, record.reason)
+        failure_row(kb_id, place_of(record.source_path, record.external_id), record.error, record.reason)
         for record in records
         if record.status is DocumentStatus.FAILED
     ]
-
-
-def _place(record: DocumentRecord) -> str:
-    """The path of a file, or of a member as if its archive were a folder."""
-    return f"{record.source_path}/{record.external_id}" if record.external_id else record.source_path
 
 
 def coverage(records: Sequence[DocumentRecord]) -> list[str]:

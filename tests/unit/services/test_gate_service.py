@@ -257,7 +257,7 @@ async def test_no_promotion_and_no_gate_where_none_was_asked_for(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("read")
 
-    monkeypatch.setattr("studio.services.gate.GateService._named", never)
+    monkeypatch.setattr("studio.services.gate.GateService._naming", never)
     write("new.txt", "One more document.")
     report = await services.ingest.ingest(kb, [folder])
     assert (report.promoted, report.held) == (True, "")

@@ -69,7 +69,7 @@ async def test_rows_are_named_by_their_ids_and_not_by_their_file(ward: Ward, jud
     (ward.folder / "plain.csv").write_text("word,meaning\nwhale,a large animal\npiano,an instrument\n")
     await ward.ingest.ingest(ward.kb_id, [ward.folder])
     for name in ("rows.jsonl", "plain.csv", str(ward.folder / "plain.csv"), "plain"):
-        with pytest.raises(NotFound):
+        with pytest.raises(InvalidRequest, match="documents of the name"):
             await judging.judge(ward.kb_id, "row three", name)
     async with ward.store.reading() as snapshot:
         rows = [record for record in await snapshot.tables.documents() if record.source_path.endswith("plain.csv")]
