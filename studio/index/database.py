@@ -18,6 +18,7 @@ from studio.errors import StorageFault, StudioError, storage_fault
 from studio.index.glance import Glance, Moment
 from studio.index.image import Fingerprint, fingerprint, log_path, read_image
 from studio.index.migrations import migrate
+from studio.ways_out import AnotherDataFolder, Diagnose, RestoreCatalog
 
 _FULL_BELOW_BYTES = 1 << 20
 _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_FULL", "SQLITE_IOERR")
@@ -219,7 +220,7 @@ def _free_bytes(directory: Path) -> int:
 def _not_writable(path: Path) -> StorageFault:
     return StorageFault(
         f"The catalog {path} cannot be opened for writing.",
-        way_out="Check the folder's permissions or choose another --data-dir.",
+        way_out=AnotherDataFolder("Check the folder's permissions"),
     )
 
 
@@ -237,8 +238,8 @@ def _fault(error: sqlite3.Error, path: Path) -> StorageFault:
     if "not a database" in text or "malformed" in text:
         return StorageFault(
             f"The catalog {path} is damaged ({text}).",
-            way_out="End every RAG Studio, then restore it from the backups it keeps: rag-studio doctor --repair",
+            way_out=RestoreCatalog(running=True),
         )
     if "locked" in text:
         return StorageFault("Another process keeps the catalog locked.", way_out="Wait for it to finish and try again.")
-    return StorageFault(f"The catalog {path} failed: {text}.", way_out="Run: rag-studio doctor.")
+    return StorageFault(f"The catalog {path} failed: {text}.", way_out=Diagnose())

@@ -21,6 +21,7 @@ from studio.index.reading import Snapshot
 from studio.index.stores import Stores
 from studio.services.quality import QualityService
 from studio.services.search import MAX_QUERY_CHARS, SearchService
+from studio.ways_out import NameDocument
 
 MAX_TOP = 100
 
@@ -121,7 +122,7 @@ class GateService:
             if name not in named and absolute[name] not in named:
                 raise NotFound(
                     f"The active generation of “{base.name}” has no document “{name}”.",
-                    way_out="Name one by its id, path or file name; see: rag-studio documents KB.",
+                    way_out=NameDocument(),
                 )
         names = dict.fromkeys(name if name in named else absolute[name] for name in references)
         return await self._stores.thread.run(self._stores.catalog.pins.add, base.id, query, list(names), top)

@@ -35,7 +35,7 @@ from studio.services.build_room import BuildRoom
 from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
 from studio.services.plan import Plan, plan_ingest
-from studio.services.promotion import Promotion, way_past
+from studio.services.promotion import Promotion
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
 from studio.services.removals import check_known
 from studio.services.report import report_of
@@ -43,6 +43,7 @@ from studio.services.runner import JobRunner, Run
 from studio.services.salvage import Salvage, mend_texts, salvage
 from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome
+from studio.ways_out import Listing, PromoteAnyway, See
 
 log = logging.getLogger(__name__)
 
@@ -296,7 +297,7 @@ class IngestService:
                 or (record.external_id and name == record.external_id)
             ]
             if not matches and not missing_ok:
-                raise NotFound(f"“{kb.name}” has no document “{name}”.", way_out="See: rag-studio documents KB.")
+                raise NotFound(f"“{kb.name}” has no document “{name}”.", way_out=See(Listing.DOCUMENTS))
             plan.removed.extend(record for record in matches if record not in plan.removed)
         return plan
 
@@ -392,7 +393,7 @@ class IngestService:
             raise Conflict(
                 f"Nothing was added: the settings of “{kb.name}” changed, and generation {number}, which was rebuilt "
                 f"with them, is not active. {held}",
-                way_out=way_past(number),
+                way_out=PromoteAnyway(number),
             )
         return await self._stores.knowledge_base(kb.id)
 

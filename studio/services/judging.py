@@ -20,6 +20,7 @@ from studio.index.names import Renaming
 from studio.index.stores import Stores
 from studio.services.judged_files import MAX_GRADE, read_qrels, read_queries, write_beir, write_trec
 from studio.services.search import MAX_QUERY_CHARS
+from studio.ways_out import Listing, NameDocument, See
 
 MAX_NAME = 80
 
@@ -90,13 +91,13 @@ class JudgingService:
         if not records:
             raise NotFound(
                 f"The active generation of “{base.name}” has no document “{document}”.",
-                way_out="Name one by its id, path or file name; see: rag-studio documents KB.",
+                way_out=NameDocument(),
             )
         meant = len({record.document_id for record in records})
         if meant > 1:
             raise InvalidRequest(
                 f"“{base.name}” has {meant} documents of the name “{document}”.",
-                way_out="Name one by its id or its whole path; see: rag-studio documents KB.",
+                way_out=NameDocument(unique=True),
             )
         saved = await self._save(base, query, "")
         renaming = await self._renaming(base)
@@ -169,7 +170,7 @@ class JudgingService:
     async def _known(self, base: KnowledgeBase, query: str) -> SavedQuery:
         saved = await self._run(self._saved.find, base.id, query.strip())
         if saved is None:
-            raise NotFound(f"“{base.name}” has no saved query “{query}”.", way_out="See: rag-studio queries list KB.")
+            raise NotFound(f"“{base.name}” has no saved query “{query}”.", way_out=See(Listing.QUERIES))
         return saved
 
     async def _save(self, base: KnowledgeBase, query: str, name: str) -> SavedQuery:

@@ -13,6 +13,7 @@ from studio.errors import InvalidRequest, NotFound
 from studio.index.stores import Stores
 from studio.index.tags import declared_tags
 from studio.services.library import LibraryService
+from studio.ways_out import Listing, See
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def _named(records: Sequence[DocumentRecord], names: Sequence[str]) -> list[Docu
         place = Path(name).absolute()
         meant = [record for record in records if _means(name, place, record)]
         if not meant:
-            raise NotFound(f"There is no document “{name}”.", way_out="See: rag-studio documents KB.")
+            raise NotFound(f"There is no document “{name}”.", way_out=See(Listing.DOCUMENTS))
         found.extend(meant)
     return list({(record.document_id, record.source_path): record for record in found}.values())
 
