@@ -131,7 +131,8 @@ def _check(name: str, ok: bool, detail: str, repair: str) -> Check:
 
 def _after_repair(check: Check) -> Check:
     """What a repair left: to ask for another one would not help by itself."""
-    if check.ok or not any(isinstance(way, RunRepair) for way in ways_in(check.repair)):
+    first = next(iter(ways_in(check.repair)), None)
+    if check.ok or not isinstance(first, RunRepair) or not check.repair.startswith(str(first)):
         return check
     return replace(check, repair="No file that is left holds it: put the source files back, or restore a backup.")
 
