@@ -9,6 +9,7 @@ import logging
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
@@ -18,7 +19,9 @@ import pytest
 from studio.cli.arguments import build_parser
 from studio.cli.output import error_value, note, print_json
 from studio.cli.ways_out import typed
+from studio.domain import JobKind, JobState, KbSettings
 from studio.errors import DocumentFault, FailureCode, StorageFault, StudioError
+from studio.index.catalog import Catalog
 from studio.terminal import VisibleFormatter
 from studio.viewmodels.ways_out import clickable, sentences
 from studio.ways_out import KINDS, AllowRemovals, InstallModel, Listing, RunRepair, Tune, WayOut, ways_in, worded
@@ -207,6 +210,20 @@ def test_the_window_takes_texts_of_errors_in_its_own_words() -> None:
         if isinstance(node, ast.Attribute) and node.attr in ("full_message", "way_out")
     ]
     assert read == []
+
+
+def test_the_catalog_keeps_the_way_out_of_a_job_and_each_face_words_it(tmp_path: Path) -> None:
+    error = StorageFault("It is damaged.", way_out=RunRepair())
+    with closing(Catalog(tmp_path / "catalog.sqlite3")) as catalog:
+        kb = catalog.create_kb("Notes", KbSettings())
+        job = catalog.jobs.create(kb.id, JobKind.INGEST, ["/notes"], {})
+        catalog.jobs.set_state(job, JobState.PAUSED, error=error.full_message)
+    with closing(Catalog(tmp_path / "catalog.sqlite3")) as catalog:
+        kept = catalog.jobs.get(job).error
+    assert ways_in(kept) == [RunRepair()]
+    assert "rag-studio" not in kept
+    assert typed(kept) == "It is damaged. Run: rag-studio doctor --repair."
+    assert clickable(kept) == sentences(error)
 
 
 def test_a_failed_document_keeps_its_way_out_as_a_value() -> None:
