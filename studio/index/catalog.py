@@ -40,6 +40,7 @@ from studio.index.query_log import QueryLog
 from studio.index.tags import DocumentTags
 from studio.index.watched import WatchedFolders
 from studio.paths import DataPaths
+from studio.ways_out import CreateKb, Listing, RestoreCatalog, See
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ class Catalog(Database):
         )
         if row is None:
             names = [kb.name for kb in self.knowledge_bases()]
-            known = f"There are: {', '.join(names)}." if names else "Create one with: rag-studio kb create NAME."
+            known = f"There are: {', '.join(names)}." if names else CreateKb()
             raise NotFound(f"There is no knowledge base “{name_or_id}”.", way_out=known)
         return _kb(row)
 
@@ -379,7 +380,7 @@ def _new_id() -> str:
 
 
 def _no_generation(number: int) -> NotFound:
-    return NotFound(f"There is no generation {number}.", way_out="See: rag-studio generations KB.")
+    return NotFound(f"There is no generation {number}.", way_out=See(Listing.GENERATIONS))
 
 
 def checked_name(name: str) -> str:
@@ -403,7 +404,7 @@ def _settings(text: str) -> KbSettings:
     except (ValueError, KeyError, TypeError) as error:
         raise StorageFault(
             f"The catalog is damaged: settings in it make no sense ({error}).",
-            way_out="End every RAG Studio, then restore it from the backups it keeps: rag-studio doctor --repair",
+            way_out=RestoreCatalog(running=True),
         ) from error
 
 

@@ -18,6 +18,7 @@ from studio.index.glance import Glance, Moment
 from studio.index.image import Fingerprint, fingerprint, log_path, read_image
 from studio.index.migrations import migrate
 from studio.links import can_link
+from studio.ways_out import AnotherDataFolder, Diagnose, RestoreCatalog
 
 _FULL_BELOW_BYTES = 1 << 20
 _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_FULL", "SQLITE_IOERR")
@@ -216,15 +217,16 @@ def _free_bytes(directory: Path) -> int:
 def _not_writable(path: Path) -> StorageFault:
     return StorageFault(
         f"The catalog {path} cannot be opened for writing.",
-        way_out="Check the folder's permissions or choose another --data-dir.",
+        way_out=AnotherDataFolder("Check the folder's permissions"),
     )
 
 
 def unlinkable(folder: Path) -> StorageFault:
     """What is said of a data directory in which nothing can be indexed."""
     return StorageFault(
-        f"Files cannot be linked in {folder} (exFAT, FAT and some network drives cannot), which the index needs.",
-        way_out="Choose a data directory on another disk (--data-dir); what is indexed may lie anywhere.",
+        f"Files cannot be linked in {folder} (exFAT, FAT and some network drives cannot), which the index needs; "
+        "your documents may lie there.",
+        way_out=AnotherDataFolder(),
     )
 
 
@@ -242,8 +244,8 @@ def _fault(error: sqlite3.Error, path: Path) -> StorageFault:
     if "not a database" in text or "malformed" in text:
         return StorageFault(
             f"The catalog {path} is damaged ({text}).",
-            way_out="End every RAG Studio, then restore it from the backups it keeps: rag-studio doctor --repair",
+            way_out=RestoreCatalog(running=True),
         )
     if "locked" in text:
         return StorageFault("Another process keeps the catalog locked.", way_out="Wait for it to finish and try again.")
-    return StorageFault(f"The catalog {path} failed: {text}.", way_out="Run: rag-studio doctor.")
+    return StorageFault(f"The catalog {path} failed: {text}.", way_out=Diagnose())

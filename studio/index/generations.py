@@ -47,6 +47,7 @@ from studio.index.reading import GenerationReader, refuse_newer
 from studio.index.rows import ROWS_VERSION
 from studio.index.table_writer import TableWriter
 from studio.index.vectors import fresh_table_for, table_for
+from studio.ways_out import AdoptFiles, FinishDeletion
 
 MERGE_EVERY = 4
 """Delta indexes are merged and fragments joined in every fourth build: query time stays flat at a
@@ -94,12 +95,12 @@ class GenerationStore(GenerationReader):
             raise StorageFault(
                 f"The catalog is older than the files of the knowledge base in {self.paths.root}, as one from a backup"
                 " is.",
-                way_out="Let the files be adopted before anything changes: rag-studio doctor --repair",
+                way_out=AdoptFiles(),
             )
         if await asyncio.to_thread(self.paths.tombstone.exists):
             raise StorageFault(
                 f"The knowledge base in {self.paths.root} was deleted, and the deletion did not come to its end.",
-                way_out="Delete it again, or let it be finished: rag-studio doctor --repair",
+                way_out=FinishDeletion(),
             )
 
     async def begin(

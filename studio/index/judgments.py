@@ -10,6 +10,7 @@ from studio.errors import Conflict, NotFound
 from studio.index.clock import now_ms
 from studio.index.database import Database
 from studio.index.names import DocumentNames
+from studio.ways_out import Listing, See
 
 KEPT_RUNS = 200
 """Evaluations kept for each knowledge base; the oldest go first."""
@@ -175,4 +176,4 @@ def _judge(db: sqlite3.Connection, number: int, judgments: Mapping[str, int]) ->
 
 
 def _unknown(number: int) -> NotFound:
-    return NotFound(f"There is no saved query {number}.", way_out="See: rag-studio queries list KB.")
+    return NotFound(f"There is no saved query {number}.", way_out=See(Listing.QUERIES))

@@ -14,6 +14,7 @@ from typing import IO
 import portalocker
 
 from studio.errors import StorageFault, storage_fault
+from studio.ways_out import AnotherDataFolder
 
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -69,7 +70,7 @@ def try_lock(path: Path, *, shared: bool) -> FileLock | None:
     except (portalocker.LockException, OSError) as error:
         handle.close()
         raise StorageFault(
-            f"{path} cannot be locked: {error}.", way_out="Choose a --data-dir on a file system with file locks."
+            f"{path} cannot be locked: {error}.", way_out=AnotherDataFolder(that="on a file system with file locks")
         ) from error
     return FileLock(handle)
 

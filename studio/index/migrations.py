@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 
 from studio.errors import StorageFault
+from studio.ways_out import AnotherDataFolder
 
 _V1 = """
 CREATE TABLE kb (
@@ -163,7 +164,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise StorageFault(
             f"This data directory was written by a newer version of RAG Studio (catalog version {found}, "
             f"this program knows {SCHEMA_VERSION}).",
-            way_out="Update RAG Studio or choose another --data-dir.",
+            way_out=AnotherDataFolder("Update RAG Studio"),
         )
     if found == SCHEMA_VERSION:
         return

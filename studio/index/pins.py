@@ -9,6 +9,7 @@ from studio.domain import PinnedQuery
 from studio.errors import NotFound
 from studio.index.database import Database
 from studio.index.names import DocumentNames
+from studio.ways_out import Listing, See
 
 
 class Pins:
@@ -54,4 +55,4 @@ class Pins:
         with self._database.transaction() as db:
             removed = db.execute("DELETE FROM pinned_query WHERE kb_id = ? AND id = ?", (kb_id, number)).rowcount
         if not removed:
-            raise NotFound(f"There is no pinned query {number}.", way_out="See: rag-studio gate list KB.")
+            raise NotFound(f"There is no pinned query {number}.", way_out=See(Listing.PINS))

@@ -21,6 +21,7 @@ from studio.index.glance import Moment
 from studio.links import can_link
 from studio.memory import use_few_arenas
 from studio.paths import DataPaths, KbPaths
+from studio.ways_out import RestoreCatalog
 
 
 class Stores:
@@ -121,7 +122,7 @@ def _refuse_lost_catalog(paths: DataPaths) -> None:
         beside = ", but the files of knowledge bases are there" if holds_bases(paths) else ""
         raise StorageFault(
             f"The catalog {paths.catalog} {fault}{beside}.",
-            way_out="Restore it from its backups and the knowledge bases' own files: rag-studio doctor --repair",
+            way_out=RestoreCatalog(),
         )
 
 

@@ -34,6 +34,7 @@ from studio.index.rows import ROWS_VERSION
 from studio.index.stores import Stores, base_folders
 from studio.index.vectors import VectorDatabase
 from studio.paths import KbPaths
+from studio.ways_out import NameAdopted, RunRepair
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +87,8 @@ def check_strays(found: Sequence[Stray]) -> Check:
     """What `doctor` says of strays without changing them."""
     by_kind = {why: ", ".join(stray.folder.name for stray in found if stray.why == why) for why in _WORDS}
     detail = "; ".join(f"{words}: {by_kind[why]}" for why, words in _WORDS.items() if by_kind[why]) or "all known"
-    way_out = "rag-studio doctor --repair adopts knowledge bases and deletes none that nobody deleted."
-    return Check("folders of knowledge bases", not found, detail, way_out if found else "")
+    way_out = RunRepair("adopts knowledge bases and deletes none that nobody deleted")
+    return Check("folders of knowledge bases", not found, detail, str(way_out) if found else "")
 
 
 async def settle(stores: Stores, models: Sequence[ModelInfo]) -> list[Check]:
@@ -115,7 +116,7 @@ async def _adopt_alone(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) 
     lock = try_lock(stores.paths.kb(kb_id).writer_lock, shared=False)
     if lock is None:
         why = "a job of another program runs"
-        return Check(f"kb/{kb_id}: adopted", False, why, "End it, then: rag-studio doctor --repair")
+        return Check(f"kb/{kb_id}: adopted", False, why, f"End it. {RunRepair()}")
     with lock:
         return await _adopt(stores, kb_id, models)
 
@@ -151,8 +152,7 @@ async def _adopt(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) -> Che
         model = known["generation"][-1]["model"] if known["generation"] else None
         if model:
             lost += f" Its vectors are taken for those of {json.loads(model)['name']}, which is installed and fits."
-        way_out = f"Look at its settings (rag-studio kb info), and name it: rag-studio kb rename {kb_id} NAME"
-        return Check(f"{base.name}: adopted", False, f"{detail}. {lost}", way_out)
+        return Check(f"{base.name}: adopted", False, f"{detail}. {lost}", str(NameAdopted(kb_id)))
     if found:
         guessed = ", ".join(str(item.number) for item in found)
         detail += f"; notes and times of the generations {guessed} are lost"

@@ -37,6 +37,7 @@ from studio.index.stores import Stores
 from studio.private import hand_over
 from studio.replacing import publish
 from studio.services.steps import ByteProgress, Meter, in_steps, opened
+from studio.ways_out import AnotherDataFolder, AnotherFile, ExportAnother, InstallModel
 
 __all__ = ["BundleInfo", "BundleService", "ByteProgress", "Imported", "discard_dead_imports"]
 
@@ -121,7 +122,7 @@ class BundleService:
         except Unsound as error:
             raise StorageFault(
                 f"This generation of “{base.name}” is damaged and cannot be exported: {error}.",
-                way_out="Run: rag-studio doctor, or export another generation.",
+                way_out=ExportAnother(),
             ) from error
         finally:
             await run_to_end(_remove, temporary)
@@ -290,7 +291,7 @@ class BundleService:
             way_out = f"Install the file with the SHA-256 {wanted.sha256}."
         else:
             why = f"The model {wanted.name} that made the vectors is not installed."
-            way_out = f"Install it with: rag-studio model install {wanted.name}."
+            way_out = str(InstallModel(wanted.name))
         return manifest.settings.model, f"{why} Search finds by keywords only. {way_out}"
 
 
@@ -339,7 +340,7 @@ def _check_target(file: Path, *, overwrite: bool) -> None:
     if file.is_dir():
         raise InvalidRequest(f"“{file}” is a folder.", way_out="Name a file to write.")
     if file.exists() and not overwrite:
-        raise Conflict(f"There is a file “{file}” already.", way_out="Choose another name, or add --overwrite.")
+        raise Conflict(f"There is a file “{file}” already.", way_out=AnotherFile())
     for left in file.parent.glob(f"{_TEMPORARY}*.tmp"):  # by exports that were killed
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE_AFTER_S:
@@ -386,7 +387,7 @@ def _check_space(directory: Path, reader: BundleReader) -> None:
     if free < needed:
         raise StorageFault(
             f"Importing “{reader.path}” needs about {needed >> 20:,} MiB; {free >> 20:,} MiB are free in {directory}.",
-            way_out="Free some space, or choose another --data-dir.",
+            way_out=AnotherDataFolder("Free some space,"),
         )
 
 

@@ -36,7 +36,7 @@ from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
 from studio.services.naming import Found, Naming, Way, naming
 from studio.services.plan import Plan, plan_ingest
-from studio.services.promotion import Promotion, way_past
+from studio.services.promotion import Promotion
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
 from studio.services.removals import check_known
 from studio.services.report import report_of
@@ -44,6 +44,7 @@ from studio.services.runner import JobRunner, Run
 from studio.services.salvage import Salvage, mend_texts, salvage
 from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome
+from studio.ways_out import PromoteAnyway
 
 log = logging.getLogger(__name__)
 
@@ -384,7 +385,7 @@ class IngestService:
             raise Conflict(
                 f"Nothing was added: the settings of “{kb.name}” changed, and generation {number}, which was rebuilt "
                 f"with them, is not active. {held}",
-                way_out=way_past(number),
+                way_out=PromoteAnyway(number),
             )
         return await self._stores.knowledge_base(kb.id)
 

@@ -30,6 +30,7 @@ from studio.services.judged_files import (
 )
 from studio.services.naming import naming
 from studio.services.search import MAX_QUERY_CHARS
+from studio.ways_out import Listing, See
 
 MAX_NAME = 80
 
@@ -174,7 +175,7 @@ class JudgingService:
     async def _known(self, base: KnowledgeBase, query: str) -> SavedQuery:
         saved = await self._run(self._saved.find, base.id, query.strip())
         if saved is None:
-            raise NotFound(f"“{base.name}” has no saved query “{query}”.", way_out="See: rag-studio queries list KB.")
+            raise NotFound(f"“{base.name}” has no saved query “{query}”.", way_out=See(Listing.QUERIES))
         return saved
 
     async def _save(self, base: KnowledgeBase, query: str, name: str) -> SavedQuery:

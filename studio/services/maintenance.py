@@ -13,7 +13,8 @@ from studio.index.clock import now_ms
 from studio.index.gc import GcReport, Kept, collect, plan
 from studio.index.stores import Stores
 from studio.services.library import retention_of
-from studio.services.promotion import Promotion, way_past
+from studio.services.promotion import Promotion
+from studio.ways_out import PromoteAnyway
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class MaintenanceService:
         if force or item.state is not GenerationState.READY:
             await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
         elif held := await self._promotion.promote(item):
-            raise Conflict(held, way_out=way_past(number))
+            raise Conflict(held, way_out=PromoteAnyway(number))
         await self.promoted(base.id)
         return await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
 

@@ -33,8 +33,3 @@ class Promotion:
             held = f"Held back: {error}"
         await self._stores.thread.run(self._stores.catalog.annotate, kb_id, number, held=held)
         return held
-
-
-def way_past(number: int) -> str:
-    """What a person can do about a generation that is held back."""
-    return f"Change what the gate demands, or promote it all the same: rag-studio promote KB {number} --force."

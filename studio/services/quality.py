@@ -40,6 +40,7 @@ from studio.services.evaluation import (
 from studio.services.judged_files import read_qrels, read_queries, write_run
 from studio.services.judging import JudgingService, names_of, short_name
 from studio.services.search import MAX_LIMIT, SearchService
+from studio.ways_out import BothFiles, JudgedQueries
 
 Progress = Callable[[int, int], None]
 Values = NDArray[np.float64]
@@ -176,11 +177,11 @@ class QualityService:
             if not texts:
                 raise InvalidRequest(
                     f"No saved query of “{base.name}” has a relevant document.",
-                    way_out="Mark results as relevant, or name files with --queries and --qrels.",
+                    way_out=JudgedQueries(),
                 )
             return texts, judgments
         if queries is None or qrels is None:
-            raise InvalidRequest("Queries and judgments come in two files.", way_out="Give --queries and --qrels.")
+            raise InvalidRequest("Queries and judgments come in two files.", way_out=BothFiles())
         texts = await asyncio.to_thread(read_queries, queries)
         judgments = await asyncio.to_thread(read_qrels, qrels)
         judged = {query: text for query, text in texts.items() if _relevant(judgments.get(query, {}))}

@@ -24,6 +24,7 @@ from studio.services.query_embeddings import QueryEmbeddings
 from studio.services.recent import Recent
 from studio.services.scopes import Scope, conditions_in, doubts, open_scopes
 from studio.services.weighting import weight_for
+from studio.ways_out import RunRepair
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ class Ranker:
         keyword, vector = answers.get(SearchMode.KEYWORD), answers.get(SearchMode.VECTOR)
         if isinstance(keyword, EnvironmentFault):
             if vector is None or isinstance(vector, EnvironmentFault):
-                raise StorageFault(f"{keyword} {vector or ''}".strip(), way_out="Run: rag-studio doctor --repair.")
+                raise StorageFault(f"{keyword} {vector or ''}".strip(), way_out=RunRepair())
             return Answers(None, vector, f"Vector results only: {keyword.full_message}", 1.0)
         if isinstance(vector, EnvironmentFault):
             if keyword is None:

@@ -44,8 +44,8 @@ from studio.services.bundles import discard_dead_imports
 from studio.services.examine import Examination, examine
 from studio.services.ingest import RESTORE, IngestService
 from studio.services.losses import Losses
-from studio.services.promotion import way_past
 from studio.services.salvage import mend_texts, salvage
+from studio.ways_out import GoOn, PromoteAnyway, ThenRepair
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +74,8 @@ class Repair:
                 notes += await self._mend(base)
             except ModelFault as error:
                 job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
-                again = "ingest KB --resume" if job is not None else "doctor --repair"
-                notes.append(
-                    Check(f"{base.name}: repair", False, str(error), f"{error.way_out} Then run: rag-studio {again}")
-                )
+                again = GoOn(then=True) if job is not None else ThenRepair()
+                notes.append(Check(f"{base.name}: repair", False, str(error), f"{error.way_out} {again}"))
             except StudioError as error:
                 notes.append(Check(f"{base.name}: repair", False, str(error), error.way_out))
         return notes
@@ -108,7 +106,7 @@ class Repair:
         _forget_caches(store)
         notes = [Check(f"{base.name}: repair", False, error, "") for error in swept.errors]
         if report is not None and report.held:
-            notes.append(Check(f"{base.name}: repair", False, report.held, way_past(report.generation or 0)))
+            notes.append(Check(f"{base.name}: repair", False, report.held, str(PromoteAnyway(report.generation or 0))))
         if lost:
             notes.append(losses.check(lost))
         return notes

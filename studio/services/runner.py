@@ -26,9 +26,9 @@ from studio.services.build_room import BuildRoom, Place
 from studio.services.control import JobControl
 from studio.services.progress import ProgressTracker
 from studio.services.stages import Stages
+from studio.ways_out import GoOn, Listing, See
 
 WISHES_EVERY_S = 0.5
-GO_ON = "What was done so far is kept; go on with: rag-studio ingest KB --resume."
 _SOMEBODY = "wish"
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class JobRunner:
         if not await thread.run(jobs.begin, job):
             raise Busy(
                 f"Job {job.id} was paused or cancelled a moment ago, maybe by another program.",
-                way_out="See: rag-studio jobs list.",
+                way_out=See(Listing.JOBS),
             )
         control.keeps = job.kind is JobKind.INGEST
         if job.wish == "finish":
@@ -105,7 +105,7 @@ class JobRunner:
             if run.waits or (isinstance(error, MemoryRefused) and await self._has_checkpoint(job)):
                 with contextlib.suppress(StudioError):  # on a full disk it stays as it is, which can go on as well
                     await thread.run(jobs.set_state, job.id, JobState.PAUSED, error=error.full_message)
-                error.way_out = f"{error.way_out} {GO_ON}".strip()
+                error.way_out = f"{error.way_out} {GoOn()}".strip()
             elif not (isinstance(error, ModelFault) and job.kind in (JobKind.REINDEX, JobKind.RESTORE)):
                 await self._finish(job, JobState.FAILED, error=error.full_message)
             raise

@@ -29,6 +29,7 @@ from studio.services.folder_events import FolderEvents
 from studio.services.ingest import DEFAULT_OPTIONS
 from studio.services.power import reason_to_wait
 from studio.services.report import allowing, held_words
+from studio.ways_out import AllowRemovals
 
 QUIET_S = 2.0
 """A job is made when nothing more has changed for this long …"""
@@ -417,9 +418,9 @@ def _gone(path: str) -> str:
     return f"{path} is not there. What is indexed of it stays; it is followed again once it is back. {_if_to_go(path)}"
 
 
-def _if_to_go(path: str) -> str:
-    return f"If it is to go: {allowing([HeldRemovals(path, 0, '')])}"
+def _if_to_go(path: str) -> AllowRemovals:
+    return AllowRemovals("KB", (path,), gone=True)
 
 
 def _kept(held: Sequence[HeldRemovals]) -> str:
-    return f"{held_words(held)} If they are to go: {allowing(held)}" if held else ""
+    return f"{held_words(held)} {allowing(held)}" if held else ""

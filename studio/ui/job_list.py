@@ -146,7 +146,7 @@ class JobList(QWidget):
         way_out = self.tr("Resume") if item.job.state is JobState.PAUSED else self.tr("Retry")
         if item.held:
             way_out = self.tr("Remove {0}").format(count(item.held, "document"))
-        self._fault.show_text(f"{item.name}: {item.job.error or item.detail}", way_out)
+        self._fault.show_text(f"{item.name}: {item.fault}", way_out)
 
     def _go_on(self) -> None:
         if (item := self._stopped) is None:

@@ -20,6 +20,7 @@ from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import Library, Sample
 from studio.viewmodels.queue import QueueModel, QueueRow, Tone, document_rows
 from studio.viewmodels.text import count, duration
+from studio.viewmodels.ways_out import clickable
 
 _FILES_PER_TURN = 1000
 """Rows changed before the window gets a turn: a snapshot of a large folder holds every file, at some 10 µs each."""
@@ -319,7 +320,7 @@ class IngestViewModel(ViewModel):
                 self._outcome = f"Cancelled; what was finished is kept: {_outcome(report)}"
             await self._stop(job.kb_id, "Cancelled", Tone.CALM)
         elif job.state is JobState.FAILED:
-            self._outcome = job.error or "The job failed."
+            self._outcome = clickable(job.error) or "The job failed."
             await self._stop(job.kb_id, "Not indexed", Tone.BAD)
             if event.error is not None:
                 self.report(event.error)
@@ -328,9 +329,10 @@ class IngestViewModel(ViewModel):
         elif report is not None:
             self.queue.add_failures(report.kb_id, report.failed)
             self._outcome = _outcome(report)
-            self._held = (report.kb_id, report.held) if report.held else ("", "")
-            if report.held:
-                self.held_back.emit(report.kb_id, report.held)
+            held = clickable(report.held)
+            self._held = (report.kb_id, held) if held else ("", "")
+            if held:
+                self.held_back.emit(report.kb_id, held)
         await self._sources.refresh()
         self.finished.emit(job.kb_id)
 

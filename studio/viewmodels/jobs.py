@@ -18,6 +18,7 @@ from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import JobQueue
 from studio.viewmodels.queue import Tone
 from studio.viewmodels.text import count, remaining
+from studio.viewmodels.ways_out import clickable
 
 _OPTIONS = IngestOptions()
 _WORKS = {
@@ -45,6 +46,11 @@ class JobRow:
     badge: str
     fraction: float
     held: int = 0
+
+    @property
+    def fault(self) -> str:
+        """Why a job does not go on, in words."""
+        return clickable(self.job.error) or self.detail
 
 
 class JobModel(ItemListModel[JobRow]):
@@ -351,7 +357,8 @@ class JobsViewModel(ViewModel):
         """A fault made a job wait that went on until now."""
         before = self._jobs.get(job.id)
         if _is_stopped(job) and not (before is not None and _is_stopped(before)):
-            self.failed.emit(job.error, f"“{self._name_of(job.kb_id)}” waits under Ingest until you resume it.")
+            waits = f"“{self._name_of(job.kb_id)}” waits under Ingest until you resume it."
+            self.failed.emit(clickable(job.error), waits)
 
     def _put(self, job: Job) -> None:
         if job.state.ended:
@@ -422,9 +429,9 @@ def _standing(job: Job, progress: IngestProgress | None) -> tuple[str, Tone, str
     files = [f"{job.files_done:,} of {count(job.files_total, 'file')}"] if job.files_total else []
     match job.state:
         case JobState.FAILED:
-            return job.error or "The job failed.", Tone.BAD, "Failed"
+            return clickable(job.error) or "The job failed.", Tone.BAD, "Failed"
         case JobState.PAUSED if _is_stopped(job):
-            return " · ".join([*files, job.error]), Tone.WARN, "Paused"
+            return " · ".join([*files, clickable(job.error)]), Tone.WARN, "Paused"
         case JobState.PAUSED:
             return " · ".join(["Paused", *files]), Tone.CALM, "Paused"
         case JobState.QUEUED:

@@ -29,6 +29,7 @@ from studio.viewmodels.measured import (
 )
 from studio.viewmodels.ports import Quality
 from studio.viewmodels.text import count
+from studio.viewmodels.ways_out import sentences
 
 TOP_MOVES = 10
 
@@ -275,7 +276,7 @@ class QualityViewModel(ViewModel):
                 kb_id, settings=self.choice.settings(), store=not self.read_only, progress=self._progressed
             )
         except StudioError as error:
-            self.running, self.error = False, error.full_message
+            self.running, self.error = False, sentences(error)
             self.changed.emit()
             return
         except Exception:

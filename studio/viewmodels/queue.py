@@ -15,6 +15,7 @@ from studio.domain import DocumentRecord, DocumentStatus, FileFailure, FileProgr
 from studio.errors import FailureCode
 from studio.viewmodels.base import ItemListModel
 from studio.viewmodels.text import count, duration, size
+from studio.viewmodels.ways_out import clickable
 
 _BADGES = {
     FailureCode.ENCRYPTED: "Locked",
@@ -171,7 +172,7 @@ def badge(error: str) -> str:
 def failure_row(kb_id: str, path: str, error: str, reason: str, roots: Sequence[str] = ()) -> QueueRow:
     """The row of a file that could not be indexed; named with its folder where no other roots are given."""
     name = shown_name(path, roots or (str(Path(path).parent.parent),))
-    return QueueRow(path, kb_id, name, reason, Tone.BAD, badge(error), error=error)
+    return QueueRow(path, kb_id, name, clickable(reason), Tone.BAD, badge(error), error=error)
 
 
 def file_row(file: FileProgress, progress: IngestProgress, name: str) -> QueueRow:
@@ -205,7 +206,7 @@ def file_row(file: FileProgress, progress: IngestProgress, name: str) -> QueueRo
         case FileState.REMOVED:
             return replace(row, tone=Tone.CALM, badge="Removed", fraction=1.0, detail="No longer in the folder")
         case FileState.FAILED:
-            return replace(row, tone=Tone.BAD, badge=badge(file.error), detail=file.reason, error=file.error)
+            return replace(row, tone=Tone.BAD, badge=badge(file.error), detail=clickable(file.reason), error=file.error)
 
 
 def document_rows(kb_id: str, records: Sequence[DocumentRecord]) -> list[QueueRow]:
@@ -248,9 +249,8 @@ def _document_row(kb_id: str, path: str, records: Sequence[DocumentRecord]) -> Q
     row = QueueRow(path, kb_id, title or file_name, "", Tone.OK, "Indexed", 1.0)
     failed = [record for record in records if record.status is DocumentStatus.FAILED]
     if len(failed) == len(records):
-        return replace(
-            row, tone=Tone.BAD, badge=badge(first.error), detail=first.reason, fraction=0.0, error=first.error
-        )
+        why = clickable(first.reason)
+        return replace(row, tone=Tone.BAD, badge=badge(first.error), detail=why, fraction=0.0, error=first.error)
     passages = sum(record.chunks for record in records)
     parts = [
         file_name if title else "",

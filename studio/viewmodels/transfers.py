@@ -16,6 +16,7 @@ from studio.viewmodels.base import ViewModel
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import Bundles
 from studio.viewmodels.text import count, size
+from studio.viewmodels.ways_out import clickable
 
 SUFFIX = ".ragstudio"
 
@@ -119,7 +120,7 @@ class TransfersViewModel(ViewModel):
         self._sources.select(done.kb.id)
         bundle = done.bundle
         held = f"{count(bundle.documents, 'document')}, {count(bundle.chunks, 'passage')}"
-        self.imported.emit(f"“{done.kb.name}” is imported: {held}.", done.note)
+        self.imported.emit(f"“{done.kb.name}” is imported: {held}.", clickable(done.note))
 
     def _begin(self, doing: str) -> None:
         self._doing, self.fraction = doing, 0.0

@@ -22,6 +22,7 @@ from studio.ui.screenshots import until
 from studio.ui.theme import Theme, ThemeChoice
 from studio.ui.watched_dialog import WatchedDialog
 from studio.viewmodels.workspace import Workspace
+from studio.ways_out import Listing, See
 
 LEFT = Qt.MouseButton.LeftButton
 FULL = StorageFault("The disk is full.", way_out="Free some space.")
@@ -108,7 +109,7 @@ async def test_what_cannot_be_done_is_said_until_something_can() -> None:
         watched.add(Path("/b"))
         await until(lambda: bool(watched.error), watched.changed)
         assert watched.error == "The disk is full. Free some space."
-        services.watch.error = NotFound("The folder /a is not watched.", way_out="See: rag-studio watch list.")
+        services.watch.error = NotFound("The folder /a is not watched.", way_out=See(Listing.WATCHED))
         watched.switch("/a", False)
         await until(lambda: watched.error == "The folder /a is not watched.", watched.changed)
         services.watch.error = None

@@ -9,6 +9,7 @@ from studio.domain import GenerationState, JobKind, JobState, KbSettings, Metric
 from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault
 from studio.index.catalog import Catalog
 from studio.index.migrations import SCHEMA_VERSION
+from studio.ways_out import AnotherDataFolder, ways_in
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(StorageFault, match="newer version") as caught:
         Catalog(tmp_path / "c")
-    assert "--data-dir" in caught.value.way_out
+    assert ways_in(caught.value.way_out) == [AnotherDataFolder("Update RAG Studio")]
 
 
 def test_a_damaged_catalog_is_named(tmp_path: Path) -> None:

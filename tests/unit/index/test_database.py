@@ -14,6 +14,7 @@ from studio.errors import StorageFault
 from studio.index.catalog import Catalog
 from studio.index.image import log_path, read_image
 from studio.index.migrations import STEPS
+from studio.ways_out import AnotherDataFolder, ways_in
 
 
 def names(catalog: Catalog) -> list[str]:
@@ -154,7 +155,7 @@ def test_an_older_catalog_is_migrated_in_the_copy_only(path: Path) -> None:
 def test_a_missing_catalog_that_cannot_be_made_is_explained(path: Path) -> None:
     with read_only(path.parent), pytest.raises(StorageFault, match="There is no catalog yet") as caught:
         Catalog(path)
-    assert "--data-dir" in caught.value.way_out
+    assert ways_in(caught.value.way_out) == [AnotherDataFolder("Check the folder's permissions")]
 
 
 def test_a_file_that_may_not_be_written_is_known_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from studio.index.backups import backups
 from studio.index.stores import Stores
 from studio.paths import DataPaths
 from studio.services.restoring import examine_catalog, restore_catalog
+from studio.ways_out import AdoptFiles, RestoreCatalog, ways_in
 
 DOCUMENTS = {*TEXTS, "copy of whale.txt", "rows.jsonl"}
 
@@ -201,7 +202,7 @@ async def test_no_command_but_doctor_begins_beside_a_lost_catalog(
     with pytest.raises(StorageFault) as caught:
         await Stores.open(patient.paths)
     assert str(patient.paths.catalog) in str(caught.value)
-    assert "rag-studio doctor --repair" in caught.value.way_out
+    assert ways_in(caught.value.way_out) == [RestoreCatalog()]
 
 
 async def test_a_new_data_directory_needs_no_repair(tmp_path: Path) -> None:
@@ -246,7 +247,7 @@ async def test_beside_an_older_catalog_later_generations_are_adopted(patient: Pa
         assert base.active_generation == 1
         with pytest.raises(StorageFault, match="older than the files") as caught:
             await ward.ingest.ingest(base.id, [patient.documents])
-        assert "doctor --repair" in caught.value.way_out
+        assert ways_in(caught.value.way_out) == [AdoptFiles()]
         ward.kb_id = base.id
         assert wrong(await ward.doctor.check())["folders of knowledge bases"] == f"newer than the catalog: {base.id}"
     assert {path for path in before if not path.exists()} == set()

@@ -21,6 +21,7 @@ from studio.domain import (
 )
 from studio.errors import Conflict, InvalidRequest, NotFound
 from studio.index.stores import Stores
+from studio.ways_out import InstallModel, ways_in
 
 Write = Callable[[str, str], Path]
 
@@ -98,7 +99,7 @@ async def test_an_import_needs_no_model(
         imported = await other.bundles.load(file)
         assert not imported.model_installed
         assert "keywords only" in imported.note
-        assert "rag-studio model install all-MiniLM-L6-v2" in imported.note
+        assert ways_in(imported.note) == [InstallModel("all-MiniLM-L6-v2")]
         found = await ask(other, "Notes", "grand piano", SearchMode.HYBRID)
         assert "grand piano" in found.results[0].content
         assert found.degraded is not None

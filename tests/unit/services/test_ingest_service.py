@@ -10,6 +10,7 @@ import pytest
 from toy import contents_of
 
 from studio.bootstrap import Services
+from studio.cli.ways_out import typed
 from studio.domain import (
     DocumentStatus,
     FileState,
@@ -327,7 +328,7 @@ async def test_a_missing_model_is_said_and_leaves_nothing(services: Services, fo
     write("a.txt", "Whales sing.")
     with pytest.raises(ModelFault, match="no-such-model") as caught:
         await services.ingest.ingest(kb, [folder])
-    assert "model install" in caught.value.way_out
+    assert "model install" in typed(caught.value.way_out)
     assert await services.maintenance.generations(kb) == []
 
 
