@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from studio.domain import KbSettings
 from studio.errors import StorageFault
 from studio.index.catalog import Catalog
 from studio.index.image import log_path, read_image
-from studio.index.migrations import STEPS
 
 
 def names(catalog: Catalog) -> list[str]:
@@ -114,7 +114,7 @@ def test_a_copy_follows_what_others_write(path: Path, monkeypatch: pytest.Monkey
     writer = Catalog(path)
     writer.create_kb("a", KbSettings())
     with monkeypatch.context() as patch:
-        patch.setattr("studio.index.database.sqlite3.connect", _only_in_memory)
+        patch.setattr("studio.index.database.sqlite3.connect", partial(_refused, path))
         reader = Catalog(path)
         assert reader.read_only is not None
         stamp = reader.stamp()
@@ -126,29 +126,13 @@ def test_a_copy_follows_what_others_write(path: Path, monkeypatch: pytest.Monkey
     reader.close()
 
 
-def _only_in_memory(path: Path | str, **options: object) -> sqlite3.Connection:
+def _refused(refused: Path, path: Path | str, **options: object) -> sqlite3.Connection:
     """What SQLite does in a folder that is not the reader's."""
-    if path != ":memory:":
+    if path == refused:
         error = sqlite3.OperationalError("attempt to write a readonly database")
         error.sqlite_errorname = "SQLITE_READONLY_DIRECTORY"
         raise error
     return sqlite3.Connection(path, **options)  # type: ignore[arg-type]
-
-
-def test_an_older_catalog_is_migrated_in_the_copy_only(path: Path) -> None:
-    old = sqlite3.connect(path)
-    old.execute("PRAGMA journal_mode = WAL")
-    old.executescript(STEPS[0])
-    old.execute("INSERT INTO kb (id, name, settings, created_ms) VALUES ('k', 'Old', '{\"metric\": \"cosine\"}', 1)")
-    old.execute("PRAGMA user_version = 1")
-    old.commit()
-    old.close()
-    before = path.read_bytes()
-    with read_only(path.parent):
-        catalog = Catalog(path)
-        assert names(catalog) == ["Old"]
-        catalog.close()
-    assert path.read_bytes() == before
 
 
 def test_a_missing_catalog_that_cannot_be_made_is_explained(path: Path) -> None:
