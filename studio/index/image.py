@@ -81,6 +81,7 @@ def _fold(copy: Path, image: bytes, log: bytes) -> None:
     try:
         with closing(sqlite3.connect(copy, isolation_level=None)) as database:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")  # the log's index needs no file then
+            database.execute("PRAGMA synchronous = OFF")
             database.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.OperationalError as error:
         raise OSError(errno.ENOSPC, str(error), str(copy)) from error

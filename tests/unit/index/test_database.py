@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -88,6 +89,25 @@ def test_an_image_agrees_with_sqlite_after_the_log_began_anew(path: Path) -> Non
     assert log_path(path).stat().st_size > 40 * 4096
     assert rows_of(read_image(path)[0]) == sorted(names(catalog))
     catalog.close()
+
+
+def test_an_image_leaves_no_copy_behind(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+    monkeypatch.setattr("studio.index.temporary._OTHER_PLACES", (str(elsewhere),))
+    with closing(Catalog(path)) as catalog:
+        catalog.create_kb("a", KbSettings())
+        assert rows_of(read_image(path)[0]) == ["a"]
+        damaged = path.with_name("damaged.sqlite3")
+        damaged.write_bytes(b"no database " * 1000)
+        log_path(damaged).write_bytes(b"no log")
+        with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+            read_image(damaged)
+        assert not list(elsewhere.iterdir())
+        monkeypatch.setattr("studio.index.temporary._OTHER_PLACES", ())
+        with pytest.raises(FileNotFoundError):
+            read_image(path)
 
 
 def test_a_catalog_on_a_read_only_file_system_is_read(path: Path) -> None:
