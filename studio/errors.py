@@ -13,7 +13,7 @@ are mapped onto this tree in the one module that imports the foreign library.
     └── EnvironmentFault
         ├── StorageFault      disk full, read-only, unreadable store, newer schema
         ├── Busy              another process holds the writer lock
-        ├── BundleFault       an exported file that is damaged, hostile, or of a newer format
+        ├── BundleFault       an exported file that is damaged, hostile, or of another version
         ├── DocumentFault     one file cannot be indexed; carries a `FailureCode`
         ├── WorkerDied        a worker process ended or was killed
         │   └── WorkerCrashed by a fault of its own

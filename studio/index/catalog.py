@@ -399,7 +399,7 @@ def _settings(text: str) -> KbSettings:
     try:
         values = json.loads(text)
         values["metric"] = Metric(values["metric"])
-        values["index"] = AnnIndex(values.get("index", AnnIndex.AUTO))
+        values["index"] = AnnIndex(values["index"])
         return KbSettings(**values)
     except (ValueError, KeyError, TypeError) as error:
         raise StorageFault(

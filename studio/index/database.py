@@ -1,7 +1,7 @@
 """The SQLite file below the catalog: opening, transactions, and what its errors mean.
 
-Where the file cannot be written (read-only, not ours, disk full), the database is a copy in memory: everything can
-be read, a transaction says why it cannot be.
+Where the file cannot be written (read-only, not ours, disk full), or must not be (an older one that cannot be backed
+up), the database is a copy in memory: everything can be read, a transaction says why nothing can be changed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from studio.errors import StorageFault, StudioError, storage_fault
+from studio.index.backups import NoBackup, back_up_version
 from studio.index.glance import Glance, Moment
 from studio.index.image import Fingerprint, fingerprint, log_path, read_image
 from studio.index.migrations import migrate
 from studio.links import can_link
+from studio.paths import DataPaths
 from studio.ways_out import AnotherDataFolder, Diagnose, RestoreCatalog
 
 _FULL_BELOW_BYTES = 1 << 20
@@ -116,6 +119,8 @@ class Database:
         with self.mapped():
             try:
                 database = _connected(self.path)
+            except NoBackup as refusal:
+                return self._copy(refusal)
             except sqlite3.Error as error:
                 if not _name(error).startswith(_NOT_WRITABLE):
                     raise
@@ -187,7 +192,7 @@ def _connected(path: Path, image: bytes | None = None) -> sqlite3.Connection:
         else:
             database.deserialize(image)
         database.execute("PRAGMA foreign_keys = ON")
-        migrate(database)
+        migrate(database, partial(back_up_version, path, DataPaths(path.parent).backups) if image is None else None)
     except BaseException:
         database.close()
         raise

@@ -184,7 +184,7 @@ class GenerationStore(GenerationReader):
 
     def _linkable(self, base: Generation | None, settings: KbSettings) -> Path | None:
         """The keyword index that a build on `base` can start from, None where it is made anew from the rows: its terms
-        are those of an older analysis, or of another language.
+        are those of another analysis or language.
         """
         if base is None or base.lexical_version != LEXICAL_VERSION or base.settings.language != settings.language:
             return None

@@ -84,9 +84,9 @@ def _for_reading(path: Path) -> IO[bytes] | None:
     try:
         return _created(path)
     except OSError as error:
-        # Every sealed generation has its file; this one lost it, or an older program made it. Who may not make one
-        # here may not delete here either, so no process of this user collects what the lock would keep. A full disk
-        # is another matter: there, deleting is what somebody will do next.
+        # Every sealed generation has its file; this one lost it. Who may not make one here may not delete here either,
+        # so no process of this user collects what the lock would keep. A full disk is another matter: there, deleting
+        # is what somebody will do next.
         if error.errno in _NOT_WRITABLE:
             return None
         raise

@@ -223,7 +223,7 @@ class LostLexicalReader(LexicalReader):
 def _lexical(path: Path, generation: Generation) -> LexicalReader:
     language = generation.settings.language
     try:
-        return LexicalReader(path, language, generation.lexical_version)
+        return LexicalReader(path, language)
     except StorageFault as fault:
         return LostLexicalReader(path, language, fault)
 

@@ -221,11 +221,10 @@ class TableReader:
                 yield batch
 
     async def document_columns(self, columns: Sequence[str]) -> Any:
-        """These columns of the indexed documents as an Arrow table, without those that an older table lacks."""
+        """These columns of the indexed documents as an Arrow table."""
         with mapped(self._path):
-            present = (await self._documents.schema()).names
             query = self._documents.query().where(f"status = {sql_text(DocumentStatus.INDEXED)}")
-            return await query.select([name for name in columns if name in present]).to_arrow()
+            return await query.select(list(columns)).to_arrow()
 
     async def documents(self, document_ids: Sequence[str] | None = None) -> list[DocumentRecord]:
         """Document rows: all of them, or those with these ids (one row per source path)."""

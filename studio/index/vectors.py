@@ -17,7 +17,6 @@ from typing import Any
 from studio.domain import DocumentRecord, Generation, Metric, ModelIdentity
 from studio.index.lance_faults import mapped
 from studio.index.rows import (
-    ADDED_COLUMNS,
     BESIDE,
     chunk_schema,
     document_schema,
@@ -90,11 +89,6 @@ class VectorDatabase:
             elif await table.version() != version:
                 await table.checkout(version)
                 await table.restore()
-            present = (await table.schema()).names
-            if missing := {
-                key: sql for key, sql in ADDED_COLUMNS.items() if key in schema.names and key not in present
-            }:
-                await table.add_columns(missing)
             return table
 
     async def reader(

@@ -52,12 +52,12 @@ class _Column:
 
     @classmethod
     def of(cls, values: Sequence[str] | Any, rows: Sequence[int] | Rows | None = None) -> _Column:
-        """Of values in Python or Arrow; null counts as ""."""
+        """Of values in Python or Arrow, none of them null."""
         import pyarrow as pa
 
         array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, pa.utf8())
         array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-        coded = array.fill_null("").dictionary_encode()
+        coded = array.dictionary_encode()
         return cls(coded.dictionary, coded.indices.to_numpy(), None if rows is None else np.asarray(rows, np.int64))
 
     def where(self, holds: Holds) -> Rows:
@@ -110,9 +110,7 @@ class FilterTable:
         import pyarrow.compute as pc
 
         def column(name: str) -> _Column:
-            if name in table.column_names:
-                return _Column.of(table.column(name))
-            return _Column.of([""] * table.num_rows)  # rows that an older version wrote
+            return _Column.of(table.column(name))
 
         self._ids = table.column("document_id").combine_chunks()
         self.documents = int(pc.count_distinct(self._ids).as_py())
@@ -120,7 +118,7 @@ class FilterTable:
         self._path, self._title, self._author = column("source_path"), column("title"), column("author")
         self._members = self._members_of_archives()
         self._fields, self._tags = self._metadata(column("metadata"))
-        self._when = table.column("mtime_ns").combine_chunks().fill_null(0).to_numpy() / 1e9
+        self._when = table.column("mtime_ns").to_numpy() / 1e9
         self._date(column("created"))
 
     def every_id(self) -> frozenset[str]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,6 @@ import pytest
 from studio.domain import GenerationState, JobKind, JobState, KbSettings, Metric
 from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault
 from studio.index.catalog import Catalog
-from studio.index.migrations import SCHEMA_VERSION
-from studio.ways_out import AnotherDataFolder, ways_in
 
 
 @pytest.fixture
@@ -125,16 +122,6 @@ def test_unfinished_jobs_are_found_and_finished_ones_are_not(catalog: Catalog) -
     assert found is not None and (found.id, found.paths, found.options) == (job, ("/a",), {"recursive": True})
     catalog.jobs.finish(job, JobState.DONE, generation=1)
     assert catalog.jobs.unfinished(kb.id) is None
-
-
-def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:
-    Catalog(tmp_path / "c").close()
-    database = sqlite3.connect(tmp_path / "c")
-    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    database.close()
-    with pytest.raises(StorageFault, match="newer version") as caught:
-        Catalog(tmp_path / "c")
-    assert ways_in(caught.value.way_out) == [AnotherDataFolder("Update RAG Studio")]
 
 
 def test_a_damaged_catalog_is_named(tmp_path: Path) -> None:
