@@ -80,7 +80,7 @@ class DocumentFilters:
         found = await self._answer(table_key, table, key, value)
         if key == "tag":  # those that people give are read anew: another process may have changed them a moment ago
             tags, generation = self._stores.catalog.tags, snapshot.generation
-            paths = await self._stores.thread.run(tags.paths, generation.kb_id, generation.number, is_tag(value))
+            paths = await tags.paths(generation.kb_id, generation.number, is_tag(value))
             return found | await asyncio.to_thread(table.ids_at, paths) if paths else found
         return found
 

@@ -46,12 +46,11 @@ class JudgingService:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._saved = stores.catalog.saved
-        self._run = stores.thread.run
 
     async def queries(self, kb: str) -> list[SavedQuery]:
         """The saved queries of a knowledge base, oldest first. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        return await self._run(self._saved.list, base.id)
+        return await self._saved.list(base.id)
 
     async def find(self, kb: str, query: str) -> SavedQuery:
         """The saved query with this text, else of this name. Raises NotFound."""
@@ -69,13 +68,13 @@ class JudgingService:
     async def rename(self, kb: str, query_id: int, name: str) -> SavedQuery:
         """Give a saved query another name. Raises InvalidRequest, NotFound, Conflict."""
         base = await self._stores.knowledge_base(kb)
-        await self._run(self._saved.rename, base.id, query_id, _name(name))
-        return await self._run(self._saved.get, base.id, query_id)
+        await self._saved.rename(base.id, query_id, _name(name))
+        return await self._saved.get(base.id, query_id)
 
     async def delete(self, kb: str, query_id: int) -> None:
         """Forget a saved query and its judgments. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        await self._run(self._saved.remove, base.id, query_id)
+        await self._saved.remove(base.id, query_id)
 
     async def judge(self, kb: str, query: str, document: str, grade: int = 1) -> SavedQuery:
         """Say how relevant a document is to a query (0: not at all); a new query is saved by it.
@@ -103,8 +102,8 @@ class JudgingService:
         known = next(
             (name for record in records for name in names_of(record, renaming) if name in saved.judgments), None
         )
-        await self._run(self._saved.judge, base.id, saved.id, known or lasting_name(records[0]), grade)
-        return await self._run(self._saved.get, base.id, saved.id)
+        await self._saved.judge(base.id, saved.id, known or lasting_name(records[0]), grade)
+        return await self._saved.get(base.id, saved.id)
 
     async def unjudge(self, kb: str, query: str, document: str) -> SavedQuery:
         """Take a judgment back. The document may be gone from the knowledge base. Raises NotFound."""
@@ -118,15 +117,15 @@ class JudgingService:
         if not judged:
             raise NotFound(f"“{document}” is not judged for the query “{saved.name}”.")
         for name in judged:
-            await self._run(self._saved.judge, base.id, saved.id, name, None)
-        return await self._run(self._saved.get, base.id, saved.id)
+            await self._saved.judge(base.id, saved.id, name, None)
+        return await self._saved.get(base.id, saved.id)
 
     async def grades(
         self, kb: str, query: str, document_ids: Sequence[str], generation: int | None = None
     ) -> dict[str, int]:
         """Document id → grade, for those of these documents of a generation that are judged for a query."""
         base = await self._stores.knowledge_base(kb)
-        saved = await self._run(self._saved.find, base.id, query.strip())
+        saved = await self._saved.find(base.id, query.strip())
         if saved is None or not saved.judgments or not document_ids:
             return {}
         async with self._stores.store(base.id).reading(generation) as snapshot:
@@ -149,7 +148,7 @@ class JudgingService:
         texts = await asyncio.to_thread(read_queries, queries)
         judgments = await asyncio.to_thread(read_qrels, qrels) if qrels else {}
         rows = [(name, _query(text), judgments.get(name, {})) for name, text in texts.items()]
-        await self._run(self._saved.load, base.id, rows)
+        await self._saved.load(base.id, rows)
         unknown = sum(len(grades) for name, grades in judgments.items() if name not in texts)
         return Loaded(len(rows), sum(len(row[2]) for row in rows), unknown)
 
@@ -159,7 +158,7 @@ class JudgingService:
         Raises InvalidRequest, NotFound, StorageFault.
         """
         base = await self._stores.knowledge_base(kb)
-        saved = await self._run(self._saved.list, base.id)
+        saved = await self._saved.list(base.id)
         if not saved:
             raise NotFound(f"“{base.name}” has no saved queries.", way_out="Judge a result, or import queries.")
         write = write_trec if JudgedForm(form) is JudgedForm.TREC else write_beir
@@ -167,21 +166,21 @@ class JudgingService:
         return await asyncio.to_thread(write, folder, texts, {query.name: dict(query.judgments) for query in saved})
 
     async def _known(self, base: KnowledgeBase, query: str) -> SavedQuery:
-        saved = await self._run(self._saved.find, base.id, query.strip())
+        saved = await self._saved.find(base.id, query.strip())
         if saved is None:
             raise NotFound(f"“{base.name}” has no saved query “{query}”.", way_out="See: rag-studio queries list KB.")
         return saved
 
     async def _save(self, base: KnowledgeBase, query: str, name: str) -> SavedQuery:
         query = _query(query)
-        found = await self._run(self._saved.find, base.id, query)
+        found = await self._saved.find(base.id, query)
         if found is not None:
             return found
-        number = await self._run(self._saved.add, base.id, _name(name or query), query)
-        return await self._run(self._saved.get, base.id, number)
+        number = await self._saved.add(base.id, _name(name or query), query)
+        return await self._saved.get(base.id, number)
 
     async def _renaming(self, base: KnowledgeBase, generation: int | None = None) -> Renaming:
-        return await self._run(self._stores.catalog.names.renaming, base.id, generation)
+        return await self._stores.catalog.names.renaming(base.id, generation)
 
     async def _records(self, base: KnowledgeBase, document: str) -> list[DocumentRecord]:
         """What a name means in the active generation: the records of that name, then every path of these documents.

@@ -171,12 +171,12 @@ class MemoryCare:
         loaded = {model.name for model in self._embedders.loaded()}
         if not loaded:
             return set()
-        catalog, thread = self._stores.catalog, self._stores.thread
+        catalog = self._stores.catalog
         active = set()
-        for kb in await thread.run(catalog.knowledge_bases):
+        for kb in await catalog.knowledge_bases():
             if kb.active_generation is not None:
-                active.add((await thread.run(catalog.generation, kb.id, kb.active_generation)).settings.model)
-        former = {generation.settings.model for generation in await thread.run(catalog.generations, kb_id)}
+                active.add((await catalog.generation(kb.id, kb.active_generation)).settings.model)
+        former = {generation.settings.model for generation in await catalog.generations(kb_id)}
         return loaded & (former - active)
 
     # ------------------------------------------------------------ what there is

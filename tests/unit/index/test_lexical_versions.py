@@ -72,7 +72,7 @@ async def test_a_build_that_an_older_program_began_is_not_gone_on_with(
 
 
 async def test_mending_keeps_the_version_of_a_generation(older: Bench) -> None:
-    generation = (await older.stores.thread.run(older.stores.catalog.generations, older.kb.id))[0]
+    generation = (await older.stores.catalog.generations(older.kb.id))[0]
     directory = older.store.paths.lexical_generation(generation.number)
     older.store.release()
     await rebuild_keywords(older.store.vectors, directory, generation, lambda path: path.rename(path.parent / "aside"))
