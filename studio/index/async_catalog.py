@@ -75,7 +75,6 @@ class AsyncJobs(_Face[Jobs]):
     record = _coroutine(Jobs.record)
     checkpoint_of = _coroutine(Jobs.checkpoint_of)
     files = _coroutine(Jobs.files)
-    ingested = _coroutine(Jobs.ingested)
     known_files = _coroutine(Jobs.known_files)
     suspended = _coroutine(Jobs.suspended)
 
@@ -92,6 +91,7 @@ class AsyncPins(_Face[Pins]):
 
     list = _coroutine(Pins.list)
     add = _coroutine(Pins.add)
+    load = _coroutine(Pins.load)
     remove = _coroutine(Pins.remove)
     max_drop = _coroutine(Pins.max_drop)
     set_max_drop = _coroutine(Pins.set_max_drop)
@@ -110,8 +110,7 @@ class AsyncSavedQueries(_Face[SavedQueries]):
 
     list = _coroutine(SavedQueries.list)
     find = _coroutine(SavedQueries.find)
-    get = _coroutine(SavedQueries.get)
-    add = _coroutine(SavedQueries.add)
+    save = _coroutine(SavedQueries.save)
     rename = _coroutine(SavedQueries.rename)
     remove = _coroutine(SavedQueries.remove)
     judge = _coroutine(SavedQueries.judge)
@@ -190,6 +189,7 @@ class AsyncCatalog(_Face[Catalog]):
     adopt = _coroutine(Catalog.adopt)
     dump = _coroutine(Catalog.dump)
     horizon = _coroutine(Catalog.horizon)
+    horizons = _coroutine(Catalog.horizons)
 
     knowledge_bases = _coroutine(Catalog.knowledge_bases)
     knowledge_base = _coroutine(Catalog.knowledge_base)
@@ -203,6 +203,7 @@ class AsyncCatalog(_Face[Catalog]):
     delete_kb = _coroutine(Catalog.delete_kb)
 
     generations = _coroutine(Catalog.generations)
+    active_models = _coroutine(Catalog.active_models)
     generation = _coroutine(Catalog.generation)
     begin_generation = _coroutine(Catalog.begin_generation)
     mark_ready = _coroutine(Catalog.mark_ready)

@@ -213,15 +213,6 @@ class Jobs:
 
     # ------------------------------------------------------------ questions of other rooms
 
-    def ingested(self, kb_id: str, after: int) -> list[Job]:
-        """Ingest requests that made a generation with a number above `after`, oldest first."""
-        rows = self._database.rows(
-            f"SELECT *, {_COUNTS} FROM job WHERE kb_id = ? AND generation > ? AND kind = 'ingest'"
-            " ORDER BY created_ms, rowid",
-            (kb_id, after),
-        )
-        return [_job_of(row) for row in rows]
-
     def known_files(self, kb_id: str) -> list[str]:
         """Paths of files that jobs indexed and none removed since, by path: what was in the knowledge base last."""
         found: set[str] = set()

@@ -59,13 +59,12 @@ async def strays(stores: Stores) -> list[Stray]:
         lambda: {base.root.name: base_file.evidence(base) for base in base_folders(stores.paths)}
     )
     # The catalog is asked afterwards: what another program does in between, the files do not show yet.
-    bases = await stores.catalog.knowledge_bases()
-    horizons = {base.id: await stores.catalog.horizon(base.id) for base in bases}
-    imports = await stores.catalog.imports()
+    horizons = await stores.catalog.horizons()
+    imports = {name for name, horizon in horizons.items() if horizon is None}
 
     def classify() -> list[Stray]:
         found = []
-        for name in sorted(evidence.keys() | horizons.keys()):
+        for name in sorted(evidence.keys() | horizons.keys() - imports):
             base, horizon = stores.paths.kb(name), horizons.get(name)
             if base.tombstone.exists():
                 found.append(Stray(base.root, "deleted"))

@@ -239,8 +239,7 @@ class BundleService:
         reach("import.sealed")
         if (generation.documents, generation.chunks) != (manifest.documents, manifest.chunks):
             raise InvariantViolated(f"{generation.chunks} of {manifest.chunks} chunks were imported.")
-        for pin in manifest.pins:
-            await self._stores.catalog.pins.add(kb.id, pin.query, list(pin.must_find), pin.top)
+        await self._stores.catalog.pins.load(kb.id, manifest.pins)
         kb = await self._show(kb.id, wanted, generation.number, renamed=name is None)
         return Imported(info, kb, generation.number, not note, note)
 

@@ -68,8 +68,7 @@ class JudgingService:
     async def rename(self, kb: str, query_id: int, name: str) -> SavedQuery:
         """Give a saved query another name. Raises InvalidRequest, NotFound, Conflict."""
         base = await self._stores.knowledge_base(kb)
-        await self._saved.rename(base.id, query_id, _name(name))
-        return await self._saved.get(base.id, query_id)
+        return await self._saved.rename(base.id, query_id, _name(name))
 
     async def delete(self, kb: str, query_id: int) -> None:
         """Forget a saved query and its judgments. Raises NotFound."""
@@ -102,8 +101,7 @@ class JudgingService:
         known = next(
             (name for record in records for name in names_of(record, renaming) if name in saved.judgments), None
         )
-        await self._saved.judge(base.id, saved.id, known or lasting_name(records[0]), grade)
-        return await self._saved.get(base.id, saved.id)
+        return await self._saved.judge(base.id, saved.id, {known or lasting_name(records[0]): grade})
 
     async def unjudge(self, kb: str, query: str, document: str) -> SavedQuery:
         """Take a judgment back. The document may be gone from the knowledge base. Raises NotFound."""
@@ -116,9 +114,7 @@ class JudgingService:
         judged = [name for name in saved.judgments if name in names]
         if not judged:
             raise NotFound(f"“{document}” is not judged for the query “{saved.name}”.")
-        for name in judged:
-            await self._saved.judge(base.id, saved.id, name, None)
-        return await self._saved.get(base.id, saved.id)
+        return await self._saved.judge(base.id, saved.id, dict.fromkeys(judged))
 
     async def grades(
         self, kb: str, query: str, document_ids: Sequence[str], generation: int | None = None
@@ -173,11 +169,7 @@ class JudgingService:
 
     async def _save(self, base: KnowledgeBase, query: str, name: str) -> SavedQuery:
         query = _query(query)
-        found = await self._saved.find(base.id, query)
-        if found is not None:
-            return found
-        number = await self._saved.add(base.id, _name(name or query), query)
-        return await self._saved.get(base.id, number)
+        return await self._saved.save(base.id, _name(name or query), query)
 
     async def _renaming(self, base: KnowledgeBase, generation: int | None = None) -> Renaming:
         return await self._stores.catalog.names.renaming(base.id, generation)

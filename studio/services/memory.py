@@ -171,13 +171,8 @@ class MemoryCare:
         loaded = {model.name for model in self._embedders.loaded()}
         if not loaded:
             return set()
-        catalog = self._stores.catalog
-        active = set()
-        for kb in await catalog.knowledge_bases():
-            if kb.active_generation is not None:
-                active.add((await catalog.generation(kb.id, kb.active_generation)).settings.model)
-        former = {generation.settings.model for generation in await catalog.generations(kb_id)}
-        return loaded & (former - active)
+        former = {generation.settings.model for generation in await self._stores.catalog.generations(kb_id)}
+        return loaded & (former - await self._stores.catalog.active_models())
 
     # ------------------------------------------------------------ what there is
 
