@@ -56,7 +56,12 @@ _COLLECTABLE = (
     f" OR (state = '{GenerationState.READY}' AND number < (SELECT active FROM kb WHERE id = kb_id)))"
 )
 """A generation that waits for its promotion goes only once a newer one is active."""
-
+_HORIZON = (
+    "SELECT id, importing, next_generation,"
+    " (SELECT promoted_ms FROM generation g WHERE g.kb_id = kb.id AND g.number = kb.active) AS promoted_ms,"
+    " (SELECT json_group_array(number) FROM generation g WHERE g.kb_id = kb.id"
+    f" AND g.state = '{GenerationState.BUILDING}') AS building FROM kb"
+)
 
 _FLAT = AnnState()
 _AS_THEY_LIE = Names()
@@ -121,18 +126,17 @@ class Catalog(Database):
 
     def horizon(self, kb_id: str) -> base_file.Horizon:
         """How far a knowledge base is known. Raises NotFound."""
-        row = self.row(
-            "SELECT next_generation, (SELECT promoted_ms FROM generation g WHERE g.kb_id = kb.id AND g.number = active)"
-            " AS promoted_ms FROM kb WHERE id = ?",
-            (kb_id,),
-        )
+        row = self.row(f"{_HORIZON} WHERE id = ?", (kb_id,))
         if row is None:
             raise NotFound(f"There is no knowledge base “{kb_id}”.")
-        building = self.rows(
-            "SELECT number FROM generation WHERE kb_id = ? AND state = ?", (kb_id, GenerationState.BUILDING)
-        )
-        numbers = frozenset(item["number"] for item in building)
-        return base_file.Horizon(row["next_generation"], row["promoted_ms"] or 0, numbers)
+        return _horizon(row)
+
+    def horizons(self) -> dict[str, base_file.Horizon | None]:
+        """How far every knowledge base is known at one moment, by id; None of one that is being imported.
+
+        One statement: between two of them another program's import may end, which would be in the answer to neither.
+        """
+        return {row["id"]: None if row["importing"] else _horizon(row) for row in self.rows(_HORIZON)}
 
     # ------------------------------------------------------------ knowledge bases
 
@@ -220,6 +224,14 @@ class Catalog(Database):
         """Newest first."""
         rows = self.rows("SELECT * FROM generation WHERE kb_id = ? ORDER BY number DESC", (kb_id,))
         return [_generation(row) for row in rows]
+
+    def active_models(self) -> set[str]:
+        """Names of the models that active generations were built with."""
+        rows = self.rows(
+            "SELECT g.settings FROM kb JOIN generation g ON g.kb_id = kb.id AND g.number = kb.active"
+            " WHERE NOT kb.importing"
+        )
+        return {_settings(row["settings"]).model for row in rows}
 
     def generation(self, kb_id: str, number: int) -> Generation:
         """One generation. Raises NotFound."""
@@ -414,6 +426,10 @@ def _kb(row: sqlite3.Row) -> KnowledgeBase:
         documents=row["documents"], chunks=row["chunks"], size_bytes=row["size_bytes"], created_ms=row["created_ms"],
         retention=Retention(**json.loads(row["retention"])) if row["retention"] else None,
     )  # fmt: skip
+
+
+def _horizon(row: sqlite3.Row) -> base_file.Horizon:
+    return base_file.Horizon(row["next_generation"], row["promoted_ms"] or 0, frozenset(json.loads(row["building"])))
 
 
 def _ann(text: str) -> AnnState:

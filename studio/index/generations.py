@@ -75,7 +75,7 @@ class GenerationStore(GenerationReader):
         """The one writer's lock. Raises Busy when another process or job holds it, StorageFault when read-only, or,
         unless it is `to_delete` the base, when it may not be built on.
         """
-        await self._thread.run(self._catalog.require_writable)
+        await self._catalog.require_writable()
         if not to_delete:
             await self.refuse_doubtful()
         lock = try_lock(self.paths.writer_lock, shared=False)
@@ -90,7 +90,7 @@ class GenerationStore(GenerationReader):
         collection delete them. Also where a tombstone is up: what is added would go with the base. Raises NotFound.
         """
         found = await asyncio.to_thread(evidence, self.paths)
-        horizon = await self._thread.run(self._catalog.horizon, self.kb_id)
+        horizon = await self._catalog.horizon(self.kb_id)
         if found.beyond(horizon):
             raise StorageFault(
                 f"The catalog is older than the files of the knowledge base in {self.paths.root}, as one from a backup"
@@ -121,7 +121,7 @@ class GenerationStore(GenerationReader):
         read: what the caller compared its files with is not what it would build on.
         """
         await self.recover()
-        generations = await self._thread.run(self._catalog.generations, self.kb_id)
+        generations = await self._catalog.generations(self.kb_id)
         parent = next((item for item in generations if item.state is GenerationState.ACTIVE), None)
         if kb.active_generation != (parent.number if parent else None):
             raise Conflict(f"Another generation of “{kb.name}” was made active just now.", way_out="Start again.")
@@ -149,8 +149,7 @@ class GenerationStore(GenerationReader):
         *,
         relist: bool,
     ) -> Build:
-        generation = await self._thread.run(
-            self._catalog.begin_generation,
+        generation = await self._catalog.begin_generation(
             self.kb_id,
             parent=parent.number if parent else None,
             settings=kb.settings,
@@ -224,8 +223,7 @@ class GenerationStore(GenerationReader):
         )
         size, own = await self._sizes(complete)
         names = await self._names(complete)
-        ready = await self._thread.run(
-            self._catalog.mark_ready,
+        ready = await self._catalog.mark_ready(
             self.kb_id,
             number,
             chunks_version=sealed.chunks_version,
@@ -242,7 +240,7 @@ class GenerationStore(GenerationReader):
 
     async def _generation_or_none(self, number: int | None) -> Generation | None:
         with suppress(NotFound):  # archived and collected while this was built on it
-            return await self._thread.run(self._catalog.generation, self.kb_id, number) if number is not None else None
+            return await self._catalog.generation(self.kb_id, number) if number is not None else None
         return None
 
     async def _names(self, generation: Generation) -> Names:
@@ -250,7 +248,7 @@ class GenerationStore(GenerationReader):
         parent = await self._generation_or_none(generation.parent)
         if parent is None:
             return Names()
-        names = await self._thread.run(self._catalog.names.of, self.kb_id, parent.number)
+        names = await self._catalog.names.of(self.kb_id, parent.number)
         try:
             before, after = await self._contents(parent), await self._contents(generation)
         except StorageFault as fault:  # it is replaced because it is damaged, perhaps
@@ -277,7 +275,7 @@ class GenerationStore(GenerationReader):
         before: Mapping[int, int] = {}
         if generation.parent is not None:
             with suppress(StudioError):  # a parent that is damaged, or was collected meanwhile, shares nothing
-                parent = await self._thread.run(self._catalog.generation, self.kb_id, generation.parent)
+                parent = await self._catalog.generation(self.kb_id, generation.parent)
                 before = await files_of(self, parent)
         return sum(files.values()), sum(size for name, size in files.items() if name not in before)
 
@@ -289,11 +287,11 @@ class GenerationStore(GenerationReader):
         """
 
         async def mark_failed() -> None:
-            await self._thread.run(self._catalog.set_state, self.kb_id, number, GenerationState.FAILED, error)
+            await self._catalog.set_state(self.kb_id, number, GenerationState.FAILED, error)
 
         with suppress(StorageFault):  # on a full disk the files of the build have to go first
             await mark_failed()
-        found = await self._thread.run(self._catalog.generation, self.kb_id, number)
+        found = await self._catalog.generation(self.kb_id, number)
         if found.state not in (GenerationState.BUILDING, GenerationState.FAILED):
             return
         if lexical is not None:
@@ -325,7 +323,7 @@ class GenerationStore(GenerationReader):
         That is so after another promotion or a change of settings or model, and where files of it are gone. The keyword
         side is made again from the rows: some two seconds per 100,000 of them. The caller holds the writer lock.
         """
-        generations = {item.number: item for item in await self._thread.run(self._catalog.generations, self.kb_id)}
+        generations = {item.number: item for item in await self._catalog.generations(self.kb_id)}
         generation = generations.get(found.generation)
         if generation is None or generation.state is not GenerationState.BUILDING or generation.model != model:
             return None
@@ -357,8 +355,8 @@ class GenerationStore(GenerationReader):
 
         Those that an unfinished job can go on with stay, but for the one that is `mine` to discard.
         """
-        generations = await self._thread.run(self._catalog.generations, self.kb_id)
-        kept = (await self._thread.run(self._catalog.jobs.suspended, self.kb_id)).keys() - {mine}
+        generations = await self._catalog.generations(self.kb_id)
+        kept = (await self._catalog.jobs.suspended(self.kb_id)).keys() - {mine}
         dead = [
             item.number for item in generations if item.state is GenerationState.BUILDING and item.number not in kept
         ]

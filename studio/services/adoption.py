@@ -61,13 +61,12 @@ async def strays(stores: Stores) -> list[Stray]:
         lambda: {base.root.name: base_file.evidence(base) for base in base_folders(stores.paths)}
     )
     # The catalog is asked afterwards: what another program does in between, the files do not show yet.
-    bases = await stores.thread.run(stores.catalog.knowledge_bases)
-    horizons = {base.id: await stores.thread.run(stores.catalog.horizon, base.id) for base in bases}
-    imports = await stores.thread.run(stores.catalog.imports)
+    horizons = await stores.catalog.horizons()
+    imports = {name for name, horizon in horizons.items() if horizon is None}
 
     def classify() -> list[Stray]:
         found = []
-        for name in sorted(evidence.keys() | horizons.keys()):
+        for name in sorted(evidence.keys() | horizons.keys() - imports):
             base, horizon = stores.paths.kb(name), horizons.get(name)
             if base.tombstone.exists():
                 found.append(Stray(base.root, "deleted"))
@@ -123,7 +122,7 @@ async def _adopt_alone(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) 
 
 async def _adopt(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) -> Check:
     paths = stores.paths.kb(kb_id)
-    rows = await stores.thread.run(stores.catalog.dump, kb_id)
+    rows = await stores.catalog.dump(kb_id)
     file = await asyncio.to_thread(base_file.read, paths.description)
     known = file.rows if file is not None else rows
     if file is not None and rows is not None and not base_file.Evidence(0, file.rows).beyond(_horizon_of(rows)):
@@ -140,7 +139,7 @@ async def _adopt(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) -> Che
             known = _completed(paths, known, [await reader.row(item) for item in found], await reader.name(found))
     finally:
         vectors.close()
-    base = await stores.thread.run(stores.catalog.adopt, known)
+    base = await stores.catalog.adopt(known)
     log.warning("adopted the knowledge base %s (%s) from %s", base.name, kb_id, " and ".join(sources))
     whole = [row["number"] for row in known["generation"] if row["state"] in _WHOLE]
     detail = (

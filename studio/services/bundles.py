@@ -134,7 +134,7 @@ class BundleService:
         generation = snapshot.generation
         if generation.model is None:
             raise InvariantViolated(f"Generation {generation.number} does not say which model made it.")
-        pins = await self._stores.thread.run(self._stores.catalog.pins.list, base.id, generation.number)
+        pins = await self._stores.catalog.pins.list(base.id, generation.number)
         manifest = Manifest(
             program=studio.__version__, name=base.name, generation=generation.number, settings=generation.settings,
             model=generation.model, documents=generation.documents, chunks=generation.chunks, created_ms=now_ms(),
@@ -190,7 +190,7 @@ class BundleService:
         when `name` is taken, Busy while another import runs, StorageFault.
         """
         if name is not None:
-            await self._stores.thread.run(self._refuse_taken, name)
+            await self._refuse_taken(name)
         reader = await _reader(file)
         try:
             await asyncio.to_thread(_check_space, self._stores.paths.root, reader)
@@ -214,7 +214,7 @@ class BundleService:
         model, note = await asyncio.to_thread(self._find_model, manifest)
         settings = replace(manifest.settings, model=model)
         wanted = name or await self._free_name(manifest.name)
-        kb = await self._stores.thread.run(self._stores.catalog.begin_import, wanted, settings)
+        kb = await self._stores.catalog.begin_import(wanted, settings)
         reach("import.registered")
         store = self._stores.store(kb.id)
         try:
@@ -240,8 +240,7 @@ class BundleService:
         reach("import.sealed")
         if (generation.documents, generation.chunks) != (manifest.documents, manifest.chunks):
             raise InvariantViolated(f"{generation.chunks} of {manifest.chunks} chunks were imported.")
-        for pin in manifest.pins:
-            await self._stores.thread.run(self._stores.catalog.pins.add, kb.id, pin.query, list(pin.must_find), pin.top)
+        await self._stores.catalog.pins.load(kb.id, manifest.pins)
         kb = await self._show(kb.id, wanted, generation.number, renamed=name is None)
         return Imported(info, kb, generation.number, not note, note)
 
@@ -259,21 +258,21 @@ class BundleService:
         """Finish the import; where the name may be chosen, under the next one when it was taken meanwhile."""
         while True:
             try:
-                return await self._stores.thread.run(self._stores.catalog.finish_import, kb_id, name, number)
+                return await self._stores.catalog.finish_import(kb_id, name, number)
             except Conflict:
                 if not renamed:
                     raise
                 name = await self._free_name(name)
 
-    def _refuse_taken(self, name: str) -> None:
+    async def _refuse_taken(self, name: str) -> None:
         name = checked_name(name).casefold()
-        for kb in self._stores.catalog.knowledge_bases():
+        for kb in await self._stores.catalog.knowledge_bases():
             if kb.name.casefold() == name:
                 raise Conflict(f"There is a knowledge base “{kb.name}” already.", way_out="Choose another name.")
 
     async def _free_name(self, name: str) -> str:
         """The name itself, or with the first number from 2 on that makes it unique."""
-        bases = await self._stores.thread.run(self._stores.catalog.knowledge_bases)
+        bases = await self._stores.catalog.knowledge_bases()
         taken = {kb.name.casefold() for kb in bases}
         endings = ("" if number == 1 else f" {number}" for number in count(1))
         names = (f"{name[: MAX_NAME_LENGTH - len(ending)].rstrip()}{ending}" for ending in endings)
@@ -307,7 +306,7 @@ async def discard_dead_imports(stores: Stores) -> list[str]:
 async def _discard_imports(stores: Stores) -> list[str]:
     """Under the import lock nothing that is still invisible is alive."""
     dead = []
-    for kb_id in await stores.thread.run(stores.catalog.imports):
+    for kb_id in await stores.catalog.imports():
         if stores.paths.kb(kb_id).description.exists():
             continue  # it was finished, and the catalog is older than that
         dead.append(kb_id)

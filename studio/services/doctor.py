@@ -33,9 +33,9 @@ class DoctorService:
 
     async def check(self) -> list[Check]:
         """Check every invariant; changes nothing. Reads every table and text once."""
-        result = await self._stores.thread.run(self._stores.catalog.integrity)
+        result = await self._stores.catalog.integrity()
         checks = [Check("catalog", result == "ok", result, "" if result == "ok" else "Restore a backup of it.")]
-        bases = await self._stores.thread.run(self._stores.catalog.knowledge_bases)
+        bases = await self._stores.catalog.knowledge_bases()
         models = {info.name: info for info in await asyncio.to_thread(self._models.list)}
         used = {base.settings.model for base in bases}
         for base in bases:
@@ -82,7 +82,7 @@ class DoctorService:
         return [*checks, _check_leftovers(found)]
 
     async def _unfinished(self, base: KnowledgeBase, building: list[int]) -> str:
-        job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
+        job = await self._stores.catalog.jobs.unfinished(base.id)
         parts = [f"generations interrupted or being built: {building}"] if building else []
         parts += ["a job runs, or waits to go on"] if job else []
         return "; ".join(parts) or "none"
@@ -122,7 +122,7 @@ class DoctorService:
         return check_strays(await strays(self._stores))
 
     async def _check_imports(self) -> Check:
-        imports = await self._stores.thread.run(self._stores.catalog.imports)
+        imports = await self._stores.catalog.imports()
         detail = f"{len(imports)} running or interrupted; the next import removes what is left of dead ones"
         return Check("unfinished imports", True, detail if imports else "none")
 

@@ -87,7 +87,7 @@ class DocumentFilters:
         found = await self._answer(table_key, table, key, value)
         if key == "tag":  # those that people give are read anew: another process may have changed them a moment ago
             tags, generation = self._stores.catalog.tags, snapshot.generation
-            paths = await self._stores.thread.run(tags.paths, generation.kb_id, generation.number, is_tag(value))
+            paths = await tags.paths(generation.kb_id, generation.number, is_tag(value))
             return found | await asyncio.to_thread(table.ids_at, paths) if paths else found
         return found
 
@@ -117,9 +117,9 @@ class DocumentFilters:
         """(ids of the documents that a name means, what there is to say about it)."""
         table_key, table = await self._table(snapshot)
         if (known := self._names.get((table_key, name))) is None:
-            generation, catalog = snapshot.generation, self._stores.catalog
+            generation = snapshot.generation
             base = await self._stores.knowledge_base(generation.kb_id)
-            names = await self._stores.thread.run(catalog.names.of, base.id, generation.number)
+            names = await self._stores.catalog.names.of(base.id, generation.number)
 
             def read() -> tuple[frozenset[str], str]:
                 documents = Naming(table.listed(), Renaming(names, names), base.name)

@@ -95,7 +95,7 @@ class GateService:
     async def pins(self, kb: str) -> list[PinnedQuery]:
         """The pinned queries of a knowledge base, oldest first. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        return await self._stores.thread.run(self._stores.catalog.pins.list, base.id)
+        return await self._stores.catalog.pins.list(base.id)
 
     async def add(self, kb: str, query: str, must_find: Sequence[str], top: int = 10) -> PinnedQuery:
         """Pin a query that must find documents of the active generation among its first `top`.
@@ -116,24 +116,24 @@ class GateService:
             documents = await self._naming(base, snapshot)
         found = await asyncio.to_thread(lambda: [documents.meant(name) for name in references])
         names = dict.fromkeys(item.name for item in found)
-        return await self._stores.thread.run(self._stores.catalog.pins.add, base.id, query, list(names), top)
+        return await self._stores.catalog.pins.add(base.id, query, list(names), top)
 
     async def remove(self, kb: str, number: int) -> None:
         """Unpin a query. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        await self._stores.thread.run(self._stores.catalog.pins.remove, base.id, number)
+        await self._stores.catalog.pins.remove(base.id, number)
 
     async def rule(self, kb: str) -> float | None:
         """How far mean nDCG@10 of the saved queries may fall at a promotion; None: the rule is off. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        return await self._stores.thread.run(self._stores.catalog.pins.max_drop, base.id)
+        return await self._stores.catalog.pins.max_drop(base.id)
 
     async def set_rule(self, kb: str, max_ndcg_drop: float | None) -> None:
         """Switch the quality rule on, or off with None. Raises InvalidRequest, NotFound."""
         if max_ndcg_drop is not None and not 0.0 <= max_ndcg_drop <= 1.0:
             raise InvalidRequest("nDCG lies between 0 and 1, and so does the drop that is allowed.")
         base = await self._stores.knowledge_base(kb)
-        await self._stores.thread.run(self._stores.catalog.pins.set_max_drop, base.id, max_ndcg_drop)
+        await self._stores.catalog.pins.set_max_drop(base.id, max_ndcg_drop)
 
     async def check(self, kb: str, number: int | None = None) -> GateReport:
         """Try the pinned queries on the active generation, or on `number`. Raises NotFound, StorageFault.
@@ -142,7 +142,7 @@ class GateService:
         """
         base = await self._stores.knowledge_base(kb)
         if number is not None:
-            await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
+            await self._stores.catalog.generation(base.id, number)
         quality = await self._measured(base, number) if number is not None else None
         good = quality is None or quality.passed
         pins = await self.pins(base.id)

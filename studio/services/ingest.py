@@ -126,7 +126,7 @@ class IngestService:
         """
         base = await self._stores.knowledge_base(seen.kb_id)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            job = await self._stores.thread.run(self._stores.catalog.jobs.get, seen.id)
+            job = await self._stores.catalog.jobs.get(seen.id)
             if job.state.ended:  # another process had the lock until now
                 raise Conflict(f"Job {job.id} has ended already: it is {job.state}.")
             if job.kind in (JobKind.INGEST, JobKind.REINDEX):
@@ -146,7 +146,7 @@ class IngestService:
     ) -> IngestReport:
         """Go on with the latest job that was accepted and never ended. Raises NotFound when there is none."""
         base = await self._stores.knowledge_base(kb)
-        job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
+        job = await self._stores.catalog.jobs.unfinished(base.id)
         if job is None:
             raise NotFound(f"“{base.name}” has no unfinished job.")
         return await self.execute(job, progress, control=control, passwords=passwords)
@@ -179,7 +179,7 @@ class IngestService:
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
             base = await self._match_settings(base, progress)
-            waiting = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id, JobKind.REINDEX)
+            waiting = await self._stores.catalog.jobs.unfinished(base.id, JobKind.REINDEX)
             if waiting is not None:
                 documents = [*dict.fromkeys((*waiting.paths, *documents))]
             job = await self._accept(base, JobKind.REINDEX, documents)
@@ -210,7 +210,7 @@ class IngestService:
         """
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
+            await self._stores.catalog.generation(base.id, number)
             job = await self._accept(base, JobKind.RESTORE, [], {RESTORE: number})
             report = await self._runner.run(job, base, self._work_of(job), progress)
         return await self._collected(report)
@@ -226,18 +226,16 @@ class IngestService:
         self, kb: KnowledgeBase, kind: JobKind, paths: Sequence[str], options: Mapping[str, Any] | None = None
     ) -> Job:
         """Write a job down, which then survives a crash, in the place of a repair that waits."""
-        jobs, thread = self._stores.catalog.jobs, self._stores.thread
+        jobs = self._stores.catalog.jobs
         repairs = kind is JobKind.RESTORE or (kind is JobKind.REINDEX and paths)
-        waiting = await thread.run(jobs.unfinished, kb.id, kind) if repairs else None
+        waiting = await jobs.unfinished(kb.id, kind) if repairs else None
         replaces = waiting.id if waiting else ""
-        return await thread.run(
-            jobs.get, await thread.run(jobs.create, kb.id, kind, paths, options or {}, replaces=replaces)
-        )
+        return await jobs.get(await jobs.create(kb.id, kind, paths, options or {}, replaces=replaces))
 
     async def _interrupted(self, kb: KnowledgeBase, paths: Sequence[Path], options: IngestOptions) -> Job | None:
         """The same request, left running by a program that died: under the writer lock nobody runs it."""
         wanted = tuple(str(path) for path in paths)
-        for job in await self._stores.thread.run(self._stores.catalog.jobs.open, kb.id):
+        for job in await self._stores.catalog.jobs.open(kb.id):
             left = job.kind is JobKind.INGEST and job.state is JobState.RUNNING
             if left and job.paths == wanted and job.ingest_options == options:
                 return job
@@ -303,7 +301,7 @@ class IngestService:
     async def _restored(self, run: Run) -> IngestReport:
         """Give the active generation what another one held, or make it anew where it is that one itself."""
         store, number = self._stores.store(run.kb.id), run.job.options[RESTORE]
-        lost = await self._stores.thread.run(self._stores.catalog.generation, run.kb.id, number)
+        lost = await self._stores.catalog.generation(run.kb.id, number)
         left = await salvage(self._stores, lost)
         await mend_texts(store.paths.texts, left.records, left.chunks)
         if not left.listed:
@@ -321,9 +319,9 @@ class IngestService:
 
         Versions are counted anew then: generations that had theirs in it are no more.
         """
-        store, catalog, thread = self._stores.store(kb_id), self._stores.catalog, self._stores.thread
+        store, catalog = self._stores.store(kb_id), self._stores.catalog
         table = store.paths.vectors / f"{DOCUMENTS_TABLE}.lance"
-        items = await thread.run(catalog.generations, kb_id)
+        items = await catalog.generations(kb_id)
         others = [item for item in items if item.state in READABLE and item.number != number]
         lists = [await records_left(table, item.documents_version) for item in others]
         if any(found.whole for found in lists) and await table_opens(store.paths.vectors, DOCUMENTS_TABLE):
@@ -335,7 +333,7 @@ class IngestService:
         for item in others:
             if item.state is not GenerationState.ACTIVE:
                 why = "The list of its documents cannot be read."
-                await thread.run(catalog.set_state, kb_id, item.number, GenerationState.FAILED, why)
+                await catalog.set_state(kb_id, item.number, GenerationState.FAILED, why)
 
     async def _relisted(self, run: Run, active: Generation, left: Salvage) -> IngestReport | None:
         """A generation with the passages of the active one and a new list of its documents, which takes no model.
@@ -391,7 +389,7 @@ class IngestService:
 
     async def _waiting_rebuild(self, kb: KnowledgeBase, active: Generation) -> Generation | None:
         """A ready generation made of the active one with the present settings."""
-        for item in await self._stores.thread.run(self._stores.catalog.generations, kb.id):
+        for item in await self._stores.catalog.generations(kb.id):
             if (
                 item.state is GenerationState.READY
                 and item.parent == active.number

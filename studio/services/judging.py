@@ -62,12 +62,11 @@ class JudgingService:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._saved = stores.catalog.saved
-        self._run = stores.thread.run
 
     async def queries(self, kb: str) -> list[SavedQuery]:
         """The saved queries of a knowledge base, oldest first. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        return await self._run(self._saved.list, base.id)
+        return await self._saved.list(base.id)
 
     async def find(self, kb: str, query: str) -> SavedQuery:
         """The saved query with this text, else of this name. Raises NotFound."""
@@ -85,13 +84,12 @@ class JudgingService:
     async def rename(self, kb: str, query_id: int, name: str) -> SavedQuery:
         """Give a saved query another name. Raises InvalidRequest, NotFound, Conflict."""
         base = await self._stores.knowledge_base(kb)
-        await self._run(self._saved.rename, base.id, query_id, _name(name))
-        return await self._run(self._saved.get, base.id, query_id)
+        return await self._saved.rename(base.id, query_id, _name(name))
 
     async def delete(self, kb: str, query_id: int) -> None:
         """Forget a saved query and its judgments. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        await self._run(self._saved.remove, base.id, query_id)
+        await self._saved.remove(base.id, query_id)
 
     async def judge(self, kb: str, query: str, document: str, grade: int = 1) -> SavedQuery:
         """Say how relevant a document is to a query (0: not at all); a new query is saved by it.
@@ -108,8 +106,7 @@ class JudgingService:
         known = next(
             (name for record in records for name in names_of(record, renaming) if name in saved.judgments), None
         )
-        await self._run(self._saved.judge, base.id, saved.id, known or lasting_name(records[0]), grade)
-        return await self._run(self._saved.get, base.id, saved.id)
+        return await self._saved.judge(base.id, saved.id, {known or lasting_name(records[0]): grade})
 
     async def unjudge(self, kb: str, query: str, document: str) -> SavedQuery:
         """Take a judgment back. The document may be gone from the knowledge base. Raises NotFound."""
@@ -123,16 +120,14 @@ class JudgingService:
         judged = [name for name in saved.judgments if name in names]
         if not judged:
             raise NotFound(f"“{document}” is not judged for the query “{saved.name}”.")
-        for name in judged:
-            await self._run(self._saved.judge, base.id, saved.id, name, None)
-        return await self._run(self._saved.get, base.id, saved.id)
+        return await self._saved.judge(base.id, saved.id, dict.fromkeys(judged))
 
     async def grades(
         self, kb: str, query: str, document_ids: Sequence[str], generation: int | None = None
     ) -> dict[str, int]:
         """Document id → grade, for those of these documents of a generation that are judged for a query."""
         base = await self._stores.knowledge_base(kb)
-        saved = await self._run(self._saved.find, base.id, query.strip())
+        saved = await self._saved.find(base.id, query.strip())
         if saved is None or not saved.judgments or not document_ids:
             return {}
         async with self._stores.store(base.id).reading(generation) as snapshot:
@@ -155,7 +150,7 @@ class JudgingService:
         texts = await asyncio.to_thread(read_queries, queries)
         judgments = await asyncio.to_thread(read_qrels, qrels) if qrels else {}
         rows = [(name, _query(text), judgments.get(name, {})) for name, text in texts.items()]
-        await self._run(self._saved.load, base.id, rows)
+        await self._saved.load(base.id, rows)
         unknown = sum(len(grades) for name, grades in judgments.items() if name not in texts)
         return Loaded(len(rows), sum(len(row[2]) for row in rows), unknown)
 
@@ -165,7 +160,7 @@ class JudgingService:
         Raises InvalidRequest, NotFound, StorageFault.
         """
         base = await self._stores.knowledge_base(kb)
-        saved = await self._run(self._saved.list, base.id)
+        saved = await self._saved.list(base.id)
         if not saved:
             raise NotFound(f"“{base.name}” has no saved queries.", way_out="Judge a result, or import queries.")
         write = write_trec if JudgedForm(form) is JudgedForm.TREC else write_beir
@@ -173,21 +168,17 @@ class JudgingService:
         return await asyncio.to_thread(write, folder, texts, {query.name: dict(query.judgments) for query in saved})
 
     async def _known(self, base: KnowledgeBase, query: str) -> SavedQuery:
-        saved = await self._run(self._saved.find, base.id, query.strip())
+        saved = await self._saved.find(base.id, query.strip())
         if saved is None:
             raise NotFound(f"“{base.name}” has no saved query “{query}”.", way_out=See(Listing.QUERIES))
         return saved
 
     async def _save(self, base: KnowledgeBase, query: str, name: str) -> SavedQuery:
         query = _query(query)
-        found = await self._run(self._saved.find, base.id, query)
-        if found is not None:
-            return found
-        number = await self._run(self._saved.add, base.id, _name(name or query), query)
-        return await self._run(self._saved.get, base.id, number)
+        return await self._saved.save(base.id, _name(name or query), query)
 
     async def _renaming(self, base: KnowledgeBase, generation: int | None = None) -> Renaming:
-        return await self._run(self._stores.catalog.names.renaming, base.id, generation)
+        return await self._stores.catalog.names.renaming(base.id, generation)
 
     async def _meant(self, base: KnowledgeBase, name: str) -> list[DocumentRecord]:
         """The records of the document that a name means in the active generation, as named, then at its other paths.

@@ -171,13 +171,8 @@ class MemoryCare:
         loaded = {model.name for model in self._embedders.loaded()}
         if not loaded:
             return set()
-        catalog, thread = self._stores.catalog, self._stores.thread
-        active = set()
-        for kb in await thread.run(catalog.knowledge_bases):
-            if kb.active_generation is not None:
-                active.add((await thread.run(catalog.generation, kb.id, kb.active_generation)).settings.model)
-        former = {generation.settings.model for generation in await thread.run(catalog.generations, kb_id)}
-        return loaded & (former - active)
+        former = {generation.settings.model for generation in await self._stores.catalog.generations(kb_id)}
+        return loaded & (former - await self._stores.catalog.active_models())
 
     # ------------------------------------------------------------ what there is
 

@@ -41,15 +41,11 @@ class ModelService:
         if info.kind == "reranker":
             raise wrong_kind(info)
         settings = replace(base.settings, model=info.name)
-        return await self._stores.thread.run(self._stores.catalog.update_settings, base.id, settings)
+        return await self._stores.catalog.update_settings(base.id, settings)
 
     async def remove(self, name: str) -> None:
         """Delete a model's file. Raises Conflict while a knowledge base uses it, ModelFault when it is not there."""
-        users = [
-            kb.name
-            for kb in await self._stores.thread.run(self._stores.catalog.knowledge_bases)
-            if kb.settings.model == name
-        ]
+        users = [kb.name for kb in await self._stores.catalog.knowledge_bases() if kb.settings.model == name]
         if users:
             raise Conflict(
                 f"The model {name} is used by: {', '.join(users)}.", way_out="Let them use another model first."

@@ -262,7 +262,7 @@ async def naming(
     stores: Stores, base: KnowledgeBase, records: Iterable[DocumentRecord], generation: int | None = None
 ) -> Naming[DocumentRecord]:
     """Reads names of these documents, which belong to a generation, by default the active one."""
-    renaming = await stores.thread.run(stores.catalog.names.renaming, base.id, generation)
+    renaming = await stores.catalog.names.renaming(base.id, generation)
     return Naming(records, renaming, base.name)
 
 

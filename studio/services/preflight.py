@@ -199,7 +199,7 @@ class PreflightService:
     async def _documents(self, base: KnowledgeBase | None) -> tuple[Generation | None, Sequence[DocumentRecord]]:
         if base is None or base.active_generation is None:
             return None, []
-        active = await self._stores.thread.run(self._stores.catalog.generation, base.id, base.active_generation)
+        active = await self._stores.catalog.generation(base.id, base.active_generation)
         return active, await self._library.documents(base.id)
 
     def _peak_memory(self, embedder: Embedder, files: int) -> int:

@@ -145,19 +145,19 @@ class QualityService:
     async def runs(self, kb: str) -> list[RunSummary]:
         """The stored evaluations, newest first. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        rows = await self._stores.thread.run(self._stores.catalog.runs.list, base.id)
+        rows = await self._stores.catalog.runs.list(base.id)
         return await asyncio.to_thread(lambda: [summary(loaded(*row)) for row in rows])
 
     async def run(self, kb: str, run_id: int) -> Evaluation:
         """A stored evaluation, without rankings. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        row = await self._stores.thread.run(self._stores.catalog.runs.get, base.id, run_id)
+        row = await self._stores.catalog.runs.get(base.id, run_id)
         return await asyncio.to_thread(loaded, *row)
 
     async def delete_run(self, kb: str, run_id: int) -> None:
         """Forget a stored evaluation. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        await self._stores.thread.run(self._stores.catalog.runs.remove, base.id, run_id)
+        await self._stores.catalog.runs.remove(base.id, run_id)
 
     async def export_run(self, evaluation: Evaluation, name: str, path: Path) -> Path:
         """Write what one setting of an evaluation just made has found as a TREC run. Raises NotFound, StorageFault."""
@@ -220,9 +220,7 @@ class QualityService:
     async def _pinned(self, stack: AsyncExitStack, base: KnowledgeBase, setting: Setting) -> _Trial:
         """A generation that is promoted or collected meanwhile must not change what is measured."""
         snapshot = await stack.enter_async_context(self._stores.store(base.id).reading(setting.generation))
-        renaming = await self._stores.thread.run(
-            self._stores.catalog.names.renaming, base.id, snapshot.generation.number
-        )
+        renaming = await self._stores.catalog.names.renaming(base.id, snapshot.generation.number)
         return _Trial(setting, snapshot, renaming)
 
     async def _ask(
@@ -264,7 +262,7 @@ class QualityService:
 
     async def _stored(self, base: KnowledgeBase, evaluation: Evaluation) -> Evaluation:
         report = await asyncio.to_thread(report_text, evaluation)
-        number, created = await self._stores.thread.run(self._stores.catalog.runs.add, base.id, report)
+        number, created = await self._stores.catalog.runs.add(base.id, report)
         return replace(evaluation, id=number, created_ms=created)
 
 

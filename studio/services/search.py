@@ -169,7 +169,7 @@ class SearchService:
     async def warm_up(self) -> None:
         """Load what the first query would wait for: libraries, the model, the active generations and their indexes."""
         await load_library()
-        for kb in await self._stores.thread.run(self._stores.catalog.knowledge_bases):
+        for kb in await self._stores.catalog.knowledge_bases():
             if kb.active_generation is None:
                 continue
             try:

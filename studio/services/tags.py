@@ -34,7 +34,7 @@ class TagService:
     async def given(self, name_or_id: str) -> Mapping[str, tuple[str, ...]]:
         """Path → the tags that people gave the file. Raises NotFound."""
         kb = await self._library.get(name_or_id)
-        return await self._stores.thread.run(self._stores.catalog.tags.by_path, kb.id)
+        return await self._stores.catalog.tags.by_path(kb.id)
 
     async def counts(self, name_or_id: str, documents: Sequence[str] = ()) -> list[TagCount]:
         """The tags of all documents, or of those that `documents` name. Raises NotFound, InvalidRequest."""
@@ -64,8 +64,7 @@ class TagService:
         kb = await self._library.get(name_or_id)
         records = await self._named(kb, documents)
         paths = list(dict.fromkeys(record.source_path for record in records))
-        tags = self._stores.catalog.tags
-        await self._stores.thread.run(lambda: tags.change(kb.id, paths, add=add, remove=remove))
+        await self._stores.catalog.tags.change(kb.id, paths, add=add, remove=remove)
         given = await self.given(kb.id)
         return {path: given.get(path, ()) for path in paths}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.domain import GenerationState, JobKind, JobState, KbSettings, Metric
+from studio.domain import GenerationState, JobKind, JobState, KbSettings, Metric, SavedQuery
 from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault
 from studio.index.catalog import Catalog
 
@@ -138,3 +138,52 @@ def test_deleting_takes_generations_and_jobs_along(catalog: Catalog) -> None:
     catalog.delete_kb(kb.id)
     assert catalog.generations(kb.id) == []
     assert catalog.jobs.unfinished(kb.id) is None
+
+
+def test_horizons_are_those_of_one_moment(catalog: Catalog) -> None:
+    kb, importing = catalog.create_kb("Law", KbSettings()), catalog.begin_import("Tax", KbSettings())
+    catalog.promote(kb.id, ready(catalog, kb.id))
+    building = catalog.begin_generation(kb.id, parent=1, settings=KbSettings(), model=None, table="chunks", note="")
+    found = catalog.horizons()
+    assert found == {kb.id: catalog.horizon(kb.id), importing.id: None}
+    assert (found[kb.id].next_generation, found[kb.id].building) == (3, {building.number})
+
+
+def test_active_models_are_those_that_searches_need(catalog: Catalog) -> None:
+    old, new = KbSettings(model="old"), KbSettings(model="new")
+    kb, empty = catalog.create_kb("Law", old), catalog.create_kb("Empty", KbSettings(model="unused"))
+    assert (empty.active_generation, catalog.active_models()) == (None, set())
+    for settings in (old, new):
+        begun = catalog.begin_generation(kb.id, parent=None, settings=settings, model=None, table="c", note="")
+        catalog.mark_ready(
+            kb.id, begun.number, chunks_version=1, documents_version=1, documents=0, chunks=0, size_bytes=0, own_bytes=0
+        )
+        catalog.promote(kb.id, begun.number)
+        assert catalog.active_models() == {settings.model}
+
+
+def test_programs_that_save_the_same_query_save_it_once(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kb = catalog.create_kb("Law", KbSettings())
+    another = Catalog(tmp_path / "catalog.sqlite3")
+    require_writable, theirs = Catalog.require_writable, list[SavedQuery]()
+
+    def overtaken(mine: Catalog) -> None:
+        """Between the look for the query and the transaction."""
+        if mine is catalog and not theirs:
+            theirs.append(another.saved.save(kb.id, "theirs", "who sings"))
+        require_writable(mine)
+
+    monkeypatch.setattr(Catalog, "require_writable", overtaken)
+    assert [catalog.saved.save(kb.id, "mine", "who sings")] == theirs == catalog.saved.list(kb.id)
+    another.close()
+
+
+def test_judgments_change_all_at_once(catalog: Catalog) -> None:
+    kb = catalog.create_kb("Law", KbSettings())
+    saved = catalog.saved.save(kb.id, "whales", "who sings")
+    assert catalog.saved.judge(kb.id, saved.id, {"a": 1, "b": 2}).judgments == {"a": 1, "b": 2}
+    assert catalog.saved.judge(kb.id, saved.id, {"a": None, "b": 3}).judgments == {"b": 3}
+    with pytest.raises(NotFound):
+        catalog.saved.judge(kb.id, saved.id + 1, {"a": 1})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from catalog_sql import catalog_sql
 from toy import DIMENSION, MODEL, Bench, chunk_of, contents_of, record_of, states, vector_of
 
 from studio.domain import (
@@ -223,8 +224,7 @@ async def test_embeddings_are_known_by_what_was_embedded(bench: Bench) -> None:
 
 async def test_a_generation_of_a_newer_program_is_refused(bench: Bench) -> None:
     done = await bench.promote(await bench.built({"d": ["text"]}))
-    with bench.stores.catalog.transaction() as db:
-        db.execute("UPDATE generation SET rows_version = 99 WHERE number = ?", (done.number,))
+    catalog_sql(bench.stores.paths, "UPDATE generation SET rows_version = 99 WHERE number = ?", (done.number,))
     with pytest.raises(StorageFault, match="newer version"):
         await bench.contents()
     with pytest.raises(StorageFault, match="newer version"):

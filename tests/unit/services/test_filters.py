@@ -147,9 +147,9 @@ async def test_every_generation_and_every_tag_counts_at_once(shelf: Bench, tmp_p
     assert await ids(shelf, "title", "title of", filters) == {"a", "b"}
     assert await ids(shelf, "tag", "old", filters) == {"b"}
     other = await Stores.open(DataPaths(tmp_path / "data"))
-    await other.thread.run(lambda: other.catalog.tags.change(shelf.kb.id, ["/docs/a.txt"], add=["Old"]))
+    await other.catalog.tags.change(shelf.kb.id, ["/docs/a.txt"], add=["Old"])
     assert await ids(shelf, "tag", "old", filters) == {"a", "b"}
-    await other.thread.run(lambda: other.catalog.tags.change(shelf.kb.id, ["/docs/a.txt"], remove=["old"]))
+    await other.catalog.tags.change(shelf.kb.id, ["/docs/a.txt"], remove=["old"])
     await other.close()
     assert await ids(shelf, "tag", "old", filters) == {"b"}
     await fill(shelf, doc("c"), delete=("/docs/b.txt",))

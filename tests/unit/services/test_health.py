@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +76,7 @@ class Clinic:
         return [folder for folder in self.watched if folder.kb_id == kb]
 
     async def base(self, name: str, index: AnnIndex = AnnIndex.AUTO) -> toy.Bench:
-        kb = await self.stores.thread.run(self.stores.catalog.create_kb, name, KbSettings(index=index))
+        kb = await self.stores.catalog.create_kb(name, KbSettings(index=index))
         self.stores.paths.kb(kb.id).create()
         return toy.Bench(self.stores, kb)
 
@@ -88,7 +87,7 @@ class Clinic:
 
     async def logged(self, kb_id: str) -> list[LoggedQuery]:
         """What the catalog holds, without what waits in memory."""
-        return await self.stores.thread.run(self.stores.catalog.queries.recent, kb_id, 10_000)
+        return await self.stores.catalog.queries.recent(kb_id, 10_000)
 
 
 @pytest.fixture
@@ -106,12 +105,11 @@ async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
 async def test_searches_are_written_in_batches_and_at_the_end(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_log, "FLUSH_AFTER_S", 3600.0)
     kb = (await clinic.base("Papers")).kb.id
-    before = clinic.stores.catalog.stamp
-    stamp = await clinic.stores.thread.run(before)
+    stamp = await clinic.stores.catalog.stamp()
     for number in range(FLUSH_AT - 1):
         clinic.log.record(kb, f"query {number}", 10.0 + number, Outcome.ANSWERED, PARTS)
         await asyncio.sleep(0)
-    assert await clinic.stores.thread.run(before) == stamp, "nothing is written for a few searches"
+    assert await clinic.stores.catalog.stamp() == stamp, "nothing is written for a few searches"
     assert len(await clinic.log.recent(kb, 1000)) == FLUSH_AT - 1, "yet they are known"
     clinic.log.record(kb, "the last one", 1.0, Outcome.DEGRADED, PARTS)
     async with asyncio.timeout(60):
@@ -305,8 +303,7 @@ async def worsened(clinic: Clinic, bench: toy.Bench) -> Generation:
     async with bench.store.reading() as snapshot:
         ann = replace(snapshot.generation.ann, nprobes=1)
     bench.store.release()
-    catalog = clinic.stores.catalog
-    await clinic.stores.thread.run(partial(catalog.annotate, bench.kb.id, snapshot.generation.number, ann=ann))
+    await clinic.stores.catalog.annotate(bench.kb.id, snapshot.generation.number, ann=ann)
     async with bench.store.reading() as snapshot:
         return snapshot.generation
 

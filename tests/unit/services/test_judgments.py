@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from catalog_sql import catalog_sql
 from ward import Ward
 
 from studio.errors import Conflict, InvalidRequest, NotFound
@@ -117,7 +118,7 @@ async def test_queries_are_renamed_found_and_deleted(ward: Ward, judging: Judgin
             await judging.rename(ward.kb_id, number, "x")
     with pytest.raises(NotFound):
         await judging.find(ward.kb_id, "whales")
-    assert ward.stores.catalog.rows("SELECT * FROM judgment") == []
+    assert catalog_sql(ward.stores.paths, "SELECT * FROM judgment") == []
 
 
 async def test_long_queries_that_begin_alike_have_different_names(ward: Ward, judging: JudgingService) -> None:

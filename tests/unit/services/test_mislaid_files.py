@@ -108,7 +108,7 @@ async def test_an_archived_generation_that_is_damaged_costs_only_embedding(
     file.unlink()
     await ingest(bench, folder)
     kb = await bench.library.get("Toy")
-    first = await bench.stores.thread.run(bench.stores.catalog.generation, kb.id, 1)
+    first = await bench.stores.catalog.generation(kb.id, 1)
     versions = bench.stores.paths.kb(kb.id).vectors / f"{table}.lance" / "_versions"
     version = first.chunks_version if table == "chunks" else first.documents_version
     (versions / f"{2**64 - 1 - version}.manifest").unlink()

@@ -391,7 +391,7 @@ async def test_another_process_switches_a_folder_on(guard: Guard, folder: Path, 
     await guard.service.start()
     await guard.jobs.start()
     kb = await guard.bench.library.get("Toy")
-    await guard.bench.stores.thread.run(guard.bench.stores.catalog.watched.add, kb.id, str(folder))
+    await guard.bench.stores.catalog.watched.add(kb.id, str(folder))
     await guard.holds("a.txt")
     await guard.bench.library.delete(kb.id)
     await guard.until(lambda: _nothing(guard))
