@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from studio.documents.kinds import ARCHIVE
 from studio.domain import place_of
 from studio.index.tags import declared_tags
-from studio.services.comparisons import Holds, contains, ends_in, field_is, is_tag, lies_in, path_like
+from studio.services.comparisons import contains, ends_in, field_is, is_tag, lies_in
 from studio.services.dates import period
+from studio.services.patterns import Holds, path_like
 
 COLUMNS = (
     "document_id", "source_path", "kind", "title", "author", "external_id", "mtime_ns", "created", "metadata",

@@ -32,7 +32,7 @@ from studio.domain import DocumentRecord, KnowledgeBase, place_of
 from studio.errors import InvalidRequest, NotFound
 from studio.index.names import Renaming
 from studio.index.stores import Stores
-from studio.services.comparisons import has_wildcard, path_like
+from studio.services.patterns import has_wildcard, path_like
 
 LISTED = 5
 """Candidates and near names that an error lists."""

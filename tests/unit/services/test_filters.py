@@ -16,9 +16,10 @@ from studio.domain import DocumentRecord, DocumentStatus
 from studio.errors import InvalidRequest
 from studio.index.stores import Stores
 from studio.paths import DataPaths
-from studio.services.comparisons import field_is, folded, lies_in, path_like
+from studio.services.comparisons import field_is, folded, lies_in
 from studio.services.dates import period
 from studio.services.filters import MAX_VALUE_CHARS, DocumentFilters, check
+from studio.services.patterns import path_like
 
 NOON = int(datetime(2020, 6, 15, 12, tzinfo=UTC).timestamp()) * 1_000_000_000
 
