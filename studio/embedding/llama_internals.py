@@ -1,4 +1,4 @@
-"""What the program relies on of llama.cpp beyond its C interface: levels and form of its log, a line about the processor.
+"""What the program uses of llama.cpp beyond its C interface: levels and form of its log, a line about the processor.
 
 `tests/compat/test_canary_llama.py` names what an upgrade has changed. Loads no library.
 """

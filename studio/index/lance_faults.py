@@ -10,6 +10,7 @@ from pathlib import Path
 
 from studio.errors import StorageFault, StudioError, storage_fault
 from studio.index.lance_internals import FILE_GONE, NAMED_FILE, NO_ACCESS, NO_SPACE, READ_ONLY, is_panic
+from studio.ways_out import RunRepair
 
 
 @contextlib.contextmanager
@@ -26,7 +27,7 @@ def mapped(path: Path) -> Iterator[None]:
             raise
         raise _from_text(error, path) or StorageFault(
             f"The vector tables in {path} failed: {str(error).splitlines()[0][:300]}",
-            way_out="Run: rag-studio doctor --repair.",
+            way_out=RunRepair(),
         ) from error
 
 
@@ -43,6 +44,6 @@ def _from_text(error: BaseException, path: Path) -> StorageFault | None:
         file = NAMED_FILE.search(text)
         return StorageFault(
             f"A file of the vector tables is gone: {file.group(1) if file else path}.",
-            way_out="Run: rag-studio doctor --repair.",
+            way_out=RunRepair(),
         )
     return None

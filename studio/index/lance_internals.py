@@ -1,4 +1,4 @@
-"""What the program relies on of LanceDB and Lance beyond their interfaces: names on the disk, private attributes, texts.
+"""What the program uses of LanceDB and Lance beyond their interfaces: names on the disk, private attributes, texts.
 
 `tests/compat/test_canary_lance.py` names what an upgrade has changed. Not for: calls of their public interfaces.
 """

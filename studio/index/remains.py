@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.index.base_file import numbers_in
+from studio.index.base_file import is_base, numbers_in
 from studio.index.lance_internals import manifests, table_folder, table_folders, tag_files, tagged_version, version_of
 from studio.index.vectors import DOCUMENTS_TABLE
 from studio.paths import KbPaths
@@ -28,12 +28,6 @@ class Remains:
     documents_version: int
     sealed: bool
     """Whether it has a lease file, which comes last; without one it may be a build that was interrupted."""
-
-
-def is_base(paths: KbPaths) -> bool:
-    """Whether a folder has anything of a knowledge base in it that a person would miss."""
-    described = paths.description.is_file()
-    return described or bool(table_folders(paths.vectors)) or any(paths.texts.glob("*"))
 
 
 def remains(paths: KbPaths) -> list[Remains]:

@@ -1,4 +1,4 @@
-"""What the program relies on of Tantivy beyond its interface: files of an index, their footers, texts of errors.
+"""What the program uses of Tantivy beyond its interface: files of an index, their footers, texts of errors.
 
 `tests/compat/test_canary_tantivy.py` names what an upgrade has changed. Not for: calls of the public interface.
 """

@@ -77,7 +77,7 @@ class Bulletin:
         The end of the job that is `running` in this process is told by `ended`, which has its report.
         """
         async with self._one_at_a_time:
-            now = {job.id: job for job in await self._stores.thread.run(self._stores.catalog.jobs.open)}
+            now = {job.id: job for job in await self._stores.catalog.jobs.open()}
             known = self._told.get(running)
             if known is not None and now.get(running, known).state is JobState.QUEUED:
                 now[running] = known  # it began while the list was read
@@ -100,7 +100,7 @@ class Bulletin:
 
     async def _as_it_ended(self, job: Job) -> Job:
         try:
-            return await self._stores.thread.run(self._stores.catalog.jobs.get, job.id)
+            return await self._stores.catalog.jobs.get(job.id)
         except NotFound:  # deleted with its knowledge base
             return replace(job, state=JobState.CANCELLED)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,9 @@ from studio.index.vectors import DOCUMENTS_TABLE
 from studio.services.build_room import BuildRoom
 from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
+from studio.services.naming import Found, Naming, Way, naming
 from studio.services.plan import Plan, plan_ingest
-from studio.services.promotion import Promotion, way_past
+from studio.services.promotion import Promotion
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
 from studio.services.removals import check_known
 from studio.services.report import report_of
@@ -44,6 +45,7 @@ from studio.services.runner import JobRunner, Run
 from studio.services.salvage import Salvage, mend_texts, salvage
 from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome
+from studio.ways_out import PromoteAnyway
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +127,7 @@ class IngestService:
         """
         base = await self._stores.knowledge_base(seen.kb_id)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            job = await self._stores.thread.run(self._stores.catalog.jobs.get, seen.id)
+            job = await self._stores.catalog.jobs.get(seen.id)
             if job.state.ended:  # another process had the lock until now
                 raise Conflict(f"Job {job.id} has ended already: it is {job.state}.")
             if job.kind in (JobKind.INGEST, JobKind.REINDEX):
@@ -145,19 +147,20 @@ class IngestService:
     ) -> IngestReport:
         """Go on with the latest job that was accepted and never ended. Raises NotFound when there is none."""
         base = await self._stores.knowledge_base(kb)
-        job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
+        job = await self._stores.catalog.jobs.unfinished(base.id)
         if job is None:
             raise NotFound(f"“{base.name}” has no unfinished job.")
         return await self.execute(job, progress, control=control, passwords=passwords)
 
     async def remove(self, kb: str, documents: Sequence[str]) -> IngestReport:
-        """Remove documents by id or source path (a folder removes all below). Raises NotFound."""
+        """Remove documents, which are named as `naming` reads it. Raises NotFound, InvalidRequest."""
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            plan = await self._plan_removal(base, documents)
-            ids = {name for record in plan.removed for name in (record.document_id, record.external_id)}
-            documents = [name if name in ids else str(Path(name).absolute()) for name in documents]
-            job = await self._accept(base, JobKind.REMOVE, documents)
+            existing = await self._builder.records(base)
+            named = await naming(self._stores, base, existing)
+            found = await asyncio.to_thread(lambda: [named.meant(name) for name in documents])
+            plan = Plan(existing, removed=_each_once(found))
+            job = await self._accept(base, JobKind.REMOVE, _lasting(named, found))
             report = await self._runner.run(job, base, lambda run: self._remove(run, plan))
         return await self._collected(report)
 
@@ -177,7 +180,7 @@ class IngestService:
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
             base = await self._match_settings(base, progress)
-            waiting = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id, JobKind.REINDEX)
+            waiting = await self._stores.catalog.jobs.unfinished(base.id, JobKind.REINDEX)
             if waiting is not None:
                 documents = [*dict.fromkeys((*waiting.paths, *documents))]
             job = await self._accept(base, JobKind.REINDEX, documents)
@@ -208,7 +211,7 @@ class IngestService:
         """
         base = await self._stores.knowledge_base(kb)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
+            await self._stores.catalog.generation(base.id, number)
             job = await self._accept(base, JobKind.RESTORE, [], {RESTORE: number})
             report = await self._runner.run(job, base, self._work_of(job), progress)
         return await self._collected(report)
@@ -224,18 +227,16 @@ class IngestService:
         self, kb: KnowledgeBase, kind: JobKind, paths: Sequence[str], options: Mapping[str, Any] | None = None
     ) -> Job:
         """Write a job down, which then survives a crash, in the place of a repair that waits."""
-        jobs, thread = self._stores.catalog.jobs, self._stores.thread
+        jobs = self._stores.catalog.jobs
         repairs = kind is JobKind.RESTORE or (kind is JobKind.REINDEX and paths)
-        waiting = await thread.run(jobs.unfinished, kb.id, kind) if repairs else None
+        waiting = await jobs.unfinished(kb.id, kind) if repairs else None
         replaces = waiting.id if waiting else ""
-        return await thread.run(
-            jobs.get, await thread.run(jobs.create, kb.id, kind, paths, options or {}, replaces=replaces)
-        )
+        return await jobs.get(await jobs.create(kb.id, kind, paths, options or {}, replaces=replaces))
 
     async def _interrupted(self, kb: KnowledgeBase, paths: Sequence[Path], options: IngestOptions) -> Job | None:
         """The same request, left running by a program that died: under the writer lock nobody runs it."""
         wanted = tuple(str(path) for path in paths)
-        for job in await self._stores.thread.run(self._stores.catalog.jobs.open, kb.id):
+        for job in await self._stores.catalog.jobs.open(kb.id):
             left = job.kind is JobKind.INGEST and job.state is JobState.RUNNING
             if left and job.paths == wanted and job.ingest_options == options:
                 return job
@@ -250,7 +251,7 @@ class IngestService:
                         run, await self._scan([Path(path) for path in job.paths], options), options
                     )
                 case JobKind.REMOVE:
-                    return await self._remove(run, await self._plan_removal(run.kb, job.paths, missing_ok=True))
+                    return await self._remove(run, await self._plan_removal(run.kb, job.paths))
                 case JobKind.REBUILD:
                     return await self._rebuilt(run, None)
                 case JobKind.REINDEX:
@@ -284,22 +285,12 @@ class IngestService:
         report = await self._builder.build(run, plan, options, "ingest", left)
         return replace(report, skipped=skipped, held_removals=tuple(plan.held))
 
-    async def _plan_removal(self, kb: KnowledgeBase, documents: Sequence[str], *, missing_ok: bool = False) -> Plan:
-        plan = Plan(await self._builder.records(kb))
-        for name in documents:
-            absolute = str(Path(name).absolute())
-            matches = [
-                record
-                for record in plan.existing
-                if name == record.document_id
-                or absolute == record.source_path
-                or (Path(record.source_path).is_relative_to(absolute) and absolute != "/")
-                or (record.external_id and name == record.external_id)
-            ]
-            if not matches and not missing_ok:
-                raise NotFound(f"“{kb.name}” has no document “{name}”.", way_out="See: rag-studio documents KB.")
-            plan.removed.extend(record for record in matches if record not in plan.removed)
-        return plan
+    async def _plan_removal(self, kb: KnowledgeBase, names: Sequence[str]) -> Plan:
+        """What is left of the documents that were to go when the job was accepted."""
+        existing = await self._builder.records(kb)
+        named = await naming(self._stores, kb, existing)
+        found = await asyncio.to_thread(lambda: [named.find(name) for name in names])
+        return Plan(existing, removed=_each_once(found))
 
     async def _remove(self, run: Run, plan: Plan) -> IngestReport:
         if active := await self._builder.active(run.kb):
@@ -311,7 +302,7 @@ class IngestService:
     async def _restored(self, run: Run) -> IngestReport:
         """Give the active generation what another one held, or make it anew where it is that one itself."""
         store, number = self._stores.store(run.kb.id), run.job.options[RESTORE]
-        lost = await self._stores.thread.run(self._stores.catalog.generation, run.kb.id, number)
+        lost = await self._stores.catalog.generation(run.kb.id, number)
         left = await salvage(self._stores, lost)
         await mend_texts(store.paths.texts, left.records, left.chunks)
         if not left.listed:
@@ -329,9 +320,9 @@ class IngestService:
 
         Versions are counted anew then: generations that had theirs in it are no more.
         """
-        store, catalog, thread = self._stores.store(kb_id), self._stores.catalog, self._stores.thread
+        store, catalog = self._stores.store(kb_id), self._stores.catalog
         table = table_folder(store.paths.vectors, DOCUMENTS_TABLE)
-        items = await thread.run(catalog.generations, kb_id)
+        items = await catalog.generations(kb_id)
         others = [item for item in items if item.state in READABLE and item.number != number]
         lists = [await records_left(table, item.documents_version) for item in others]
         if any(found.whole for found in lists) and await table_opens(store.paths.vectors, DOCUMENTS_TABLE):
@@ -343,7 +334,7 @@ class IngestService:
         for item in others:
             if item.state is not GenerationState.ACTIVE:
                 why = "The list of its documents cannot be read."
-                await thread.run(catalog.set_state, kb_id, item.number, GenerationState.FAILED, why)
+                await catalog.set_state(kb_id, item.number, GenerationState.FAILED, why)
 
     async def _relisted(self, run: Run, active: Generation, left: Salvage) -> IngestReport | None:
         """A generation with the passages of the active one and a new list of its documents, which takes no model.
@@ -393,13 +384,13 @@ class IngestService:
             raise Conflict(
                 f"Nothing was added: the settings of “{kb.name}” changed, and generation {number}, which was rebuilt "
                 f"with them, is not active. {held}",
-                way_out=way_past(number),
+                way_out=PromoteAnyway(number),
             )
         return await self._stores.knowledge_base(kb.id)
 
     async def _waiting_rebuild(self, kb: KnowledgeBase, active: Generation) -> Generation | None:
         """A ready generation made of the active one with the present settings."""
-        for item in await self._stores.thread.run(self._stores.catalog.generations, kb.id):
+        for item in await self._stores.catalog.generations(kb.id):
             if (
                 item.state is GenerationState.READY
                 and item.parent == active.number
@@ -446,3 +437,14 @@ class IngestService:
             rescued = await rescued_embeddings(store, broken, embedder.model.identity)
             ground = replace(ground, new_table=True, embeddings=rescued)
         return await self._builder.build(run, plan, IngestOptions(jobs=1), "rebuild", left, ground)
+
+
+def _each_once(found: Iterable[Found[DocumentRecord]]) -> list[DocumentRecord]:
+    records = (record for item in found for record in item.documents)
+    return list({(record.document_id, record.source_path): record for record in records}.values())
+
+
+def _lasting(documents: Naming[DocumentRecord], found: Iterable[Found[DocumentRecord]]) -> list[str]:
+    """Names that mean the same documents when the job goes on elsewhere, or when others of that name have come."""
+    exact = (Way.ID, Way.PATH)
+    return [name for item in found for name in ([item.name] if item.way in exact else documents.places(item))]

@@ -107,16 +107,16 @@ class JobQueue:
 
     async def jobs(self) -> list[Job]:
         """Jobs that have not ended, in the order they run. Raises StorageFault, as do all that read the catalog."""
-        return await self._stores.thread.run(self._jobs.open)
+        return await self._jobs.open()
 
     async def ended(self, kb: str | None = None) -> list[Job]:
         """The last 50 jobs that ended, of one knowledge base or of all, the latest first. Raises NotFound."""
         kb_id = (await self._stores.knowledge_base(kb)).id if kb is not None else None
-        return await self._stores.thread.run(self._jobs.ended, kb_id)
+        return await self._jobs.ended(kb_id)
 
     async def job(self, job_id: str) -> Job:
         """One job. Raises NotFound."""
-        return await self._stores.thread.run(self._jobs.get, job_id)
+        return await self._jobs.get(job_id)
 
     async def is_live(self, job: Job) -> bool:
         """Whether a program is at work on a job that is running: one that died holds no writer lock any more."""
@@ -129,7 +129,7 @@ class JobQueue:
 
     async def files(self, job_id: str, failed: bool = False) -> list[FileProgress]:
         """The files of a job, or those that could not be indexed."""
-        return await self._stores.thread.run(self._jobs.files, job_id, failed=failed)
+        return await self._jobs.files(job_id, failed=failed)
 
     # ------------------------------------------------------------ adding
 
@@ -174,7 +174,7 @@ class JobQueue:
         self, kb: str, kind: JobKind, paths: Sequence[str], options: Mapping[str, Any], passwords: Sequence[str] = ()
     ) -> Job:
         base = await self._stores.knowledge_base(kb)
-        job_id = await self._stores.thread.run(self._jobs.create, base.id, kind, paths, options, state=JobState.QUEUED)
+        job_id = await self._jobs.create(base.id, kind, paths, options, state=JobState.QUEUED)
         if passwords:
             self._passwords[job_id] = tuple(passwords)
         await self._tell()
@@ -191,13 +191,13 @@ class JobQueue:
             job = await self._steerable(job_id)
             if (running := self._mine(job_id)) is not None:
                 # Written down first: were the program killed while the job stops, it would go on at the next start.
-                await self._stores.thread.run(self._jobs.wish, job_id, "pause")
+                await self._jobs.wish(job_id, "pause")
                 running.suspend()
                 await running.settled.wait()
             elif await self.is_live(job):
-                await self._stores.thread.run(self._jobs.wish, job_id, "pause")
+                await self._jobs.wish(job_id, "pause")
             elif job.state is not JobState.PAUSED:
-                await self._stores.thread.run(self._jobs.set_state, job_id, JobState.PAUSED)
+                await self._jobs.set_state(job_id, JobState.PAUSED)
         await self._tell()
 
     async def resume(self, job_id: str) -> None:
@@ -205,9 +205,9 @@ class JobQueue:
         async with self._turn:
             job = await self._steerable(job_id)
             if job.state is JobState.PAUSED:
-                await self._stores.thread.run(self._jobs.set_state, job_id, JobState.QUEUED)
+                await self._jobs.set_state(job_id, JobState.QUEUED)
             elif job.wish == "pause":
-                await self._stores.thread.run(self._jobs.wish, job_id, "")
+                await self._jobs.wish(job_id, "")
         await self._tell()
 
     async def cancel(self, job_id: str, *, keep: bool = False) -> None:
@@ -223,11 +223,11 @@ class JobQueue:
                 pass
             elif (running := self._mine(job_id)) is not None:
                 with contextlib.suppress(StudioError):  # as for a pause, but a full disk must not keep the job alive
-                    await self._stores.thread.run(self._jobs.wish, job_id, "cancel")
+                    await self._jobs.wish(job_id, "cancel")
                 running.control.cancel()
                 await running.settled.wait()
             elif await self.is_live(job):
-                await self._stores.thread.run(self._jobs.wish, job_id, "cancel")
+                await self._jobs.wish(job_id, "cancel")
             elif not job.state.ended:
                 await self._finish(job, JobState.CANCELLED)
         await self._tell()
@@ -238,16 +238,16 @@ class JobQueue:
             return False
         running = self._mine(job.id)
         at_work = running is not None or await self.is_live(job)
-        if not at_work and not await self._stores.thread.run(self._jobs.checkpoint_of, job.id):
+        if not at_work and not await self._jobs.checkpoint_of(job.id):
             return False
-        await self._stores.thread.run(self._jobs.finish_early, job.id)
+        await self._jobs.finish_early(job.id)
         if running is not None:
             running.control.finish()
         return True
 
     async def move(self, job_id: str, before: str | None) -> None:
         """Put a job directly before another, or last. One that runs goes on running. Raises Conflict."""
-        await self._stores.thread.run(self._jobs.move, job_id, before)
+        await self._jobs.move(job_id, before)
         await self._tell()
 
     def hold(self, reason: str) -> None:
@@ -278,7 +278,7 @@ class JobQueue:
 
     async def _finish(self, job: Job, state: JobState, error: str = "") -> None:
         """End a job that nobody runs, and remove what it had built unless somebody writes: the next writer would."""
-        await self._stores.thread.run(self._jobs.finish, job.id, state, error=error)
+        await self._jobs.finish(job.id, state, error=error)
         self._passwords.pop(job.id, None)
         store = self._stores.store(job.kb_id)
         with contextlib.suppress(OSError):
@@ -318,7 +318,7 @@ class JobQueue:
                 self._busy.put_off(job.kb_id)
                 continue
             if job.wish == "pause":  # its program died before it could obey
-                await self._stores.thread.run(self._jobs.set_state, job.id, JobState.PAUSED)
+                await self._jobs.set_state(job.id, JobState.PAUSED)
             else:
                 await self._finish(job, JobState.CANCELLED)
             await self._tell()
@@ -378,11 +378,11 @@ class JobQueue:
         if running.control.cancelled:
             await self._finish(found, JobState.CANCELLED)
         elif isinstance(error, ModelFault) and found.kind in (JobKind.REINDEX, JobKind.RESTORE):
-            await self._stores.thread.run(self._jobs.set_state, found.id, JobState.PAUSED, error=error.full_message)
+            await self._jobs.set_state(found.id, JobState.PAUSED, error=error.full_message)
         elif error is not None and not isinstance(error, Busy) and found.state is not JobState.PAUSED:
             await self._finish(found, JobState.FAILED, _sentence(found, error))
         elif running.pausing and found.state is not JobState.PAUSED:
-            await self._stores.thread.run(self._jobs.set_state, found.id, JobState.PAUSED)
+            await self._jobs.set_state(found.id, JobState.PAUSED)
         return await self.job(found.id)
 
     # ------------------------------------------------------------ telling
@@ -393,7 +393,7 @@ class JobQueue:
         took_s = 0.0
         while True:
             try:
-                stamp = await self._stores.thread.run(self._stores.catalog.stamp)
+                stamp = await self._stores.catalog.stamp()
                 if stamp != seen:
                     begun = time.monotonic()
                     await self._tell()
