@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-from studio.services.measures import MEASURES, intervals, measure, paired, resampled_means
+from studio.services.quality.measures import MEASURES, intervals, measure, paired, resampled_means
 
 
 def one(ranking: Sequence[str], grades: Mapping[str, int], k: int) -> dict[str, float]:
