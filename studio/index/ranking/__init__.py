@@ -4,23 +4,19 @@ Belongs here: functions of candidates.
 Does not: fetching candidates (`vectors`, `keywords`), the request (`services.search`).
 """
 
-from studio.index.ranking import lance_rerankers
 from studio.index.ranking.diversity import diversified, folded, grouped, suspects
 from studio.index.ranking.fusion import EVEN_WEIGHT, RRF_K, Fused, fuse, single, weight_of_vectors
-from studio.index.ranking.lance_rerankers import LanceReranker
 from studio.index.ranking.snippets import Range, snippet
 
 __all__ = [
     "EVEN_WEIGHT",
     "RRF_K",
     "Fused",
-    "LanceReranker",
     "Range",
     "diversified",
     "folded",
     "fuse",
     "grouped",
-    "lance_rerankers",
     "single",
     "snippet",
     "suspects",

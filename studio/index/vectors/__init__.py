@@ -4,9 +4,11 @@ Belongs here: everything that imports lancedb or lance, but for its rerankers; t
 Does not: which generation is read (`generations`).
 """
 
+from studio.index.vectors import lance_rerankers
 from studio.index.vectors.ann import TARGET_RECALL, TRAINING_ROWS, grid, resolve
 from studio.index.vectors.database import DOCUMENTS_TABLE, VectorDatabase, fresh_table_for, table_for
 from studio.index.vectors.fragments import chunks_left, records_left
+from studio.index.vectors.lance_rerankers import LanceReranker
 from studio.index.vectors.maintenance import load_library, readable_embeddings, version_opens
 from studio.index.vectors.predicates import Within
 from studio.index.vectors.rows import (
@@ -37,6 +39,7 @@ __all__ = [
     "TARGET_RECALL",
     "TRAINING_ROWS",
     "Cache",
+    "LanceReranker",
     "Scratch",
     "Sessions",
     "TableReader",
@@ -51,6 +54,7 @@ __all__ = [
     "fresh_table_for",
     "grid",
     "indexed_texts",
+    "lance_rerankers",
     "load_library",
     "matrix_of",
     "readable_embeddings",

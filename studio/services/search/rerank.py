@@ -16,7 +16,7 @@ from studio.embedding.client import RankingClient
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
 from studio.errors import InvalidRequest, ModelFault
-from studio.index.ranking import LanceReranker, lance_rerankers
+from studio.index.vectors import LanceReranker, lance_rerankers
 from studio.ways_out import InstallReranker, SmallerReranker
 
 TIME_LIMIT_S = 10.0

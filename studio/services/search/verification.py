@@ -10,11 +10,20 @@ from enum import StrEnum
 from pathlib import Path
 
 from studio.documents.texts import read_text
-from studio.domain import Chunk, Citation, DocumentRecord, DocumentStatus, Explanation, SearchResult, StoredText
+from studio.domain import (
+    Chunk,
+    Citation,
+    CitationStyle,
+    DocumentRecord,
+    DocumentStatus,
+    Explanation,
+    SearchResult,
+    StoredText,
+)
 from studio.errors import InvalidRequest, NotFound, StorageFault
 from studio.index.generations import Snapshot, Stores
 from studio.index.vectors import text_key
-from studio.services.search.citations import CitationStyle, Locator, citation, locators, text_hash
+from studio.services.search.citations import Locator, citation, locators, text_hash
 from studio.ways_out import PassageIds
 
 __all__ = ["CitationStyle", "CitingService", "Place", "Verification", "VerificationStatus", "citation", "locators"]
