@@ -50,7 +50,7 @@ from studio.services.ingest.sources import failed_part, failed_record, indexed_r
 from studio.services.scan import ScannedFile, scanned, sha256_of
 from studio.services.scan import walk as scan
 from studio.services.scan.file_state import state_of
-from studio.services.search import citation
+from studio.services.search.citations import citation
 from studio.services.search.dates import period
 from studio.services.search.filter_table import COLUMNS, FilterTable
 from studio.viewmodels.ingest.file_rows import coverage
