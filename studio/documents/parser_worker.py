@@ -18,8 +18,7 @@ from pathlib import Path
 
 from studio.confinement import confine
 from studio.documents import frames
-from studio.documents.parsers import archive, parse_file, passwords
-from studio.documents.parsers.faults import as_fault
+from studio.documents.parsers import archive, as_fault, parse_file, passwords
 from studio.domain import ParsedDocument, ParserEvent, PartFailure
 from studio.errors import DocumentFault
 from studio.workers import Channel

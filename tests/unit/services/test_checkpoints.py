@@ -14,12 +14,11 @@ from workbench import MODEL, Bench, Write
 
 from studio.domain import GenerationState, IngestOptions, IngestReport, JobKind, JobState, SearchRequest
 from studio.errors import NotFound
-from studio.index.checkpoints import Checkpoint
-from studio.index.gc import GcReport, sweep
-from studio.index.journal import VectorJournal
-from studio.index.table_writer import TableWriter
-from studio.services import pipeline, writer
-from studio.services.control import JobControl
+from studio.index.files import VectorJournal
+from studio.index.generations import Checkpoint
+from studio.index.upkeep import GcReport, sweep
+from studio.index.vectors import TableWriter
+from studio.services.ingest import JobControl, pipeline, writer
 
 
 def interrupt_after(bench: Bench, texts: int) -> None:
@@ -296,7 +295,7 @@ async def test_a_job_waits_while_it_is_paused(bench: Bench, folder: Path, write:
 async def test_another_process_can_pause_and_cancel_a_job(
     bench: Bench, folder: Path, write: Write, monkeypatch
 ) -> None:
-    monkeypatch.setattr("studio.services.runner.WISHES_EVERY_S", 0.01)
+    monkeypatch.setattr("studio.services.ingest.runner.WISHES_EVERY_S", 0.01)
     fill(write)
     control, reasons = JobControl(), []
     control.pause("test", "Held for the test.")

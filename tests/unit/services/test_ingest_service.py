@@ -24,7 +24,7 @@ from studio.domain import (
     SearchRequest,
 )
 from studio.errors import Busy, InvalidRequest, ModelFault, NotFound
-from studio.services.control import JobControl
+from studio.services.ingest import JobControl
 
 Write = Callable[[str, str], Path]
 

@@ -12,7 +12,7 @@ from toy import chunk_ids_of, contents_of
 
 from studio.domain import DocumentStatus, Embedder, ModelInfo, Vectors
 from studio.errors import ModelFault, WorkerDied
-from studio.index.stores import Stores
+from studio.index.generations import Stores
 from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
 
