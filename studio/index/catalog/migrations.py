@@ -151,7 +151,7 @@ def schema_version() -> int:
 def migrate(connection: sqlite3.Connection, back_up: Callable[[int], None] | None = None) -> None:
     """Bring the catalog to `schema_version` in one transaction. Raises StorageFault for one that it cannot read.
 
-    Before a catalog that has a version is changed, `back_up` is called with it, inside the transaction: nobody else
+    Before a catalog that has a version is changed, `back_up` is called with it, inside the transaction: no other
     writes then. What it raises leaves the catalog as it is.
     """
     known = schema_version()
