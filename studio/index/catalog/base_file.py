@@ -205,4 +205,4 @@ def _checksum(rows: bytes) -> str:
 def is_base(paths: KbPaths) -> bool:
     """Whether a folder has anything of a knowledge base in it that a person would miss."""
     described = paths.description.is_file()
-    return described or any(paths.vectors.glob("*.lance")) or any(paths.texts.glob("*"))
+    return described or any(paths.vectors.glob("*")) or any(paths.texts.glob("*"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class JobControl:
-    """Shared between a job and whoever steers it; for one event loop.
+    """Shared between a job and those that steer it; for one event loop.
 
     A job calls `proceed` between its steps. `changed` is called whenever the job begins or ends waiting.
     """

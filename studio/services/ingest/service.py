@@ -119,8 +119,8 @@ class IngestService:
         """Run an accepted job that is queued, paused or was left running by a dead program, from its checkpoint.
 
         It ends in the catalog as done or failed, or cancelled when `control` was. When the calling task is cancelled
-        otherwise, it stays running there and goes on with the next call. Raises Busy, also when somebody steered it
-        since the caller has `seen` it, Conflict when it has ended, and what `ingest` raises.
+        otherwise, it stays running there and goes on with the next call. Raises Busy, also when another program steered
+        it since the caller has `seen` it, Conflict when it has ended, and what `ingest` raises.
         """
         base = await self._stores.knowledge_base(seen.kb_id)
         with await self._stores.store(base.id).lock_for_writing(base.name):
@@ -231,7 +231,7 @@ class IngestService:
         return await jobs.get(await jobs.create(kb.id, kind, paths, options or {}, replaces=replaces))
 
     async def _interrupted(self, kb: KnowledgeBase, paths: Sequence[Path], options: IngestOptions) -> Job | None:
-        """The same request, left running by a program that died: under the writer lock nobody runs it."""
+        """The same request, left running by a program that died: under the writer lock no program runs it."""
         wanted = tuple(str(path) for path in paths)
         for job in await self._stores.catalog.jobs.open(kb.id):
             left = job.kind is JobKind.INGEST and job.state is JobState.RUNNING

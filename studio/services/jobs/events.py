@@ -1,4 +1,4 @@
-"""What happens to the jobs of the queue, for whoever listens."""
+"""What happens to the jobs of the queue, for all that listen."""
 
 from __future__ import annotations
 
@@ -108,5 +108,5 @@ class Bulletin:
         for listener in list(self._listeners):
             try:
                 listener(event)
-            except Exception:  # whoever listens must not stop the jobs
+            except Exception:  # a listener must not stop the jobs
                 log.exception("a listener of the job queue failed")
