@@ -79,7 +79,7 @@ async def test_a_damaged_file_is_an_error_or_a_panic_of_a_known_kind(stored: Sto
     for file in internals.data_files(stored.folder):
         file.write_bytes(b"\xff" * file.stat().st_size)
     table = await (await lancedb.connect_async(stored.database)).open_table("notes")
-    with pytest.raises(BaseException) as caught:  # noqa: PT011
+    with pytest.raises(BaseException) as caught:
         await table.query().to_arrow()
     assert isinstance(caught.value, RuntimeError | ValueError | OSError) or internals.is_panic(caught.value)
 
