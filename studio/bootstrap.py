@@ -34,6 +34,7 @@ from studio.services.preflight import MODEL, PARSERS, PreflightService
 from studio.services.promotion import Promotion
 from studio.services.quality import QualityService
 from studio.services.queue import JobQueue
+from studio.services.requests import Requests
 from studio.services.rerank import Rerankers
 from studio.services.sample import SampleService
 from studio.services.search import SearchService
@@ -51,7 +52,7 @@ class Services:
     config: Config
     library: LibraryService
     tags: TagService
-    ingest: IngestService
+    ingest: Requests
     queue: JobQueue
     watch: WatchService
     preflight: PreflightService
@@ -125,9 +126,10 @@ async def open_services(data_dir: Path | None = None, *, adopting: bool = False)
         gate = GateService(stores, search)
         promotion = Promotion(stores, gate)
         maintenance = MaintenanceService(stores, config, promotion, care.retire_replaced)
-        ingest = IngestService(stores, embedders, parser, promotion, maintenance.promoted, builds)
-        queue = JobQueue(stores, ingest, attention)
+        work = IngestService(stores, embedders, parser, promotion, maintenance.promoted, builds)
+        queue = JobQueue(stores, work, attention)
         stack.push_async_callback(queue.close)
+        ingest = Requests(stores, queue, work)
         watch = WatchService(stores, queue.add, config, memory, attention)
         stack.push_async_callback(watch.close)
         stack.callback(queue.subscribe(watch.heard))

@@ -36,6 +36,8 @@ from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
 from studio.services.maintenance import MaintenanceService
 from studio.services.promotion import Promotion
+from studio.services.queue import JobQueue
+from studio.services.requests import Requests
 from studio.services.search import SearchService
 
 Write = Callable[[str, str], Path]
@@ -83,7 +85,8 @@ class Ward:
         self.search = SearchService(stores, toy)
         promotion = Promotion(stores, GateService(stores, self.search))
         maintenance = MaintenanceService(stores, config, promotion)
-        self.ingest = IngestService(stores, toy, parser, promotion, maintenance.collect_if_due)
+        work = IngestService(stores, toy, parser, promotion, maintenance.collect_if_due)
+        self.ingest = Requests(stores, JobQueue(stores, work), work)
         self.doctor = DoctorService(stores, ModelCatalog(stores.paths), self.ingest)
         self.kb_id = ""
 

@@ -152,7 +152,11 @@ CREATE TABLE document_origin (
 ) STRICT;
 """
 
-STEPS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5)
+_V6 = """
+ALTER TABLE job ADD COLUMN report TEXT NOT NULL DEFAULT '';
+"""
+
+STEPS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5, _V6)
 SCHEMA_VERSION = len(STEPS)
 
 

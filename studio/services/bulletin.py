@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from studio.domain import IngestProgress, IngestReport, Job, JobState
 from studio.errors import NotFound
 from studio.index.stores import Stores
+from studio.services.kept_report import decoded
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class JobProgress:
 class JobEnded:
     """A job came to its end: with a report, or with the error that ended it.
 
-    With neither when it was cancelled, or ended in another process.
+    With neither when it was cancelled, or failed in another process.
     """
 
     job: Job
@@ -89,8 +90,12 @@ class Bulletin:
                     self._publish(JobChanged(job))
             for job in before.values():
                 if job.id not in now:
-                    self._publish(JobEnded(await self._as_it_ended(job)))
+                    self._publish(JobEnded(await self._as_it_ended(job), await self.report_of(job.id)))
             return now
+
+    async def report_of(self, job_id: str) -> IngestReport | None:
+        """The report of a job that ended, in whichever process."""
+        return decoded(await self._stores.thread.run(self._stores.catalog.jobs.report_of, job_id))
 
     async def ended(self, job: Job, report: IngestReport | None, error: BaseException | None) -> None:
         """Publish how a job ended that ran in this process."""

@@ -16,9 +16,9 @@ from studio.index.rows import text_key
 from studio.index.stores import Stores
 from studio.services.adoption import check_strays, strays
 from studio.services.examine import Examination, examine
-from studio.services.ingest import IngestService
 from studio.services.modes import check_modes, mend_modes
 from studio.services.repair import Repair
+from studio.services.requests import Requests
 
 REPAIR = "rag-studio doctor --repair"
 
@@ -26,7 +26,7 @@ REPAIR = "rag-studio doctor --repair"
 class DoctorService:
     """Looks at everything stored. One damaged generation hides nothing of the others, and damage is no exception."""
 
-    def __init__(self, stores: Stores, models: ModelCatalog, ingest: IngestService) -> None:
+    def __init__(self, stores: Stores, models: ModelCatalog, ingest: Requests) -> None:
         self._stores = stores
         self._models = models
         self._repair = Repair(stores, models, ingest)

@@ -42,9 +42,10 @@ from studio.index.vectors import DOCUMENTS_TABLE
 from studio.services.adoption import settle
 from studio.services.bundles import discard_dead_imports
 from studio.services.examine import Examination, examine
-from studio.services.ingest import RESTORE, IngestService
+from studio.services.ingest import RESTORE
 from studio.services.losses import Losses
 from studio.services.promotion import way_past
+from studio.services.requests import Requests
 from studio.services.salvage import mend_texts, salvage
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ log = logging.getLogger(__name__)
 class Repair:
     """Mends every knowledge base, one after the other."""
 
-    def __init__(self, stores: Stores, models: ModelCatalog, ingest: IngestService) -> None:
+    def __init__(self, stores: Stores, models: ModelCatalog, ingest: Requests) -> None:
         self._stores = stores
         self._models = models
         self._aside = partial(set_aside, stores.paths)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from studio.domain import IngestOptions, KnowledgeBase, ProgressSink
 from studio.errors import NotFound
-from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
+from studio.services.requests import Requests
 
 SAMPLE_NAME = "Sample library"
 
@@ -15,7 +15,7 @@ SAMPLE_NAME = "Sample library"
 class SampleService:
     """Makes the sample knowledge base from the documents that ship with the program."""
 
-    def __init__(self, library: LibraryService, ingest: IngestService, folder: Path) -> None:
+    def __init__(self, library: LibraryService, ingest: Requests, folder: Path) -> None:
         self._library = library
         self._ingest = ingest
         self._folder = folder

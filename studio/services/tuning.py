@@ -16,7 +16,7 @@ from studio.index.ann import TRAINING_ROWS, grid, resolve
 from studio.index.locks import try_lock
 from studio.index.scratch import Scratch
 from studio.index.stores import Stores
-from studio.services.ingest import IngestService
+from studio.services.requests import Requests
 
 TARGET, SAMPLES = 0.95, 100
 MAX_SAMPLES = 10_000
@@ -65,7 +65,7 @@ class Tuning:
 class TuningService:
     """Measures vector indexes on a clone of the active generation, never on what is searched."""
 
-    def __init__(self, stores: Stores, ingest: IngestService) -> None:
+    def __init__(self, stores: Stores, ingest: Requests) -> None:
         self._stores = stores
         self._ingest = ingest
 

@@ -18,7 +18,6 @@ from studio.domain import (
     ModelInfo,
     PinnedQuery,
     Preflight,
-    ProgressSink,
     Retention,
     SavedQuery,
     SearchMode,
@@ -308,7 +307,7 @@ class Paths(Protocol):
 class Sample(Protocol):
     """The sample knowledge base."""
 
-    async def ensure(self, progress: ProgressSink | None = None) -> KnowledgeBase: ...
+    async def ensure(self) -> KnowledgeBase: ...
 
 
 class StudioServices(Protocol):

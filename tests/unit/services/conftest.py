@@ -23,6 +23,8 @@ from studio.services.gate import GateService
 from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
 from studio.services.promotion import Promotion
+from studio.services.queue import JobQueue
+from studio.services.requests import Requests
 from studio.services.search import SearchService
 
 Write = Callable[[str, str], Path]
@@ -71,6 +73,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
     provider = ToyProvider(toy)
     promotion = Promotion(stores, GateService(stores, SearchService(stores, provider)))
-    yield Bench(stores, library, IngestService(stores, provider, parser, promotion, nothing_to_collect), toy)
+    work = IngestService(stores, provider, parser, promotion, nothing_to_collect)
+    queue = JobQueue(stores, work)
+    yield Bench(stores, library, Requests(stores, queue, work), work, queue, toy)
+    await queue.close()
     await parser.close()
     await stores.close()

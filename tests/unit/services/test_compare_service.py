@@ -33,6 +33,8 @@ from studio.services.gate import GateService
 from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
 from studio.services.promotion import Promotion
+from studio.services.queue import JobQueue
+from studio.services.requests import Requests
 from studio.services.search import SearchService
 
 Write = Callable[[str, str], Path]
@@ -300,7 +302,8 @@ async def test_generations_of_two_models_are_compared(
         pass
 
     promotion = Promotion(stores, GateService(stores, search))
-    ingest = IngestService(stores, models, parser, promotion, nothing_to_collect)
+    work = IngestService(stores, models, parser, promotion, nothing_to_collect)
+    ingest = Requests(stores, JobQueue(stores, work), work)
     settings = replace(library.default_settings(), model="small")
     kb = (await library.create("Two", settings)).id
     write("whales.txt", WHALES)

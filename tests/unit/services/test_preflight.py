@@ -29,6 +29,8 @@ from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
 from studio.services.preflight import PreflightService
 from studio.services.promotion import Promotion
+from studio.services.queue import JobQueue
+from studio.services.requests import Requests
 from studio.services.sampling import HEAD_BYTES, Amount, ByLength, Reading, estimate, kind_of, spread
 from studio.services.search import SearchService
 
@@ -60,7 +62,7 @@ class Model(ToyEmbedder):
 class Bench:
     stores: Stores
     library: LibraryService
-    ingest: IngestService
+    ingest: Requests
     preflight: PreflightService
     model: Model
     folder: Path
@@ -80,7 +82,8 @@ async def bench(tmp_path: Path, folder: Path) -> AsyncIterator[Bench]:
     async def nothing(kb_id: str) -> None:
         pass
 
-    ingest = IngestService(stores, model, parser, promotion, nothing)
+    work = IngestService(stores, model, parser, promotion, nothing)
+    ingest = Requests(stores, JobQueue(stores, work), work)
     preflight = PreflightService(stores, library, model, parser, MemoryCoordinator(0, dict))
     made = Bench(stores, library, ingest, preflight, model, folder)
     made.kb = (await library.create("Toy", KbSettings(chunk_tokens=24, chunk_overlap=4))).id

@@ -15,6 +15,8 @@ from studio.errors import ModelFault, WorkerDied
 from studio.index.stores import Stores
 from studio.services.ingest import IngestService
 from studio.services.library import LibraryService
+from studio.services.queue import JobQueue
+from studio.services.requests import Requests
 
 Write = Callable[[str, str], Path]
 MODEL = ModelInfo("toy", "c" * 64, 8, 64, "mean", 1, "none", True, None)
@@ -57,8 +59,19 @@ class ToyProvider:
 
 
 class Bench:
-    def __init__(self, stores: Stores, library: LibraryService, ingest: IngestService, toy: ToyEmbedder) -> None:
-        self.stores, self.library, self.ingest, self.toy = stores, library, ingest, toy
+    """`work` does what jobs are about, `queue` is not started and runs what `ingest` asks for."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        library: LibraryService,
+        ingest: Requests,
+        work: IngestService,
+        queue: JobQueue,
+        toy: ToyEmbedder,
+    ) -> None:
+        self.stores, self.library, self.toy = stores, library, toy
+        self.ingest, self.work, self.queue = ingest, work, queue
 
     async def statuses(self) -> dict[str, DocumentStatus]:
         return {Path(item.source_path).name: item.status for item in await self.library.documents("Toy")}
