@@ -18,6 +18,7 @@ from studio.domain import (
     IngestProgress,
     IngestStage,
     JobKind,
+    JobState,
     KbSettings,
     SearchMode,
     SearchRequest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -38,7 +39,9 @@ class Listener:
     async def until(self, condition) -> None:
         async with asyncio.timeout(60):
             while not condition():
-                await self._changed.wait()
+                with contextlib.suppress(TimeoutError):  # not everything that is waited for is told
+                    async with asyncio.timeout(0.01):
+                        await self._changed.wait()
                 self._changed.clear()
 
     async def all_ended(self, count: int) -> None:
