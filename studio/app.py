@@ -29,6 +29,7 @@ from studio.ui.plain_text import message_box
 from studio.ui.screenshots import render_screenshots
 from studio.ui.single_instance import SingleInstance
 from studio.ui.theme import Theme, ThemeChoice
+from studio.viewmodels.ways_out import sentences
 from studio.viewmodels.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -53,13 +54,13 @@ def run_gui(data_dir: Path | None, *, sample: bool = False) -> int:
             with asyncio.Runner(loop_factory=lambda: StudioEventLoop(application)) as runner:
                 runner.run(_run(application, data_dir, instance, sample=sample))
     except StudioError as error:
-        log.error("cannot start: %s", error.full_message)
-        _say_cannot_start(error.full_message)
+        log.error("cannot start: %s", sentences(error))
+        _say_cannot_start(sentences(error))
         return error.exit_code
     except OSError as error:
         fault = storage_fault(error, "opening the data directory")
-        log.error("cannot start: %s", fault.full_message)
-        _say_cannot_start(fault.full_message)
+        log.error("cannot start: %s", sentences(fault))
+        _say_cannot_start(sentences(fault))
         return fault.exit_code
     return 0
 

@@ -22,6 +22,7 @@ from studio.services.build_room import BuildRoom
 from studio.services.bundles import BundleService
 from studio.services.citing import CitingService
 from studio.services.compare import CompareService
+from studio.services.costs import MODEL, PARSERS
 from studio.services.doctor import DoctorService
 from studio.services.gate import GateService
 from studio.services.health import HealthService
@@ -30,7 +31,7 @@ from studio.services.library import LibraryService
 from studio.services.maintenance import MaintenanceService
 from studio.services.memory import MemoryCare, ModelRoom, idle_seconds
 from studio.services.models import ModelService
-from studio.services.preflight import MODEL, PARSERS, PreflightService
+from studio.services.preflight import PreflightService
 from studio.services.promotion import Promotion
 from studio.services.quality import QualityService
 from studio.services.queue import JobQueue

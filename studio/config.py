@@ -5,6 +5,7 @@ A change takes a lock, reads the file again and writes the one value: what anoth
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -118,6 +119,7 @@ class Config:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._listeners: list[Listener] = []
+        self._saving = asyncio.Lock()
         self._stamp = self._now()
         self._values = self._read() or {}
 
@@ -145,8 +147,19 @@ class Config:
         return {item.key: self._value(item) for item in SETTINGS}
 
     def set(self, key: str, value: str) -> None:
-        """Check, convert and save a value, and nothing else. Raises InvalidRequest, Busy or StorageFault."""
+        """Check, convert and save a value, and nothing else. Raises InvalidRequest, Busy or StorageFault.
+
+        Blocking: waits for another program that does so, and for the disk.
+        """
+        self._take(*self._saved(key, _convert(setting(key), value)))
+
+    async def save(self, key: str, value: str) -> None:
+        """`set`, with what takes time in a thread; in effect, and told to listeners, when it returns."""
         converted = _convert(setting(key), value)
+        async with self._saving:
+            self._take(*await asyncio.to_thread(self._saved, key, converted))
+
+    def _saved(self, key: str, converted: Value) -> tuple[dict[str, object], tuple[int, ...]]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self._path):
@@ -156,10 +169,9 @@ class Config:
                 values = {**(found or {}), key: converted}
                 with replacing(self._path) as temporary:
                     temporary.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")
-                stamp = self._now()
+                return values, self._now()
         except OSError as error:
             raise storage_fault(error, "saving the settings", self._path) from error
-        self._take(values, stamp)
 
     def refresh(self) -> None:
         """Take in what another program wrote, and tell who wants to know. Costs one look at the file."""

@@ -172,7 +172,7 @@ class Generation:
 class PinnedQuery:
     """A query whose first `top` documents must hold every one of `must_find`, or no generation is promoted.
 
-    A document is named by its id, its external id, its path, or its file name.
+    Each is a name of documents as a person gives it: an id, a path, a file name, or a pattern.
     """
 
     id: int
@@ -283,6 +283,11 @@ class DocumentStatus(StrEnum):
 
     INDEXED = "indexed"
     FAILED = "failed"
+
+
+def place_of(source_path: str, external_id: str) -> str:
+    """Where a document lies: the path of its file, in which a row or member lies as if that were a folder."""
+    return f"{source_path}/{external_id}" if external_id else source_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -858,3 +863,35 @@ class Candidate(NamedTuple):
 
 
 _candidate: Callable[[tuple[str, float, str]], Candidate] = partial(tuple.__new__, Candidate)
+
+
+class ChunkInGeneration(NamedTuple):
+    """A chunk of one of the generations that a search looks into; `scope` is the number of that one among them.
+
+    A tuple, since a search makes hundreds and looks each up several times.
+    """
+
+    scope: int
+    chunk_id: str
+
+    def __str__(self) -> str:
+        return f"{self.scope}:{self.chunk_id}"
+
+
+class Hit(NamedTuple):
+    """A candidate that can be told from those of other generations."""
+
+    chunk: ChunkInGeneration
+    score: float
+    document_id: str = ""
+
+    @classmethod
+    def of(cls, scope: int, candidates: Iterable[Candidate]) -> list[Hit]:
+        """The candidates of one generation."""
+        chunk_ids, scores, document_ids = tuple(zip(*candidates, strict=True)) or ((), (), ())
+        chunks = map(_chunk_in_generation, [(scope, chunk_id) for chunk_id in chunk_ids])
+        return list(map(_hit, zip(chunks, scores, document_ids, strict=True)))
+
+
+_chunk_in_generation: Callable[[tuple[int, str]], ChunkInGeneration] = partial(tuple.__new__, ChunkInGeneration)
+_hit: Callable[[tuple[ChunkInGeneration, float, str]], Hit] = partial(tuple.__new__, Hit)

@@ -13,7 +13,7 @@ are mapped onto this tree in the one module that imports the foreign library.
     └── EnvironmentFault
         ├── StorageFault      disk full, read-only, unreadable store, newer schema
         ├── Busy              another process holds the writer lock
-        ├── BundleFault       an exported file that is damaged, hostile, or of a newer format
+        ├── BundleFault       an exported file that is damaged, hostile, or of another version
         ├── DocumentFault     one file cannot be indexed; carries a `FailureCode`
         ├── WorkerDied        a worker process ended or was killed
         │   └── WorkerCrashed by a fault of its own
@@ -27,22 +27,25 @@ import errno
 from enum import StrEnum
 from pathlib import Path
 
+from studio.ways_out import AnotherDataFolder, WayOut
+
 
 class StudioError(Exception):
     """An error with a message for a person and, where there is one, the way out.
 
-    `str()` gives the message alone; `way_out` is a sentence that can follow it.
+    `str()` gives the message alone; `way_out` is a text that can follow it, in which ways out stand as their marks
+    (`studio.ways_out`): the command line and the window word them.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, way_out: str = "") -> None:
+    def __init__(self, message: str, *, way_out: WayOut | str = "") -> None:
         super().__init__(message)
-        self.way_out = way_out
+        self.way_out = str(way_out)
 
     @property
     def full_message(self) -> str:
-        """Message and way out as one text."""
+        """Message and way out as one text, to be worded where it is shown."""
         return f"{self} {self.way_out}".rstrip()
 
 
@@ -123,7 +126,7 @@ class FailureCode(StrEnum):
 class DocumentFault(EnvironmentFault):
     """One document cannot be indexed; the rest of the job goes on."""
 
-    def __init__(self, code: FailureCode, message: str, *, way_out: str = "") -> None:
+    def __init__(self, code: FailureCode, message: str, *, way_out: WayOut | str = "") -> None:
         super().__init__(message, way_out=way_out)
         self.code = code
 
@@ -161,10 +164,10 @@ def storage_fault(error: OSError, doing: str, path: Path | str | None = None) ->
     if error.errno == errno.EFBIG:
         return StorageFault(
             f"A file would grow beyond what is allowed here while {doing}{at}.",
-            way_out="Raise the limit (ulimit -f, or the file system's) or choose another --data-dir.",
+            way_out=AnotherDataFolder("Raise the limit (ulimit -f, or the file system's)"),
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return StorageFault(f"No permission while {doing}{at}.", way_out="Check the folder's permissions.")
     if error.errno == errno.EROFS:
-        return StorageFault(f"The file system is read-only while {doing}{at}.", way_out="Choose another --data-dir.")
+        return StorageFault(f"The file system is read-only while {doing}{at}.", way_out=AnotherDataFolder())
     return StorageFault(f"{error.strerror or error} while {doing}{at}.")

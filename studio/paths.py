@@ -101,7 +101,7 @@ class DataPaths:
             folders = (self.root / "kb", self.models, self.logs)
             for path in folders:
                 path.mkdir(exist_ok=True)
-            # Those of earlier versions; what lies deeper is looked at by doctor.
+            # As a copy with another umask leaves them; what lies deeper is looked at by doctor.
             catalog = [self.catalog.with_name(self.catalog.name + end) for end in ("", "-wal", "-shm")]
             for path in (*folders, *catalog, self.config):
                 tighten(path)

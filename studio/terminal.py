@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import re
 
+from studio.ways_out import without_ways
+
 _UNSEEN = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 """Control characters but tab and line feed, bidirectional marks and overrides, separators, halves of pairs."""
 _IN_TEXT, _IN_LINE = re.compile(f"[{_UNSEEN}]"), re.compile(f"[\t\n{_UNSEEN}]")
@@ -32,7 +34,7 @@ class VisibleFormatter(logging.Formatter):
     """Log records for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
+        return visible(without_ways(super().format(record)))
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -38,6 +38,30 @@ def small_disk(at: Path, size_bytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(at)], check=True)
 
 
+def can_mount_exfat() -> bool:
+    """True when a real exFAT can be mounted: with exfat-fuse and exfatprogs installed, and a loop device."""
+    tools = ("mkfs.exfat", "mount.exfat-fuse", "losetup")
+    return can_mount() and Path("/dev/fuse").exists() and all(map(shutil.which, tools))
+
+
+@contextlib.contextmanager
+def exfat(at: Path) -> Iterator[Path]:
+    """An empty exFAT at a new directory: no links, no modes, times of two seconds. Needs `can_mount_exfat`."""
+    at.mkdir()
+    image = at.with_suffix(".img")
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.exfat", image], check=True, capture_output=True)
+    found = subprocess.run(["losetup", "--find", "--show", image], check=True, capture_output=True, text=True)
+    device = found.stdout.strip()
+    try:
+        subprocess.run(["mount.exfat-fuse", device, at], check=True, capture_output=True)
+        yield at
+    finally:
+        subprocess.run(["umount", "--lazy", str(at)], check=False)
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
 @contextlib.contextmanager
 def starved(disk: Path, *, leave_bytes: int) -> Iterator[str]:
     """Only `leave_bytes` can be written to `disk` while the block runs. Yields words that a message about it holds.

@@ -23,8 +23,8 @@ def document(document_id: str, path: str, sha256: str, kind: str, chunks: int, r
     return {
         "document_id": document_id, "source_path": path, "sha256": sha256, "size_bytes": 10, "mtime_ns": 20,
         "kind": kind, "title": f"Title of {document_id}", "author": "", "licence": "", "external_id": "", "row": row,
-        "pages": [2, 2, 0, 0], "chunks": chunks, "status": "indexed" if sha256 else "failed",
-        "error": "" if sha256 else "corrupt", "reason": "",
+        "pages": [2, 2, 0, 0, 0], "chunks": chunks, "status": "indexed" if sha256 else "failed",
+        "error": "" if sha256 else "corrupt", "reason": "", "created": "", "metadata": {},
     }  # fmt: skip
 
 
@@ -115,6 +115,7 @@ def material(folder: Path) -> Material:
         "generation": 7,
         "settings": {
             "model": "toy", "chunk_tokens": 240, "chunk_overlap": 32, "metric": "cosine", "language": "en",
+            "contextual": False, "index": "auto",
         },
         "model": {"name": "toy", "sha256": "c" * 64, "dimension": DIMENSION, "pooling": "mean"},
         "documents": 3, "chunks": 4, "created_ms": 1_700_000_000_000,

@@ -67,7 +67,7 @@ class Bench:
 
     @classmethod
     async def create(cls, stores: Stores, name: str = "Bench") -> Bench:
-        kb = await stores.thread.run(stores.catalog.create_kb, name, KbSettings())
+        kb = await stores.catalog.create_kb(name, KbSettings())
         stores.paths.kb(kb.id).create()
         return cls(stores, kb)
 
@@ -94,12 +94,12 @@ class Bench:
         return await self.store.seal(build)
 
     async def promote(self, generation: Generation) -> Generation:
-        return await self.stores.thread.run(self.stores.catalog.promote, self.kb.id, generation.number)
+        return await self.stores.catalog.promote(self.kb.id, generation.number)
 
     async def collect(self, keep_archived: int) -> GcReport:
         self.store.release()
         retention = Retention(keep_archived=keep_archived)
-        return await collect(self.store, self.stores.catalog, self.stores.thread, retention=retention, dry_run=False)
+        return await collect(self.store, self.stores.catalog, retention=retention, dry_run=False)
 
     async def contents(self, number: int | None = None) -> set[str]:
         async with self.store.reading(number) as snapshot:
@@ -109,5 +109,5 @@ class Bench:
 
 async def states(bench: Bench) -> dict[int, str]:
     """The state of each generation by its number."""
-    items = await bench.stores.thread.run(bench.stores.catalog.generations, bench.kb.id)
+    items = await bench.stores.catalog.generations(bench.kb.id)
     return {item.number: item.state.value for item in items}

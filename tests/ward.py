@@ -11,6 +11,7 @@ from pathlib import Path
 import lance
 import numpy as np
 import pyarrow as pa
+from catalog_sql import catalog_sql
 
 from studio.config import Config
 from studio.documents.parser_pool import ParserPool
@@ -110,7 +111,7 @@ class Ward:
         return self.stores.store(self.kb_id)
 
     async def generations(self) -> list[Generation]:
-        return await self.stores.thread.run(self.stores.catalog.generations, self.kb_id)
+        return await self.stores.catalog.generations(self.kb_id)
 
     async def states(self) -> dict[int, str]:
         return {item.number: item.state.value for item in await self.generations()}
@@ -175,15 +176,8 @@ class Ward:
         other = await asyncio.to_thread(lambda: lance.write_dataset(table, dataset.uri, mode="overwrite"))
         generation = await self.active()
         await asyncio.to_thread(other.tags.update, f"g{generation.number}", other.version)
-
-        def record() -> None:
-            with self.stores.catalog.transaction() as db:
-                db.execute(
-                    "UPDATE generation SET chunks_version = ? WHERE kb_id = ? AND number = ?",
-                    (other.version, self.kb_id, generation.number),
-                )
-
-        await self.stores.thread.run(record)
+        record = "UPDATE generation SET chunks_version = ? WHERE kb_id = ? AND number = ?"
+        catalog_sql(self.stores.paths, record, (other.version, self.kb_id, generation.number))
         self.store.vectors.forget_caches()
 
 

@@ -13,6 +13,7 @@ Options = argparse.Namespace
 
 MODES = ("hybrid", "vector", "keyword")
 INDEXES = ("auto", "flat", "ivf_flat", "ivf_sq", "ivf_pq", "ivf_rq", "hnsw_flat", "hnsw_sq", "hnsw_pq")
+DOCUMENT = "its id, path (a folder: all below), file name, or a pattern such as *.pdf; in an archive: box.zip/note.md"
 FUSIONS = ("minmax", "rrf", "adaptive")
 
 
@@ -137,12 +138,12 @@ def _add_contents(commands: _Commands) -> None:
     commands.add("documents", "list documents").add_argument("kb")
     tag = commands.add("tag", "list tags with the number of documents, or give tags to documents and take them away")
     tag.add_argument("kb")
-    tag.add_argument("documents", nargs="*", metavar="DOCUMENT", help="path, folder, id, or glob of paths or names")
+    tag.add_argument("documents", nargs="*", metavar="DOCUMENT", help=DOCUMENT)
     tag.add_argument("--add", action="append", default=[], metavar="TAG", help="can be repeated")
     tag.add_argument("--remove", action="append", default=[], metavar="TAG", help="can be repeated")
     remove = commands.add("remove", "remove documents")
     remove.add_argument("kb")
-    remove.add_argument("documents", nargs="+", metavar="DOCUMENT")
+    remove.add_argument("documents", nargs="+", metavar="DOCUMENT", help=DOCUMENT)
 
 
 def _add_jobs(commands: _Commands) -> None:
@@ -191,7 +192,9 @@ def _add_questions(commands: _Commands) -> None:
     search.add_argument("--mode", choices=MODES, default="hybrid")
     search.add_argument("--limit", type=int, default=10, metavar="N")
     search.add_argument("--offset", type=int, default=0, metavar="N")
-    search.add_argument("--filter", action="append", default=[], metavar="K=V")
+    search.add_argument(
+        "--filter", action="append", default=[], metavar="K=V", help="for example type=pdf or document=NAME"
+    )
     search.add_argument(
         "--weight", type=float, metavar="0..1", help="share of the vector side (default: chosen by query)"
     )
@@ -233,7 +236,7 @@ def _add_quality(commands: _Commands) -> None:
     judge = commands.add("judge", "say how relevant a document is to a query")
     judge.add_argument("kb")
     judge.add_argument("query", help="its text, or the name of a saved query")
-    judge.add_argument("document", help="its id, path or file name")
+    judge.add_argument("document", metavar="DOCUMENT", help=DOCUMENT)
     judge.add_argument("--grade", type=int, default=1, metavar="N", help="0: not relevant; more is better")
     judge.add_argument("--remove", action="store_true", help="take the judgment back")
     queries = commands.add_group("queries", "saved queries and their judgments")
@@ -287,7 +290,7 @@ def _add_gate(commands: _Commands) -> None:
     add.add_argument("kb")
     add.add_argument("query")
     add.add_argument(
-        "--must-find", action="append", required=True, metavar="DOC", help="its id, path or file name; can be repeated"
+        "--must-find", action="append", required=True, metavar="DOCUMENT", help=f"{DOCUMENT}; can be repeated"
     )
     add.add_argument("--top", type=int, default=10, metavar="N", help="among the first N documents")
     remove = gate.add("remove", "unpin a query")

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
+from studio.cli.exit_codes import DONE
 from studio.cli.library import kb_value
-from studio.cli.main import DONE
 from studio.cli.output import ProgressLine, error_value, plain, print_error, print_json, say, size
 from studio.errors import StudioError
 from studio.services.bundles import BundleInfo

@@ -6,7 +6,7 @@ import sys
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE, FAILED
+from studio.cli.exit_codes import DONE, FAILED
 from studio.cli.output import say
 from studio.errors import InvalidRequest
 from studio.services.citing import CitationStyle, Verification, VerificationStatus, locators

@@ -25,7 +25,7 @@ from studio.cli import (
     watch,
 )
 from studio.cli.arguments import Options
-from studio.cli.main import DONE, Screenshots
+from studio.cli.exit_codes import DONE, Screenshots
 from studio.cli.output import note, say
 from studio.config import Config, setting
 from studio.paths import DataPaths

@@ -6,7 +6,7 @@ from typing import Any
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE
+from studio.cli.exit_codes import DONE
 from studio.cli.output import plain, say
 from studio.domain import SearchMode
 from studio.services.compare import Comparison, DocumentChanges, DocumentItem, HitChange, QueryChange

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from studio.bootstrap import open_services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE, FAILED, PARTLY
+from studio.cli.exit_codes import DONE, FAILED, PARTLY
 from studio.cli.output import note, say, table
 from studio.domain import Check
 from studio.paths import DataPaths

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE, FAILED
+from studio.cli.exit_codes import DONE, FAILED
 from studio.cli.output import say, table
 from studio.services.gate import MIN_JUDGED, GateReport, MissingDocument, PinOutcome, quality_sentence
 

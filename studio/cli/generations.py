@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE, FAILED
+from studio.cli.exit_codes import DONE, FAILED
 from studio.cli.output import note, plain, say, size, table
 from studio.domain import Generation
 from studio.errors import InvalidRequest

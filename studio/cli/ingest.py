@@ -10,7 +10,7 @@ from typing import Any
 
 from studio.bootstrap import Services, open_services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE, FAILED, PARTLY, Screenshots
+from studio.cli.exit_codes import DONE, FAILED, PARTLY, Screenshots
 from studio.cli.output import ProgressLine, could_not_be_indexed, kept_documents, note, plain, say
 from studio.cli.passwords import given_passwords
 from studio.cli.preflight import ingest_options, preflight

@@ -10,7 +10,7 @@ from typing import Any
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE, FAILED, PARTLY
+from studio.cli.exit_codes import DONE, FAILED, PARTLY
 from studio.cli.output import ProgressLine, could_not_be_indexed, kept_documents, plain, say, table
 from studio.domain import FileState, Job, JobState
 from studio.services.queue import JobChanged, JobEnded, JobEvent, JobProgress

@@ -10,7 +10,7 @@ from typing import Any
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE
+from studio.cli.exit_codes import DONE
 from studio.cli.output import ProgressLine, plain, say, size, table
 from studio.domain import AnnIndex, DocumentRecord, KbSettings, KnowledgeBase, Metric, ModelInfo, PageCounts
 from studio.errors import Conflict, InvalidRequest

@@ -11,20 +11,14 @@ import logging
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from studio.cli.arguments import build_parser
+from studio.cli.exit_codes import FAILED, INTERRUPTED, Screenshots, Window
 from studio.concurrency import keep_gui_responsive
 from studio.errors import StudioError, storage_fault
 from studio.paths import DataPaths
 from studio.terminal import VisibleFormatter, visible
-
-Window = Callable[[Path | None, bool], int]
-Screenshots = Callable[[Path | None, str, str, Path], list[Path]]
-
-DONE, FAILED, PARTLY = 0, 1, 3
-INTERRUPTED = 130
 
 
 def run(arguments: Sequence[str], *, window: Window, screenshots: Screenshots) -> int:

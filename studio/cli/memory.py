@@ -6,7 +6,7 @@ import asyncio
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE
+from studio.cli.exit_codes import DONE
 from studio.cli.output import say, size, table
 from studio.memory import MemorySnapshot
 from studio.viewmodels.text import component

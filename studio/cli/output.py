@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from studio.cli.arguments import Options
+from studio.cli.ways_out import typed
 from studio.domain import FileFailure, FileProgress, HeldRemovals, IngestProgress, IngestStage
 from studio.errors import FailureCode, StudioError
 from studio.services.report import allowing
@@ -18,7 +19,7 @@ from studio.terminal import in_line, visible, visible_json
 
 
 def plain(value: object) -> Any:
-    """Dataclasses, enums and paths as what JSON knows."""
+    """Dataclasses, enums and paths as what JSON knows; ways out in texts as commands."""
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Enum):
@@ -27,19 +28,21 @@ def plain(value: object) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    if isinstance(value, str):
+        return typed(value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
         return [plain(item) for item in value]
     return value
 
 
 def write(text: str) -> None:
     """A line, or lines, on stdout."""
-    sys.stdout.write(visible(text) + "\n")
+    sys.stdout.write(visible(typed(text)) + "\n")
 
 
 def note(text: str) -> None:
     """A line, or lines, on stderr."""
-    sys.stderr.write(visible(text) + "\n")
+    sys.stderr.write(visible(typed(text)) + "\n")
 
 
 def print_json(value: object) -> None:
@@ -65,12 +68,12 @@ def print_error(error: StudioError, *, as_json: bool) -> None:
 
 def error_value(error: StudioError) -> dict[str, str]:
     """An error as JSON knows it."""
-    return {"type": type(error).__name__, "message": str(error), "way_out": error.way_out}
+    return {"type": type(error).__name__, "message": typed(str(error)), "way_out": typed(error.way_out)}
 
 
 def table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> str:
     """Columns aligned by their widest cell."""
-    cells = [[in_line(str(cell)) for cell in row] for row in (headings, *rows)]
+    cells = [[in_line(typed(str(cell))) for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
@@ -81,7 +84,8 @@ def could_not_be_indexed(failed: Sequence[FileFailure] | Sequence[FileProgress])
     """Files with their reasons, and how protected ones are opened; nothing for no files."""
     if not failed:
         return []
-    lines = ["", "Could not be indexed:", *(f"  {in_line(item.path)}: {in_line(item.reason)}" for item in failed)]
+    reasons = (f"  {in_line(item.path)}: {in_line(typed(item.reason))}" for item in failed)
+    lines = ["", "Could not be indexed:", *reasons]
     if any(item.error == FailureCode.ENCRYPTED for item in failed):
         lines += ["", "Passwords are given with: rag-studio ingest KB FILE --ask-password"]
     return lines
@@ -92,7 +96,7 @@ def kept_documents(held: Sequence[HeldRemovals], kb: str) -> list[str]:
     if not held:
         return []
     lines = [f"  {item.count:,} of {item.folder}: {item.why}" for item in held]
-    return ["", "Documents that are kept:", *lines, f"If they are to go: {allowing(held, kb)}"]
+    return ["", "Documents that are kept:", *lines, str(allowing(held, kb))]
 
 
 def size(count: float) -> str:
@@ -139,7 +143,7 @@ class ProgressLine:
 
     def _show(self, stage: IngestStage | str, text: str) -> None:
         if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{visible(text)}")
+            sys.stderr.write(f"\r\x1b[K{visible(typed(text))}")
         elif stage != self._stage:
             note(text)
         self._stage = stage

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE
+from studio.cli.exit_codes import DONE
 from studio.cli.output import kept_documents, note, say, size
 from studio.domain import ALL_REMOVALS, IngestOptions, Preflight, SkippedFiles
 from studio.errors import InvalidRequest

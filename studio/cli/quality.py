@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options
-from studio.cli.main import DONE
+from studio.cli.exit_codes import DONE
 from studio.cli.output import ProgressLine, plain, say, table
 from studio.domain import Fusion, SavedQuery, SearchMode
 from studio.errors import InvalidRequest

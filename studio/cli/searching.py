@@ -6,7 +6,7 @@ from typing import Any
 
 from studio.bootstrap import Services
 from studio.cli.arguments import Options, key_value
-from studio.cli.main import DONE
+from studio.cli.exit_codes import DONE
 from studio.cli.output import plain, say
 from studio.domain import Explanation, Fusion, SearchMode, SearchRequest, SearchResponse
 from studio.terminal import in_line

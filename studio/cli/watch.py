@@ -10,7 +10,7 @@ from typing import Any
 from studio.bootstrap import Services
 from studio.cli import output
 from studio.cli.arguments import Options
-from studio.cli.main import DONE
+from studio.cli.exit_codes import DONE
 from studio.cli.output import plain, say, table, write
 from studio.services.queue import JobEnded, JobEvent
 from studio.services.report import held_words

@@ -96,7 +96,9 @@ _EXTENSIONS: dict[str, str] = {
 SUPPORTED_EXTENSIONS: frozenset[str] = frozenset(_EXTENSIONS)
 """File name endings that can be indexed: lower case, with the dot."""
 
-TABULAR_KINDS: frozenset[str] = frozenset({"jsonl", "csv", "tsv", "parquet", "mbox", "archive"})
+ARCHIVE = "archive"
+
+TABULAR_KINDS: frozenset[str] = frozenset({"jsonl", "csv", "tsv", "parquet", "mbox", ARCHIVE})
 """Kinds whose files hold many documents, one a row (or message, or file in an archive)."""
 
 

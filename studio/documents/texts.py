@@ -25,8 +25,7 @@ from studio.domain import ParsedDocument, Span, StoredText
 from studio.errors import InvariantViolated, NotFound, StorageFault, storage_fault
 
 BLOCK_ROWS = 64
-FORMAT = 2
-"""Of blocks with a span that is to be kept whole; the others are of format 1, which knows none."""
+FORMAT = 1
 
 SMALL_BYTES = 64 << 20
 MAX_RATIO = 250
@@ -52,11 +51,6 @@ def text_path(directory: Path, key: str) -> Path:
     if not _KEY.match(key):
         raise InvariantViolated(f"{key!r} is no key of the text store")
     return directory / key
-
-
-def has_texts(directory: Path, key: str) -> bool:
-    """Whether the texts of a source file are stored."""
-    return text_path(directory, key).is_file()
 
 
 def texts_are_sound(directory: Path, key: str) -> bool:
@@ -116,8 +110,7 @@ class TextStoreWriter:
     def _write_block(self) -> None:
         if not self._block:
             return
-        whole = any(len(span) > 5 for _, _, spans in self._block for span in spans)
-        body = json.dumps({"format": FORMAT if whole else 1, "documents": self._block}, ensure_ascii=False)
+        body = json.dumps({"format": FORMAT, "documents": self._block}, ensure_ascii=False)
         try:
             member = zipfile.ZipInfo(str(self._number))  # dated 1980: the same texts make the same bytes
             member.external_attr = 0o600 << 16
@@ -254,7 +247,7 @@ def _documents_of(block: bytes, path: Path | str) -> dict[int, StoredText]:
     stored = json.loads(block)
     if not isinstance(stored, dict):
         raise ValueError("not a block of documents")
-    if stored.get("format") not in (1, FORMAT):
+    if stored.get("format") != FORMAT:
         raise StorageFault(
             f"The stored text {path} was written by a newer version of this program.", way_out="Update the program."
         )

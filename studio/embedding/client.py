@@ -23,6 +23,7 @@ from studio.embedding.footprint import ModelFootprint
 from studio.embedding.loading import Check, Loader
 from studio.embedding.protocol import Kind, ProtocolError
 from studio.errors import ModelFault, WorkerCrashed, WorkerDied
+from studio.ways_out import InstallModel
 from studio.workers import WorkerProcess
 
 T = TypeVar("T")
@@ -376,7 +377,7 @@ class EmbeddingClient(ModelClient):
             text = texts[int(np.argmin(usable))]
             raise ModelFault(
                 f"The model {self._info.name} gave no usable vector for the text beginning {text[:40]!r}.",
-                way_out=f"Check the model file with: rag-studio model install {self._info.name}",
+                way_out=InstallModel(self._info.name, check=True),
             )
 
 

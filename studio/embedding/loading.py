@@ -16,6 +16,7 @@ from studio.embedding.launch import crash_fault, start_worker
 from studio.embedding.protocol import ReadyInfo
 from studio.errors import EnvironmentFault, ModelFault, WorkerCrashed, WorkerDied
 from studio.memory import amount
+from studio.ways_out import InstallModel
 from studio.workers import WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class Loader:
         if info.path is None or not info.path.is_file():
             raise ModelFault(
                 f"The file of the model {info.name} is not there.",
-                way_out=f"Install it again: rag-studio model install {info.name}",
+                way_out=InstallModel(info.name, again=True),
             )
         return info.path
 
@@ -129,5 +130,5 @@ class Loader:
             raise ModelFault(
                 f"The file of the model {info.name} is not what it was: dimension {ready.dimension} with "
                 f"{ready.pooling} pooling instead of {info.dimension} with {info.pooling}.",
-                way_out=f"Install it again: rag-studio model install {info.name}",
+                way_out=InstallModel(info.name, again=True),
             )

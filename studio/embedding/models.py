@@ -40,6 +40,7 @@ from studio.embedding.sources import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
 from studio.errors import Conflict, ModelFault, NotFound, StorageFault, storage_fault
 from studio.paths import DataPaths
 from studio.replacing import publish, replacing
+from studio.ways_out import InstallModel
 
 __all__ = ["DEFAULT_MODEL", "ModelCatalog", "ProgressCallback"]
 
@@ -98,19 +99,19 @@ class ModelCatalog:
         if info.path is None:
             raise ModelFault(
                 f"The model {info.name} is not installed.",
-                way_out=f"Install it with: rag-studio model install {info.name}",
+                way_out=InstallModel(info.name),
             )
         try:
             found = await asyncio.to_thread(sha256_of, info.path)
         except OSError as error:
             raise ModelFault(
                 f"The file of the model {info.name} cannot be read: {error}.",
-                way_out=f"Install it again: rag-studio model install {info.name}",
+                way_out=InstallModel(info.name, again=True),
             ) from error
         if found != info.sha256:
             raise ModelFault(
                 f"The file of the model {info.name} was changed or damaged ({info.path}).",
-                way_out=f"Install it again: rag-studio model install {info.name}",
+                way_out=InstallModel(info.name, again=True),
             )
 
     # ------------------------------------------------------------ installing

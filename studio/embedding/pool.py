@@ -23,6 +23,7 @@ from studio.embedding.client import EmbeddingClient, ModelClient, RankingClient
 from studio.embedding.models import ModelCatalog
 from studio.errors import EnvironmentFault, ModelFault
 from studio.memory import amount, process_reading
+from studio.ways_out import ChooseReranker, InstallModel, InstallReranker
 
 C = TypeVar("C", bound=ModelClient)
 
@@ -106,7 +107,7 @@ class EmbedderPool:
         if info is None or not info.installed:
             raise ModelFault(
                 f"The model {model} is not installed.",
-                way_out=f"Install it with: rag-studio model install {model}",
+                way_out=InstallModel(model),
             )
         if (info.kind == "reranker") is not issubclass(kind, RankingClient):
             raise wrong_kind(info)
@@ -236,9 +237,9 @@ def wrong_kind(info: ModelInfo) -> ModelFault:
     if info.kind == "reranker":
         return ModelFault(
             f"The model {info.name} is a reranker: it judges a passage together with a query and gives no embeddings.",
-            way_out=f"Choose it for the order of results with: rag-studio config set reranker {info.name}",
+            way_out=ChooseReranker(info.name),
         )
     return ModelFault(
         f"The model {info.name} is an embedding model and no reranker.",
-        way_out="Install a cross-encoder in GGUF format: rag-studio model install FILE",
+        way_out=InstallReranker(),
     )

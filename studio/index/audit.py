@@ -210,7 +210,7 @@ def _keyword_ids(directory: Path, generation: Generation, verdicts: Verdicts) ->
     """Every chunk id of a keyword index whose files are as they were written. Raises StorageFault, LookupError."""
     if broken := damaged_files(directory, verdicts):
         raise LookupError(f"{', '.join(broken)} in {directory} are gone or damaged")
-    return LexicalReader(directory, generation.settings.language, generation.lexical_version).chunk_ids()
+    return LexicalReader(directory, generation.settings.language).chunk_ids()
 
 
 def damaged_files(directory: Path, verdicts: Verdicts) -> list[str]:

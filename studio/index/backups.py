@@ -1,7 +1,7 @@
 """Copies of the catalog that the program keeps by itself, and what is left of a catalog that is gone or damaged.
 
 One is made after each promotion, by SQLite's backup API. The last `LATEST` are kept, and the last one of each of the
-past `DAYS` days.
+past `DAYS` days. Another one is made before a newer program changes the catalog's schema; it stays.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from studio.domain import GenerationState
+from studio.errors import StorageFault
 from studio.index.image import log_path
-from studio.index.migrations import SCHEMA_VERSION
+from studio.index.migrations import schema_version
 from studio.replacing import replacing
 
 log = logging.getLogger(__name__)
@@ -28,21 +29,43 @@ _NAME = re.compile(r"catalog-(\d{8}T\d{12})Z\.sqlite3")
 _STAMP = "%Y%m%dT%H%M%S%f"
 
 
+class NoBackup(StorageFault):
+    """A catalog of an older schema could not be copied, so it is not changed."""
+
+
 def back_up(db: sqlite3.Connection, folder: Path, now: datetime | None = None) -> Path | None:
     """Copy the database into `folder` and drop copies that are not kept; None where that failed, which is logged."""
     now = now or datetime.now(UTC)
     target = folder / f"catalog-{now.strftime(_STAMP)}Z.sqlite3"
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with replacing(target) as temporary, closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
-            db.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        _copy(db, target)
         for old in _unkept(backups(folder), now):
             old.unlink(missing_ok=True)
         return target
     except (OSError, sqlite3.Error) as error:
         log.warning("the catalog was not copied to %s: %s", folder, error)
         return None
+
+
+def back_up_version(database: Path, folder: Path, version: int) -> None:
+    """Copy a database of an older schema into `folder`, as its last commit left it. Raises NoBackup."""
+    target = folder / f"catalog-version-{version}.sqlite3"
+    try:
+        with closing(_opened(database)) as db:  # not the one that is about to write: SQLite would wait for its end
+            _copy(db, target)
+    except (OSError, sqlite3.Error) as error:
+        raise NoBackup(
+            f"The catalog is of version {version}, and there is no copy of it to fall back on: "
+            f"{target} cannot be written ({error}).",
+            way_out="Free some space, or mend the permissions of that folder, and start again.",
+        ) from error
+
+
+def _copy(db: sqlite3.Connection, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    with replacing(target) as temporary, closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
+        db.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
 
 
 def backups(folder: Path) -> list[Path]:
@@ -85,7 +108,7 @@ def fault_of(database: Path, *, thorough: bool = True) -> str:
             tables = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
             if not {"kb", "generation", "job"} <= tables:
                 return "is the database of another program" if tables else EMPTY
-            newer = db.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION
+            newer = db.execute("PRAGMA user_version").fetchone()[0] > schema_version()
             return "" if newer or not thorough else _damage(db)
     except sqlite3.OperationalError as error:
         # A full disk, a lock or a missing permission is not to be told from here: opening it says why.

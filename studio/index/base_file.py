@@ -200,3 +200,9 @@ def _encoded(rows: Dump) -> bytes:
 
 def _checksum(rows: bytes) -> str:
     return hashlib.sha256(rows).hexdigest()
+
+
+def is_base(paths: KbPaths) -> bool:
+    """Whether a folder has anything of a knowledge base in it that a person would miss."""
+    described = paths.description.is_file()
+    return described or any(paths.vectors.glob("*.lance")) or any(paths.texts.glob("*"))

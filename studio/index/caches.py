@@ -1,11 +1,5 @@
 """What the indexes of all knowledge bases keep in memory: how much, bounded by whom, and how it is given back.
 
-LanceDB reads tables through the two caches of a session, which keep within what they were made for and cannot be
-resized: another size means another session, to which the generations that are open move while searches that have
-begun finish on the old one. There is a main session, for the generations that stay open, and one aside for everything
-else (builds, readers of other generations), which ends with the last of its users. Nothing can be taken out of a
-session by itself, so that the main one is also replaced when a generation is let go.
-
 Tantivy maps its files; pages of them leave memory when the index is opened anew.
 """
 
@@ -14,30 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 from studio.errors import StorageFault
-from studio.index.lance_faults import mapped
+from studio.index.lexical import LexicalReader
 from studio.index.lexical_writer import WRITER_HEAP_BYTES
-from studio.index.upkeep import connect, new_session
+from studio.index.session import DEFAULT_BYTES, Cache, Sessions
+from studio.index.table_reader import TableReader
 from studio.memory import give_back, mapped_files
-
-if TYPE_CHECKING:
-    from studio.index.reading import Snapshot
-
-DEFAULT_BYTES = 1 << 30
-"""Of both caches, until somebody says otherwise. The library's own are 6 GB and 1 GB."""
-
-_ASIDE = 4
-"""The share of the session aside: a fourth."""
-_METADATA = 4
-"""The share of a session's bytes that its cache of metadata gets, ..."""
-_MOST_METADATA_BYTES = 64 << 20
-"""... and the most that it needs."""
 
 _HARDLY_MORE = 1.25
 """Times the bound: up to it a higher one is not worth beginning with empty caches."""
@@ -45,55 +26,30 @@ _HARDLY_MORE = 1.25
 log = logging.getLogger(__name__)
 
 
-class Cache:
-    """A session of LanceDB and the databases opened through it. It ends when nobody holds it any more."""
+class OpenGeneration(Protocol):
+    """A generation whose indexes are open. `kept` says whether it stays open between readers."""
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        self._connections: dict[Path, Any] = {}
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes it holds."""
-        return int(self._session.size_bytes)
-
-    async def connection(self, path: Path) -> Any:
-        """The database in a folder, read through this cache. Raises StorageFault."""
-        if path not in self._connections:
-            with mapped(path):
-                self._connections[path] = await connect(path, self._session)
-        return self._connections[path]
-
-    def disconnect(self, path: Path) -> None:
-        """Close the database in a folder."""
-        if (db := self._connections.pop(path, None)) is not None:
-            db.close()
+    tables: TableReader
+    lexical: LexicalReader
+    kept: bool
 
 
-class IndexCaches:
+class IndexCaches(Sessions):
     """Bounds, tells and drops what indexes below `root` keep in memory.
 
     What tells may be called from any thread, everything else on the event loop.
     """
 
     def __init__(self, root: Path, limit: int = DEFAULT_BYTES) -> None:
+        super().__init__(limit)
         self.lexical_heap_bytes = WRITER_HEAP_BYTES
         """Heap of the writers of keyword indexes that begin later."""
         self.small_builds = False
         """Whether builds write to the disk what they have, early and in small parts."""
         self._root = root
-        self._limit = limit
-        self._main: Cache | None = None
-        self._aside: weakref.ref[Cache] | None = None
-        self._caches: tuple[weakref.ref[Cache], ...] = ()
-        self._open: tuple[Snapshot, ...] = ()  # like the above replaced, never changed, as threads look at it
-        self._opening = asyncio.Lock()
+        self._open: tuple[OpenGeneration, ...] = ()  # replaced, never changed, as threads look at it
 
     # ------------------------------------------------------------ what is held
-
-    def held(self) -> int:
-        """Bytes in LanceDB's caches of indexes and of metadata."""
-        return sum(cache.nbytes for cache in self._alive())
 
     def maps(self) -> int:
         """Bytes of our own tables about the generations that are open."""
@@ -113,7 +69,7 @@ class IndexCaches:
 
     def room(self) -> int:
         """Bytes that can still be kept within the bound, our own tables included."""
-        return max(0, self._limit - self.held() - self.maps())
+        return max(0, super().room() - self.maps())
 
     def _files(self, *, tables: bool) -> Iterable[Path]:
         folders = {folder for snapshot in self._open for folder in (snapshot.lexical.path, *snapshot.tables.folders)}
@@ -153,44 +109,15 @@ class IndexCaches:
 
     # ------------------------------------------------------------ for the stores
 
-    async def main(self) -> Cache:
-        """The cache for generations that stay open. Those that are move to it when it is a new one."""
-        if self._main is not None:
-            return self._main
-        async with self._opening:
-            return self._main or await self._new_main(warm=True)
-
-    async def aside(self) -> Cache:
-        """The cache for everything else; to be held as long as it is used."""
-        async with self._opening:
-            cache = self._aside() if self._aside is not None else None
-            if cache is None:
-                cache = await self._new(self._limit // _ASIDE)
-                self._aside = weakref.ref(cache)
-            return cache
-
-    async def apart(self) -> Cache:
-        """A cache of its own, as large as the main one, for measuring."""
-        return await self._new(self._limit - self._limit // _ASIDE)
-
-    def disconnect(self, path: Path) -> None:
-        """Close the database in a folder, whoever reads it."""
-        for cache in self._alive():
-            cache.disconnect(path)
-
-    def forget(self) -> None:
-        """Begin with empty caches the next time they are asked for."""
-        self._main = self._aside = None
-
-    def opened(self, snapshot: Snapshot) -> None:
+    def opened(self, snapshot: OpenGeneration) -> None:
         """Count what a snapshot holds, until it is `closed`."""
         self._open = (*self._open, snapshot)
 
-    def closed(self, snapshot: Snapshot) -> None:
+    def closed(self, snapshot: OpenGeneration) -> None:
         """A snapshot holds nothing any more."""
         self._open = tuple(other for other in self._open if other is not snapshot)
 
-    async def adopt(self, snapshot: Snapshot) -> None:
+    async def adopt(self, snapshot: OpenGeneration) -> None:
         """Let a snapshot that is kept open use the main cache, if it does not yet."""
         main = await self.main()
         if snapshot.tables.cache is not main:
@@ -203,26 +130,14 @@ class IndexCaches:
                 await self._new_main(warm=warm)
         await asyncio.to_thread(give_back)
 
-    async def _new_main(self, *, warm: bool) -> Cache:
-        """Only under the lock."""
-        cache = self._main = await self._new(self._limit - self._limit // _ASIDE)
+    async def _move_open(self, cache: Cache, *, warm: bool) -> None:
         kept = [snapshot for snapshot in self._open if snapshot.kept]
         for snapshot in kept:
             await self._move(snapshot, cache, warm=warm)
         if kept:
             await asyncio.to_thread(give_back)
-        return cache
 
-    async def _new(self, limit: int) -> Cache:
-        metadata = min(limit // _METADATA, _MOST_METADATA_BYTES)
-        cache = Cache(await new_session(limit - metadata, metadata))
-        self._caches = (*(known for known in self._caches if known() is not None), weakref.ref(cache))
-        return cache
-
-    def _alive(self) -> list[Cache]:
-        return [cache for known in self._caches if (cache := known()) is not None]
-
-    async def _move(self, snapshot: Snapshot, cache: Cache, *, warm: bool) -> None:
+    async def _move(self, snapshot: OpenGeneration, cache: Cache, *, warm: bool) -> None:
         try:
             await snapshot.tables.move_to(cache, warm=warm)
         except StorageFault as fault:  # it goes on with what it has open, and whoever meets the damage tells

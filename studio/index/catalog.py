@@ -30,7 +30,8 @@ from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault, Stud
 from studio.failpoints import reach
 from studio.index import base_file
 from studio.index.backups import back_up
-from studio.index.database import Database, now_ms
+from studio.index.clock import now_ms
+from studio.index.database import Database
 from studio.index.jobs import Jobs
 from studio.index.judgments import EvaluationRuns, SavedQueries
 from studio.index.names import DocumentNames, Names, forget_names, keep_names
@@ -39,6 +40,7 @@ from studio.index.query_log import QueryLog
 from studio.index.tags import DocumentTags
 from studio.index.watched import WatchedFolders
 from studio.paths import DataPaths
+from studio.ways_out import CreateKb, Listing, RestoreCatalog, See
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,12 @@ _COLLECTABLE = (
     f" OR (state = '{GenerationState.READY}' AND number < (SELECT active FROM kb WHERE id = kb_id)))"
 )
 """A generation that waits for its promotion goes only once a newer one is active."""
-
+_HORIZON = (
+    "SELECT id, importing, next_generation,"
+    " (SELECT promoted_ms FROM generation g WHERE g.kb_id = kb.id AND g.number = kb.active) AS promoted_ms,"
+    " (SELECT json_group_array(number) FROM generation g WHERE g.kb_id = kb.id"
+    f" AND g.state = '{GenerationState.BUILDING}') AS building FROM kb"
+)
 
 _FLAT = AnnState()
 _AS_THEY_LIE = Names()
@@ -119,18 +126,17 @@ class Catalog(Database):
 
     def horizon(self, kb_id: str) -> base_file.Horizon:
         """How far a knowledge base is known. Raises NotFound."""
-        row = self.row(
-            "SELECT next_generation, (SELECT promoted_ms FROM generation g WHERE g.kb_id = kb.id AND g.number = active)"
-            " AS promoted_ms FROM kb WHERE id = ?",
-            (kb_id,),
-        )
+        row = self.row(f"{_HORIZON} WHERE id = ?", (kb_id,))
         if row is None:
             raise NotFound(f"There is no knowledge base “{kb_id}”.")
-        building = self.rows(
-            "SELECT number FROM generation WHERE kb_id = ? AND state = ?", (kb_id, GenerationState.BUILDING)
-        )
-        numbers = frozenset(item["number"] for item in building)
-        return base_file.Horizon(row["next_generation"], row["promoted_ms"] or 0, numbers)
+        return _horizon(row)
+
+    def horizons(self) -> dict[str, base_file.Horizon | None]:
+        """How far every knowledge base is known at one moment, by id; None of one that is being imported.
+
+        One statement: between two of them another program's import may end, which would be in the answer to neither.
+        """
+        return {row["id"]: None if row["importing"] else _horizon(row) for row in self.rows(_HORIZON)}
 
     # ------------------------------------------------------------ knowledge bases
 
@@ -146,7 +152,7 @@ class Catalog(Database):
         )
         if row is None:
             names = [kb.name for kb in self.knowledge_bases()]
-            known = f"There are: {', '.join(names)}." if names else "Create one with: rag-studio kb create NAME."
+            known = f"There are: {', '.join(names)}." if names else CreateKb()
             raise NotFound(f"There is no knowledge base “{name_or_id}”.", way_out=known)
         return _kb(row)
 
@@ -218,6 +224,14 @@ class Catalog(Database):
         """Newest first."""
         rows = self.rows("SELECT * FROM generation WHERE kb_id = ? ORDER BY number DESC", (kb_id,))
         return [_generation(row) for row in rows]
+
+    def active_models(self) -> set[str]:
+        """Names of the models that active generations were built with."""
+        rows = self.rows(
+            "SELECT g.settings FROM kb JOIN generation g ON g.kb_id = kb.id AND g.number = kb.active"
+            " WHERE NOT kb.importing"
+        )
+        return {_settings(row["settings"]).model for row in rows}
 
     def generation(self, kb_id: str, number: int) -> Generation:
         """One generation. Raises NotFound."""
@@ -378,7 +392,7 @@ def _new_id() -> str:
 
 
 def _no_generation(number: int) -> NotFound:
-    return NotFound(f"There is no generation {number}.", way_out="See: rag-studio generations KB.")
+    return NotFound(f"There is no generation {number}.", way_out=See(Listing.GENERATIONS))
 
 
 def checked_name(name: str) -> str:
@@ -397,12 +411,12 @@ def _settings(text: str) -> KbSettings:
     try:
         values = json.loads(text)
         values["metric"] = Metric(values["metric"])
-        values["index"] = AnnIndex(values.get("index", AnnIndex.AUTO))
+        values["index"] = AnnIndex(values["index"])
         return KbSettings(**values)
     except (ValueError, KeyError, TypeError) as error:
         raise StorageFault(
             f"The catalog is damaged: settings in it make no sense ({error}).",
-            way_out="End every RAG Studio, then restore it from the backups it keeps: rag-studio doctor --repair",
+            way_out=RestoreCatalog(running=True),
         ) from error
 
 
@@ -412,6 +426,10 @@ def _kb(row: sqlite3.Row) -> KnowledgeBase:
         documents=row["documents"], chunks=row["chunks"], size_bytes=row["size_bytes"], created_ms=row["created_ms"],
         retention=Retention(**json.loads(row["retention"])) if row["retention"] else None,
     )  # fmt: skip
+
+
+def _horizon(row: sqlite3.Row) -> base_file.Horizon:
+    return base_file.Horizon(row["next_generation"], row["promoted_ms"] or 0, frozenset(json.loads(row["building"])))
 
 
 def _ann(text: str) -> AnnState:

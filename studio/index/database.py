@@ -1,7 +1,7 @@
 """The SQLite file below the catalog: opening, transactions, and what its errors mean.
 
-Where the file cannot be written (read-only, not ours, disk full), the database is a copy in memory: everything can
-be read, a transaction says why it cannot be.
+Where the file cannot be written (read-only, not ours, disk full), or must not be (an older one that cannot be backed
+up), the database is a copy in memory: everything can be read, a transaction says why nothing can be changed.
 """
 
 from __future__ import annotations
@@ -10,23 +10,22 @@ import contextlib
 import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from studio.errors import StorageFault, StudioError, storage_fault
+from studio.index.backups import NoBackup, back_up_version
 from studio.index.glance import Glance, Moment
 from studio.index.image import Fingerprint, fingerprint, log_path, read_image
 from studio.index.migrations import migrate
+from studio.links import can_link
+from studio.paths import DataPaths
+from studio.ways_out import AnotherDataFolder, Diagnose, RestoreCatalog
 
 _FULL_BELOW_BYTES = 1 << 20
 _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_FULL", "SQLITE_IOERR")
 _COPY_ONLY = "Everything can be searched, nothing can be changed."
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class Database:
@@ -120,6 +119,8 @@ class Database:
         with self.mapped():
             try:
                 database = _connected(self.path)
+            except NoBackup as refusal:
+                return self._copy(refusal)
             except sqlite3.Error as error:
                 if not _name(error).startswith(_NOT_WRITABLE):
                     raise
@@ -129,6 +130,8 @@ class Database:
         # Readers of a file that is not theirs may share the log of a writer that lives: then all can be read at once.
         writable = os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
         self._refusal = None if writable else _not_writable(self.path)
+        if writable and not can_link(self.path.parent):  # put there by hand: nothing is made in such a place
+            self._refusal = unlinkable(self.path.parent)
         self._files = self._identities()
         return database
 
@@ -189,7 +192,7 @@ def _connected(path: Path, image: bytes | None = None) -> sqlite3.Connection:
         else:
             database.deserialize(image)
         database.execute("PRAGMA foreign_keys = ON")
-        migrate(database)
+        migrate(database, partial(back_up_version, path, DataPaths(path.parent).backups) if image is None else None)
     except BaseException:
         database.close()
         raise
@@ -219,7 +222,16 @@ def _free_bytes(directory: Path) -> int:
 def _not_writable(path: Path) -> StorageFault:
     return StorageFault(
         f"The catalog {path} cannot be opened for writing.",
-        way_out="Check the folder's permissions or choose another --data-dir.",
+        way_out=AnotherDataFolder("Check the folder's permissions"),
+    )
+
+
+def unlinkable(folder: Path) -> StorageFault:
+    """What is said of a data directory in which nothing can be indexed."""
+    return StorageFault(
+        f"Files cannot be linked in {folder} (exFAT, FAT and some network drives cannot), which the index needs; "
+        "your documents may lie there.",
+        way_out=AnotherDataFolder(),
     )
 
 
@@ -237,8 +249,8 @@ def _fault(error: sqlite3.Error, path: Path) -> StorageFault:
     if "not a database" in text or "malformed" in text:
         return StorageFault(
             f"The catalog {path} is damaged ({text}).",
-            way_out="End every RAG Studio, then restore it from the backups it keeps: rag-studio doctor --repair",
+            way_out=RestoreCatalog(running=True),
         )
     if "locked" in text:
         return StorageFault("Another process keeps the catalog locked.", way_out="Wait for it to finish and try again.")
-    return StorageFault(f"The catalog {path} failed: {text}.", way_out="Run: rag-studio doctor.")
+    return StorageFault(f"The catalog {path} failed: {text}.", way_out=Diagnose())

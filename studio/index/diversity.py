@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,11 +17,14 @@ FOLD_RESEMBLANCE = 0.75
 """Share of three-word shingles in common above which two texts are the same one (Broder, "On the Resemblance and
 Containment of Documents", 1997). An invoice and the next one, whose embeddings are nearly equal, share fewer."""
 
+K = TypeVar("K", bound=Hashable)
+"""What a passage is known by."""
+
 _WORD = re.compile(r"\w+")
 _SHINGLE = 3
 
 
-def suspects(ids: Sequence[str], vectors: Mapping[str, Vectors]) -> list[tuple[str, str]]:
+def suspects(ids: Sequence[K], vectors: Mapping[K, Vectors]) -> list[tuple[K, K]]:
     """Pairs (earlier, later) of a ranking whose unit vectors are close enough to be near-duplicates."""
     known = [chunk for chunk in ids if chunk in vectors]
     if len(known) < 2:
@@ -31,19 +35,19 @@ def suspects(ids: Sequence[str], vectors: Mapping[str, Vectors]) -> list[tuple[s
 
 
 def folded(
-    ids: Sequence[str], pairs: Sequence[tuple[str, str]], texts: Mapping[str, str]
-) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    ids: Sequence[K], pairs: Sequence[tuple[K, K]], texts: Mapping[K, str]
+) -> tuple[list[K], dict[K, tuple[K, ...]]]:
     """(ids that stay, in order; near-duplicates by the id they are folded into).
 
     A passage is folded into the first above it that stays and says the same, so that no chain of small differences
     folds two texts that differ.
     """
-    earlier: dict[str, list[str]] = {}
+    earlier: dict[K, list[K]] = {}
     for first, second in pairs:
         earlier.setdefault(second, []).append(first)
     shingles = {chunk: _shingles(texts[chunk]) for pair in pairs for chunk in pair if chunk in texts}
-    kept: list[str] = []
-    under: dict[str, list[str]] = {}
+    kept: list[K] = []
+    under: dict[K, list[K]] = {}
     for chunk in ids:
         same = (
             other
@@ -60,9 +64,7 @@ def folded(
     return kept, {chunk: tuple(others) for chunk, others in under.items() if others}
 
 
-def diversified(
-    ids: Sequence[str], scores: Sequence[float], vectors: Mapping[str, Vectors], diversity: float
-) -> list[str]:
+def diversified(ids: Sequence[K], scores: Sequence[float], vectors: Mapping[K, Vectors], diversity: float) -> list[K]:
     """The order by maximal marginal relevance (Carbonell, Goldstein, SIGIR 1998).
 
     `diversity` in 0..1 is one minus their lambda. Relevance is the score brought to 0..1, likeness the cosine of unit
@@ -77,7 +79,7 @@ def diversified(
     matrix = np.stack([vectors.get(chunk, np.zeros(width, dtype=np.float32)) for chunk in ids])
     likeness = np.zeros(len(ids))
     left = np.ones(len(ids), dtype=bool)
-    order: list[str] = []
+    order: list[K] = []
     for _ in ids:
         gain = (1.0 - diversity) * relevance - diversity * likeness
         gain[~left] = -np.inf
@@ -88,13 +90,13 @@ def diversified(
     return order
 
 
-def grouped(ids: Sequence[str], documents: Mapping[str, str]) -> tuple[list[str], dict[str, int]]:
+def grouped(ids: Sequence[K], documents: Mapping[K, Hashable]) -> tuple[list[K], dict[K, int]]:
     """(the best chunk of each document, in order; how many more of its document stand behind it).
 
     `documents` is the document of each chunk; a chunk without one stands for itself.
     """
-    first: dict[str, str] = {}
-    more: dict[str, int] = {}
+    first: dict[Hashable, K] = {}
+    more: dict[K, int] = {}
     for chunk in ids:
         leader = first.setdefault(documents.get(chunk, chunk), chunk)
         more[leader] = more.get(leader, -1) + 1

@@ -24,18 +24,12 @@ class DocumentTable:
     """Made of an Arrow table that fits in memory; takes about as much. Safe to use from several threads."""
 
     def __init__(self, rows: Any) -> None:
-        import pyarrow as pa
         import pyarrow.compute as pc
 
         rows = rows.take(pc.sort_indices(rows.column("document_id")))
-        present = set(rows.column_names)
-
-        def column(name: str, kind: Any) -> Any:
-            return rows.column(name).combine_chunks() if name in present else pa.nulls(len(rows), kind)
-
-        self._ids = bytes_of(column("document_id", pa.utf8()))
-        self._texts, self._starts = _joined([column(name, pa.utf8()) for name in RECORD_TEXTS])
-        numbers = [column(name, pa.int64()).fill_null(0).to_numpy() for name in RECORD_NUMBERS]
+        self._ids = bytes_of(rows.column("document_id"))
+        self._texts, self._starts = _joined([rows.column(name).combine_chunks() for name in RECORD_TEXTS])
+        numbers = [rows.column(name).to_numpy() for name in RECORD_NUMBERS]
         self._numbers: NDArray[np.int64] = np.stack(numbers, axis=1)
 
     @property
@@ -63,7 +57,7 @@ def _joined(columns: Sequence[Any]) -> tuple[bytes, NDArray[np.unsignedinteger[A
         return b"", np.zeros(1, np.uint8)
     wide = [column.cast(pa.large_binary()) for column in columns]  # of any size together
     separator = pa.scalar(_SEPARATOR, pa.large_binary())
-    together = pc.binary_join_element_wise(*wide, separator, null_handling="replace", null_replacement=b"")
+    together = pc.binary_join_element_wise(*wide, separator)
     _, offsets, text = together.buffers()
     starts = np.frombuffer(offsets, np.int64)[: len(together) + 1]
     size = int(starts[-1])

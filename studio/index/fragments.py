@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from studio.domain import Chunk, DocumentRecord
 from studio.index.lance_faults import is_panic
-from studio.index.rows import ROWS_PER_TURN, by_path, chunk_of, record_of_row
+from studio.index.rows import ROWS_PER_TURN, by_path, chunk_of, document_key, record_of_row
 
 _CHUNK = (
     "chunk_id", "document_id", "content", "content_hash", "page_number", "anchor", "char_start", "char_end", "metadata",
@@ -45,7 +45,7 @@ async def chunks_left(table: Path, version: int | None) -> Remains[Chunk]:
 
 
 def _record(row: dict[str, Any]) -> DocumentRecord | None:
-    if row["document_key"] != f"{row['document_id']}:{row['source_path']}":
+    if row["document_key"] != document_key(row["document_id"], row["source_path"]):
         return None
     return record_of_row(row)
 

@@ -21,7 +21,7 @@ from functools import partial
 from operator import gt, neg
 from typing import NamedTuple
 
-from studio.domain import Candidate, Explanation, Fusion
+from studio.domain import ChunkInGeneration, Explanation, Fusion, Hit
 
 RRF_K = 60
 """Rank constant of Cormack, Clarke, Büttcher, "Reciprocal Rank Fusion", SIGIR 2009."""
@@ -51,7 +51,7 @@ _side: Callable[[tuple[int, float, float]], Side] = partial(tuple.__new__, Side)
 class Fused(NamedTuple):
     """A chunk with its final score and how that came about; `rank` and `fused` are its place and score by fusion."""
 
-    chunk_id: str
+    chunk: ChunkInGeneration
     score: float
     method: str
     weight: float
@@ -85,8 +85,8 @@ _fused: Callable[[tuple[object, ...]], Fused] = partial(tuple.__new__, Fused)
 
 
 def fuse(
-    vector: Sequence[Candidate],
-    keyword: Sequence[Candidate],
+    vector: Sequence[Hit],
+    keyword: Sequence[Hit],
     *,
     weight: float,
     method: Fusion,
@@ -94,28 +94,29 @@ def fuse(
 ) -> list[Fused]:
     """Fuse two lists, each best first. `weight` in 0..1 is the vector side's share.
 
-    A chunk only one side found gets 0 from the other. Ties are broken by the better rank, then by chunk id, so that the
-    same query gives the same order every time. Scores are normalised over the first `depth` of each list (None: all),
-    and what lies deeper gets 0: a later page, for which more was asked, leaves the earlier ones as they are.
+    A chunk only one side found gets 0 from the other. Ties are broken by the better rank, then by scope and chunk id,
+    so that the same query gives the same order every time. Scores are normalised over the first `depth` of each list
+    (None: all), and what lies deeper gets 0: a later page, for which more was asked, leaves the earlier ones as they
+    are.
     """
     sides_vector = _sides(vector, method, depth)
     sides_keyword = _sides(keyword, method, depth)
     if method is Fusion.ADAPTIVE:
         weight = adaptive_weight(weight, sides_vector, sides_keyword)
-    found: list[tuple[float, int, str, Side | None, Side | None]] = []
-    for chunk_id, v in sides_vector.items():
-        if (k := sides_keyword.get(chunk_id)) is not None:
-            found.append((-(weight * v[2] + (1 - weight) * k[2]), min(v[0], k[0]), chunk_id, v, k))
+    found: list[tuple[float, int, ChunkInGeneration, Side | None, Side | None]] = []
+    for chunk, v in sides_vector.items():
+        if (k := sides_keyword.get(chunk)) is not None:
+            found.append((-(weight * v[2] + (1 - weight) * k[2]), min(v[0], k[0]), chunk, v, k))
         else:
-            found.append((-(weight * v[2]), v[0], chunk_id, v, None))
-    for chunk_id, k in sides_keyword.items():
-        if chunk_id not in sides_vector:
-            found.append((-((1 - weight) * k[2]), k[0], chunk_id, None, k))
+            found.append((-(weight * v[2]), v[0], chunk, v, None))
+    for chunk, k in sides_keyword.items():
+        if chunk not in sides_vector:
+            found.append((-((1 - weight) * k[2]), k[0], chunk, None, k))
     found.sort()  # no two have the same id, so that sides are never compared
     name = method.value
     return [
-        _fused((chunk_id, -score, name, weight, v, k, rank, -score, None))
-        for rank, (score, _, chunk_id, v, k) in enumerate(found, start=1)
+        _fused((chunk, -score, name, weight, v, k, rank, -score, None))
+        for rank, (score, _, chunk, v, k) in enumerate(found, start=1)
     ]
 
 
@@ -133,7 +134,9 @@ def weight_of_vectors(tokens_per_word: float) -> float:
     return EVEN_WEIGHT - (EVEN_WEIGHT - STRANGE_WEIGHT) * min(max(strange, 0.0), 1.0)
 
 
-def adaptive_weight(weight: float, vector: Mapping[str, Side], keyword: Mapping[str, Side]) -> float:
+def adaptive_weight(
+    weight: float, vector: Mapping[ChunkInGeneration, Side], keyword: Mapping[ChunkInGeneration, Side]
+) -> float:
     """The vector side's share for one query, in 0.1..0.9 unless `weight` is 0 or 1.
 
     `weight` sets the odds before looking; each side multiplies its own by the root of how far its first hit stands
@@ -147,42 +150,42 @@ def adaptive_weight(weight: float, vector: Mapping[str, Side], keyword: Mapping[
     return min(max(odds_vector / total, _ADAPTIVE_RANGE[0]), _ADAPTIVE_RANGE[1]) if total > 0 else weight
 
 
-def _standing_out(sides: Mapping[str, Side]) -> float:
+def _standing_out(sides: Mapping[ChunkInGeneration, Side]) -> float:
     behind = [side.normalised for side in sides.values()][1 : _STANDING_OUT_DEPTH + 1]
     return 1.0 - sum(behind) / len(behind) if behind else 0.5
 
 
-def single(candidates: Sequence[Candidate], *, vector: bool) -> list[Fused]:
+def single(candidates: Sequence[Hit], *, vector: bool) -> list[Fused]:
     """The ranking of one side alone, with its raw scores."""
     weight = 1.0 if vector else 0.0
     return [
         Fused(
-            chunk_id, side.score, "none", weight, side if vector else None, None if vector else side, side.rank,
+            chunk, side.score, "none", weight, side if vector else None, None if vector else side, side.rank,
             side.score,
         )
-        for chunk_id, side in _sides(candidates, Fusion.MINMAX).items()
+        for chunk, side in _sides(candidates, Fusion.MINMAX).items()
     ]  # fmt: skip
 
 
-def _sides(candidates: Sequence[Candidate], method: Fusion, depth: int | None = None) -> dict[str, Side]:
+def _sides(candidates: Sequence[Hit], method: Fusion, depth: int | None = None) -> dict[ChunkInGeneration, Side]:
     if not candidates:
         return {}
-    ids, scores, _ = zip(*candidates, strict=True)
+    chunks, scores, _ = zip(*candidates, strict=True)
     if not all(map(gt, scores, scores[1:])):  # two score the same, or they are not in order
-        negated, ids = zip(*sorted(zip(map(neg, scores), ids, strict=True)), strict=True)
+        negated, chunks = zip(*sorted(zip(map(neg, scores), chunks, strict=True)), strict=True)
         scores = tuple(map(neg, negated))
     high, low = scores[0], scores[:depth][-1]
     spread = high - low
     if method is Fusion.RRF:
-        normalised = [1.0 / (RRF_K + rank) for rank in range(1, len(ids) + 1)]
+        normalised = [1.0 / (RRF_K + rank) for rank in range(1, len(chunks) + 1)]
     elif spread > 0:
         normalised = [(score - low) / spread if score > low else 0.0 for score in scores]
     else:
         normalised = [float(score >= low) for score in scores]
-    sides = list(map(_side, zip(range(1, len(ids) + 1), scores, normalised, strict=True)))
-    found = dict(zip(ids, sides, strict=True))
-    if len(found) < len(ids):  # of those with the same id the best counts
+    sides = list(map(_side, zip(range(1, len(chunks) + 1), scores, normalised, strict=True)))
+    found = dict(zip(chunks, sides, strict=True))
+    if len(found) < len(chunks):  # of those with the same id the best counts
         found = {}
-        for chunk_id, side in zip(ids, sides, strict=True):
-            found.setdefault(chunk_id, side)
+        for chunk, side in zip(chunks, sides, strict=True):
+            found.setdefault(chunk, side)
     return found

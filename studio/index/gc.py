@@ -15,13 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from studio.concurrency import Executor
 from studio.domain import Generation, GenerationState, Retention
 from studio.errors import StorageFault, StudioError, storage_fault
 from studio.failpoints import reach
-from studio.index.catalog import Catalog
+from studio.index.async_catalog import AsyncCatalog
 from studio.index.checkpoints import Checkpoint
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.durable import disk_usage
 from studio.index.footprint import files_of
 from studio.index.generations import GenerationStore, tag_of
@@ -95,25 +94,23 @@ def plan(generations: Sequence[Generation], retention: Retention, at_ms: int) ->
     return result
 
 
-async def collect(
-    store: GenerationStore, catalog: Catalog, thread: Executor, *, retention: Retention, dry_run: bool
-) -> GcReport:
+async def collect(store: GenerationStore, catalog: AsyncCatalog, *, retention: Retention, dry_run: bool) -> GcReport:
     """Collect one knowledge base. The report names what was deleted, kept (with the reason) and failed."""
     report = GcReport()
     if store.repairing:
         return report
-    kb = await thread.run(catalog.knowledge_base, store.kb_id)
+    kb = await catalog.knowledge_base(store.kb_id)
     if not dry_run:
-        await thread.run(catalog.require_writable)
+        await catalog.require_writable()
         await store.refuse_doubtful()
-    planned = plan(await thread.run(catalog.generations, store.kb_id), retention, now_ms())
+    planned = plan(await catalog.generations(store.kb_id), retention, now_ms())
     report.kept += [Kept(kb.name, item.number, why) for item, why in planned.kept]
     before = await asyncio.to_thread(disk_usage, store.paths.root)
     remaining = [item for item, _ in planned.kept]
     for item in planned.doomed:
         name = f"{kb.name}/{item.number}"
         try:
-            if await _collect_one(store, catalog, thread, item.number, dry_run=dry_run):
+            if await _collect_one(store, catalog, item.number, dry_run=dry_run):
                 report.deleted.append(name)
                 continue
             report.kept.append(Kept(kb.name, item.number, "a reader is using it"))
@@ -124,7 +121,7 @@ async def collect(
     if dry_run:
         report.freed_bytes = await _would_free(store, remaining, before)
         return report
-    await sweep(store, catalog, thread, report)
+    await sweep(store, catalog, report)
     after = await asyncio.to_thread(disk_usage, store.paths.root)
     report.freed_bytes = max(0, sum(before.values()) - sum(after.values()))
     return report
@@ -145,9 +142,7 @@ def _collectable_files(store: GenerationStore) -> set[int]:
     return set().union(*(disk_usage(root) for root in (*tables, store.paths.lexical, store.paths.texts)))
 
 
-async def _collect_one(
-    store: GenerationStore, catalog: Catalog, thread: Executor, number: int, *, dry_run: bool
-) -> bool:
+async def _collect_one(store: GenerationStore, catalog: AsyncCatalog, number: int, *, dry_run: bool) -> bool:
     """Delete a generation; False when a reader has it, or it became active meanwhile."""
     lock = try_lock(store.paths.lease(number), shared=False)
     if lock is None:
@@ -155,21 +150,21 @@ async def _collect_one(
     with lock:
         if dry_run:
             return True
-        if not await thread.run(catalog.mark_for_deletion, store.kb_id, number):
+        if not await catalog.mark_for_deletion(store.kb_id, number):
             return False
         reach("collect.marked")
         await asyncio.to_thread(_remove_tree, store.paths.lexical_generation(number))
         reach("collect.directory")
         await store.vectors.drop_tag(tag_of(number))
         reach("collect.tag")
-        await thread.run(catalog.forget_generation, store.kb_id, number)
+        await catalog.forget_generation(store.kb_id, number)
         reach("collect.forgotten")
     with suppress(OSError):
         store.paths.lease(number).unlink()
     return True
 
 
-async def sweep(store: GenerationStore, catalog: Catalog, thread: Executor, report: GcReport) -> None:
+async def sweep(store: GenerationStore, catalog: AsyncCatalog, report: GcReport) -> None:
     """Remove table versions, texts, directories and lease files that no generation refers to.
 
     Needs the writer lock: a build in progress owns files that nothing refers to yet.
@@ -181,12 +176,12 @@ async def sweep(store: GenerationStore, catalog: Catalog, thread: Executor, repo
         try:
             await store.refuse_doubtful()
             await store.recover()
-            generations = await thread.run(catalog.generations, store.kb_id)
+            generations = await catalog.generations(store.kb_id)
             known = {tag_of(item.number) for item in generations}
             tables = {item.chunks_table for item in generations} | {DOCUMENTS_TABLE}
             for tag in set().union(*(await store.vectors.tags()).values()) - known:
                 await store.vectors.drop_tag(tag)
-            suspended = await thread.run(catalog.jobs.suspended, store.kb_id)
+            suspended = await catalog.jobs.suspended(store.kb_id)
             checkpoints = [found for found in map(Checkpoint.decode, suspended.values()) if found is not None]
             await _hold(store, generations, checkpoints)
             await store.vectors.clean_up(tables, remove_orphans=True)
@@ -198,7 +193,7 @@ async def sweep(store: GenerationStore, catalog: Catalog, thread: Executor, repo
             for checkpoint in checkpoints:
                 texts |= await store.vectors.text_keys(checkpoint.documents_version)
             await asyncio.to_thread(remove_except, store.paths.texts, texts)
-            journals = {store.paths.journal(job.id).name for job in await thread.run(catalog.jobs.open, store.kb_id)}
+            journals = {store.paths.journal(job.id).name for job in await catalog.jobs.open(store.kb_id)}
             await asyncio.to_thread(remove_except, store.paths.journal("").parent, journals)
             await asyncio.to_thread(_remove_dead_clones, store.paths)
         except StudioError as error:

@@ -47,6 +47,7 @@ from studio.index.reading import GenerationReader, refuse_newer
 from studio.index.rows import ROWS_VERSION
 from studio.index.table_writer import TableWriter
 from studio.index.vectors import fresh_table_for, table_for
+from studio.ways_out import AdoptFiles, FinishDeletion
 
 MERGE_EVERY = 4
 """Delta indexes are merged and fragments joined in every fourth build: query time stays flat at a
@@ -74,7 +75,7 @@ class GenerationStore(GenerationReader):
         """The one writer's lock. Raises Busy when another process or job holds it, StorageFault when read-only, or,
         unless it is `to_delete` the base, when it may not be built on.
         """
-        await self._thread.run(self._catalog.require_writable)
+        await self._catalog.require_writable()
         if not to_delete:
             await self.refuse_doubtful()
         lock = try_lock(self.paths.writer_lock, shared=False)
@@ -89,17 +90,17 @@ class GenerationStore(GenerationReader):
         collection delete them. Also where a tombstone is up: what is added would go with the base. Raises NotFound.
         """
         found = await asyncio.to_thread(evidence, self.paths)
-        horizon = await self._thread.run(self._catalog.horizon, self.kb_id)
+        horizon = await self._catalog.horizon(self.kb_id)
         if found.beyond(horizon):
             raise StorageFault(
                 f"The catalog is older than the files of the knowledge base in {self.paths.root}, as one from a backup"
                 " is.",
-                way_out="Let the files be adopted before anything changes: rag-studio doctor --repair",
+                way_out=AdoptFiles(),
             )
         if await asyncio.to_thread(self.paths.tombstone.exists):
             raise StorageFault(
                 f"The knowledge base in {self.paths.root} was deleted, and the deletion did not come to its end.",
-                way_out="Delete it again, or let it be finished: rag-studio doctor --repair",
+                way_out=FinishDeletion(),
             )
 
     async def begin(
@@ -120,7 +121,7 @@ class GenerationStore(GenerationReader):
         read: what the caller compared its files with is not what it would build on.
         """
         await self.recover()
-        generations = await self._thread.run(self._catalog.generations, self.kb_id)
+        generations = await self._catalog.generations(self.kb_id)
         parent = next((item for item in generations if item.state is GenerationState.ACTIVE), None)
         if kb.active_generation != (parent.number if parent else None):
             raise Conflict(f"Another generation of “{kb.name}” was made active just now.", way_out="Start again.")
@@ -148,8 +149,7 @@ class GenerationStore(GenerationReader):
         *,
         relist: bool,
     ) -> Build:
-        generation = await self._thread.run(
-            self._catalog.begin_generation,
+        generation = await self._catalog.begin_generation(
             self.kb_id,
             parent=parent.number if parent else None,
             settings=kb.settings,
@@ -183,7 +183,7 @@ class GenerationStore(GenerationReader):
 
     def _linkable(self, base: Generation | None, settings: KbSettings) -> Path | None:
         """The keyword index that a build on `base` can start from, None where it is made anew from the rows: its terms
-        are those of an older analysis, or of another language.
+        are those of another analysis or language.
         """
         if base is None or base.lexical_version != LEXICAL_VERSION or base.settings.language != settings.language:
             return None
@@ -223,8 +223,7 @@ class GenerationStore(GenerationReader):
         )
         size, own = await self._sizes(complete)
         names = await self._names(complete)
-        ready = await self._thread.run(
-            self._catalog.mark_ready,
+        ready = await self._catalog.mark_ready(
             self.kb_id,
             number,
             chunks_version=sealed.chunks_version,
@@ -241,7 +240,7 @@ class GenerationStore(GenerationReader):
 
     async def _generation_or_none(self, number: int | None) -> Generation | None:
         with suppress(NotFound):  # archived and collected while this was built on it
-            return await self._thread.run(self._catalog.generation, self.kb_id, number) if number is not None else None
+            return await self._catalog.generation(self.kb_id, number) if number is not None else None
         return None
 
     async def _names(self, generation: Generation) -> Names:
@@ -249,7 +248,7 @@ class GenerationStore(GenerationReader):
         parent = await self._generation_or_none(generation.parent)
         if parent is None:
             return Names()
-        names = await self._thread.run(self._catalog.names.of, self.kb_id, parent.number)
+        names = await self._catalog.names.of(self.kb_id, parent.number)
         try:
             before, after = await self._contents(parent), await self._contents(generation)
         except StorageFault as fault:  # it is replaced because it is damaged, perhaps
@@ -276,7 +275,7 @@ class GenerationStore(GenerationReader):
         before: Mapping[int, int] = {}
         if generation.parent is not None:
             with suppress(StudioError):  # a parent that is damaged, or was collected meanwhile, shares nothing
-                parent = await self._thread.run(self._catalog.generation, self.kb_id, generation.parent)
+                parent = await self._catalog.generation(self.kb_id, generation.parent)
                 before = await files_of(self, parent)
         return sum(files.values()), sum(size for name, size in files.items() if name not in before)
 
@@ -288,11 +287,11 @@ class GenerationStore(GenerationReader):
         """
 
         async def mark_failed() -> None:
-            await self._thread.run(self._catalog.set_state, self.kb_id, number, GenerationState.FAILED, error)
+            await self._catalog.set_state(self.kb_id, number, GenerationState.FAILED, error)
 
         with suppress(StorageFault):  # on a full disk the files of the build have to go first
             await mark_failed()
-        found = await self._thread.run(self._catalog.generation, self.kb_id, number)
+        found = await self._catalog.generation(self.kb_id, number)
         if found.state not in (GenerationState.BUILDING, GenerationState.FAILED):
             return
         if lexical is not None:
@@ -324,7 +323,7 @@ class GenerationStore(GenerationReader):
         That is so after another promotion or a change of settings or model, and where files of it are gone. The keyword
         side is made again from the rows: some two seconds per 100,000 of them. The caller holds the writer lock.
         """
-        generations = {item.number: item for item in await self._thread.run(self._catalog.generations, self.kb_id)}
+        generations = {item.number: item for item in await self._catalog.generations(self.kb_id)}
         generation = generations.get(found.generation)
         if generation is None or generation.state is not GenerationState.BUILDING or generation.model != model:
             return None
@@ -356,8 +355,8 @@ class GenerationStore(GenerationReader):
 
         Those that an unfinished job can go on with stay, but for the one that is `mine` to discard.
         """
-        generations = await self._thread.run(self._catalog.generations, self.kb_id)
-        kept = (await self._thread.run(self._catalog.jobs.suspended, self.kb_id)).keys() - {mine}
+        generations = await self._catalog.generations(self.kb_id)
+        kept = (await self._catalog.jobs.suspended(self.kb_id)).keys() - {mine}
         dead = [
             item.number for item in generations if item.state is GenerationState.BUILDING and item.number not in kept
         ]

@@ -14,7 +14,9 @@ from typing import Any
 
 from studio.domain import FileProgress, FileState, Job, JobKind, JobState
 from studio.errors import Conflict, NotFound
-from studio.index.database import Database, now_ms
+from studio.index.clock import now_ms
+from studio.index.database import Database
+from studio.ways_out import Listing, See
 
 ENDED_KEPT = 50
 """Ended jobs of a knowledge base whose files stay listed, and whose reports are kept."""
@@ -67,7 +69,7 @@ class Jobs:
         """One job. Raises NotFound."""
         row = self._database.row(f"SELECT *, {_COUNTS} FROM job WHERE id = ?", (job_id,))
         if row is None:
-            raise NotFound(f"There is no job “{job_id}”.", way_out="See: rag-studio jobs list.")
+            raise NotFound(f"There is no job “{job_id}”.", way_out=See(Listing.JOBS))
         return _job_of(row)
 
     def open(self, kb_id: str | None = None) -> list[Job]:
@@ -175,7 +177,7 @@ class Jobs:
             order = [row["id"] for row in rows]
             for name in (job_id, before):
                 if name is not None and name not in order:
-                    raise Conflict(f"Job “{name}” is not in the queue.", way_out="See: rag-studio jobs list.")
+                    raise Conflict(f"Job “{name}” is not in the queue.", way_out=See(Listing.JOBS))
             if before != job_id:
                 order.remove(job_id)
                 order.insert(order.index(before) if before is not None else len(order), job_id)
@@ -241,15 +243,6 @@ class Jobs:
         )
 
     # ------------------------------------------------------------ questions of other rooms
-
-    def ingested(self, kb_id: str, after: int) -> list[Job]:
-        """Ingest requests that made a generation with a number above `after`, oldest first."""
-        rows = self._database.rows(
-            f"SELECT *, {_COUNTS} FROM job WHERE kb_id = ? AND generation > ? AND kind = 'ingest'"
-            " ORDER BY created_ms, rowid",
-            (kb_id, after),
-        )
-        return [_job_of(row) for row in rows]
 
     def known_files(self, kb_id: str) -> list[str]:
         """Paths of files that jobs indexed and none removed since, by path: what was in the knowledge base last."""

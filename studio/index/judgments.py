@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping
 
 from studio.domain import SavedQuery
 from studio.errors import Conflict, NotFound
-from studio.index.database import Database, now_ms
+from studio.index.clock import now_ms
+from studio.index.database import Database
 from studio.index.names import DocumentNames
+from studio.ways_out import Listing, See
 
 KEPT_RUNS = 200
 """Evaluations kept for each knowledge base; the oldest go first."""
+_FIND = "SELECT id FROM saved_query WHERE kb_id = ? AND (query = ? OR name = ?) ORDER BY query <> ?, id LIMIT 1"
 
 
 class SavedQueries:
@@ -41,13 +44,10 @@ class SavedQueries:
 
     def find(self, kb_id: str, text_or_name: str) -> SavedQuery | None:
         """The query that asks this, else the one of this name."""
-        found = self._database.row(
-            "SELECT id FROM saved_query WHERE kb_id = ? AND (query = ? OR name = ?) ORDER BY query <> ?, id LIMIT 1",
-            (kb_id, text_or_name, text_or_name, text_or_name),
-        )
-        return self.get(kb_id, found["id"]) if found else None
+        found = self._database.row(_FIND, (kb_id, text_or_name, text_or_name, text_or_name))
+        return self._get(kb_id, found["id"]) if found else None
 
-    def get(self, kb_id: str, number: int) -> SavedQuery:
+    def _get(self, kb_id: str, number: int) -> SavedQuery:
         """One query. Raises NotFound."""
         row = self._database.row(
             "SELECT id, name, query, created_ms FROM saved_query WHERE kb_id = ? AND id = ?", (kb_id, number)
@@ -61,13 +61,18 @@ class SavedQueries:
         judgments = {names.shown(grade["document"]): grade["grade"] for grade in grades}
         return SavedQuery(row["id"], row["name"], row["query"], judgments, row["created_ms"])
 
-    def add(self, kb_id: str, name: str, query: str) -> int:
-        """Save a query under a name, with a number behind it where that is taken; returns its id."""
+    def save(self, kb_id: str, name: str, query: str) -> SavedQuery:
+        """The query that asks this or has it as its name; else one that is saved under a name, with a number behind it
+        where that is taken. Two programs that save the same query save it once.
+        """
+        if (known := self.find(kb_id, query)) is not None:
+            return known
         with self._database.transaction() as db:
-            return _add(db, kb_id, name, query)
+            found = db.execute(_FIND, (kb_id, query, query, query)).fetchone()
+            return self._get(kb_id, found["id"] if found else _add(db, kb_id, name, query))
 
-    def rename(self, kb_id: str, number: int, name: str) -> None:
-        """Raises NotFound, Conflict."""
+    def rename(self, kb_id: str, number: int, name: str) -> SavedQuery:
+        """Give a query another name; returns it. Raises NotFound, Conflict."""
         with self._database.transaction() as db:
             try:
                 changed = db.execute(
@@ -77,6 +82,7 @@ class SavedQueries:
                 raise Conflict(f"There is a saved query “{name}” already.", way_out="Choose another name.") from None
             if not changed:
                 raise _unknown(number)
+            return self._get(kb_id, number)
 
     def remove(self, kb_id: str, number: int) -> None:
         """Forget a query and its judgments. Raises NotFound."""
@@ -84,18 +90,20 @@ class SavedQueries:
             if not db.execute("DELETE FROM saved_query WHERE kb_id = ? AND id = ?", (kb_id, number)).rowcount:
                 raise _unknown(number)
 
-    def judge(self, kb_id: str, number: int, document: str, grade: int | None) -> None:
-        """Set the grade of a document, or forget it (None). Raises NotFound."""
+    def judge(self, kb_id: str, number: int, grades: Mapping[str, int | None]) -> SavedQuery:
+        """Set the grades of documents, or forget them (None), all at once; returns the query. Raises NotFound."""
         names = self._names.of(kb_id)
         with self._database.transaction() as db:
             if not db.execute("SELECT 1 FROM saved_query WHERE kb_id = ? AND id = ?", (kb_id, number)).fetchone():
                 raise _unknown(number)
-            db.executemany(
-                "DELETE FROM judgment WHERE query_id = ? AND document = ?",
-                [(number, key) for key in names.keys(document)[0 if grade is None else 1 :]],
-            )
-            if grade is not None:
-                _judge(db, number, {names.stored(document): grade})
+            for document, grade in grades.items():
+                db.executemany(
+                    "DELETE FROM judgment WHERE query_id = ? AND document = ?",
+                    [(number, key) for key in names.keys(document)[0 if grade is None else 1 :]],
+                )
+                if grade is not None:
+                    _judge(db, number, {names.stored(document): grade})
+            return self._get(kb_id, number)
 
     def load(self, kb_id: str, queries: Iterable[tuple[str, str, Mapping[str, int]]]) -> None:
         """Save many (name, query, judgments) at once. A query of the same name is replaced, its judgments are added."""
@@ -174,4 +182,4 @@ def _judge(db: sqlite3.Connection, number: int, judgments: Mapping[str, int]) ->
 
 
 def _unknown(number: int) -> NotFound:
-    return NotFound(f"There is no saved query {number}.", way_out="See: rag-studio queries list KB.")
+    return NotFound(f"There is no saved query {number}.", way_out=See(Listing.QUERIES))

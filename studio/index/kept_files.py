@@ -6,19 +6,15 @@ the repair is taken out again, so that only what was replaced or given up stays.
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from studio.errors import storage_fault
 from studio.index.durable import flush_tree
+from studio.links import link_or_copy
 from studio.paths import DataPaths
-
-NO_LINKS = frozenset({errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EINVAL})
-"""What `os.link` fails with where a file system knows no hard links (exFAT, network shares) or has too many."""
 
 _LEFT_OUT = ("leases", "jobs", "tuning")
 
@@ -47,16 +43,6 @@ def keep_files(paths: DataPaths, folder: Path) -> Path:
         raise storage_fault(error, "keeping the files that a repair may replace", paths.lost_found) from error
     flush_tree([paths.lost_found], started)
     return target
-
-
-def link_or_copy(file: Path, target: Path) -> None:
-    """Make `target` the same file by a hard link, or a copy where the file system has none. Raises OSError."""
-    try:
-        os.link(file, target)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        shutil.copy2(file, target)
 
 
 def drop_unchanged(folder: Path, kept: Path) -> None:

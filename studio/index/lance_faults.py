@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from studio.errors import StorageFault, StudioError, storage_fault
+from studio.ways_out import RunRepair
 
 _MISSING = re.compile(r"Not found: ((?:/|[A-Za-z]:)[^,]+)")
 
@@ -33,7 +34,7 @@ def mapped(path: Path) -> Iterator[None]:
             raise
         raise _from_text(error, path) or StorageFault(
             f"The vector tables in {path} failed: {str(error).splitlines()[0][:300]}",
-            way_out="Run: rag-studio doctor --repair.",
+            way_out=RunRepair(),
         ) from error
 
 
@@ -50,6 +51,6 @@ def _from_text(error: BaseException, path: Path) -> StorageFault | None:
         file = _MISSING.search(text)
         return StorageFault(
             f"A file of the vector tables is gone: {file.group(1) if file else path}.",
-            way_out="Run: rag-studio doctor --repair.",
+            way_out=RunRepair(),
         )
     return None

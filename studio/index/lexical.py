@@ -17,14 +17,13 @@ from typing import Any
 from studio.domain import Candidate
 from studio.errors import InvariantViolated
 from studio.index.analysis import (
-    LEXICAL_VERSION,
     PART_WEIGHT,
     Terms,
+    analyzer_for,
     is_name,
     is_spaceless,
     text_analyzer,
 )
-from studio.index.analysis_first import analyzer_for
 from studio.index.lexical_faults import mapped
 from studio.index.lexical_mirror import mirrored, remove
 from studio.index.lexical_writer import ANALYZER
@@ -54,10 +53,9 @@ class LexicalReader:
     Raises StorageFault when the directory is gone or damaged. One that cannot be written is read all the same.
     """
 
-    def __init__(self, path: Path, language: str, version: int = LEXICAL_VERSION) -> None:
+    def __init__(self, path: Path, language: str) -> None:
         self._path = path
-        self._version = version
-        self.analyzer = analyzer_for(language, version)
+        self.analyzer = analyzer_for(language)
         self._drop_mirror: Callable[[], object] = lambda: None
         with mapped(path):
             try:
@@ -133,7 +131,7 @@ class LexicalReader:
                 scored = _boolean([*demanded, *([scored] if needed else [])], [] if needed else [scored], barred)
             hits = self._passing(scored, limit, allowed, banned)
             addresses = [address for _, address in hits]
-            documents = self._columns("document", addresses) if self._version > 1 else [None] * len(hits)
+            documents = self._columns("document", addresses)
             return [
                 Candidate(chunk_id, float(score), document or "")
                 for (score, _), chunk_id, document in zip(hits, self._ids(addresses), documents, strict=True)
@@ -192,7 +190,7 @@ class LexicalReader:
 
         clauses = []
         for terms, weight in weights.items():
-            for inner in (False, True) if self._version > 1 else (False,):
+            for inner in (False, True):
                 fields = {term: "inner" if inner else self._field(term) for term in terms}
                 if inner or terms[1:]:
                     fields = {term: field for term, field in fields.items() if self._searcher.doc_freq(field, term)}
@@ -251,14 +249,14 @@ class LexicalReader:
             )
         phrase: list[Any] = [*words]
         (first, begin), (last, end) = words[0], words[-1]
-        if self._version > 1 and (is_spaceless(begin) or is_spaceless(end)):  # the text may go on beside that character
+        if is_spaceless(begin) or is_spaceless(end):  # the text may go on beside that character
             phrase = [(place, re.escape(term)) for place, term in words]
             if is_spaceless(begin):
                 phrase[0] = (first, f".?{begin}")
             if is_spaceless(end):
                 phrase[-1] = (last, f"{end}.?")
             return tantivy.Query.regex_phrase_query(self._index.schema, "body", phrase)
-        fields = ("body", "inner") if self._version > 1 else ("body",)
+        fields = ("body", "inner")
         return _boolean([], [tantivy.Query.phrase_query(self._index.schema, field, phrase) for field in fields], [])
 
     def _of_documents(self, document_ids: Collection[str]) -> Any:
@@ -270,14 +268,12 @@ class LexicalReader:
 
     def _field(self, term: str) -> str:
         """Where a word is counted."""
-        if self._version == 1:
-            return "body"
         return "characters" if is_spaceless(term) else "inner" if is_name(term) else "body"
 
     def _fields(self, term: str) -> tuple[str, ...]:
         """Where a word may stand."""
         field = self._field(term)
-        return (field, "inner") if field == "body" and self._version > 1 else (field,)
+        return (field, "inner") if field == "body" else (field,)
 
     def _term(self, field: str, term: str, weight: float | None = None) -> Any:
         """A query for a term; with a weight it is scored."""
@@ -298,7 +294,7 @@ class LexicalReader:
             if not allowed:
                 return []
         many = len(banned if allowed is None else allowed) > _MANY_DOCUMENTS
-        depth = limit * _FIRST_LOOK if many and self._version > 1 else _MOST_HITS + 1
+        depth = limit * _FIRST_LOOK if many else _MOST_HITS + 1
         while depth <= _MOST_HITS:
             hits = self._hits(built, depth)
             documents = self._columns("document", [address for _, address in hits])
@@ -323,8 +319,6 @@ class LexicalReader:
         return hits
 
     def _ids(self, addresses: list[Any]) -> list[str]:
-        if self._version == 1:
-            return [str(self._searcher.doc(address).get_first("chunk_id")) for address in addresses]
         return [
             bytes(self._searcher.doc(address).get_first("name")).decode() if chunk_id is None else chunk_id
             for chunk_id, address in zip(self._columns("chunk", addresses), addresses, strict=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from studio.errors import StorageFault, StudioError, storage_fault
+from studio.ways_out import RunRepair
 
 
 @contextlib.contextmanager
@@ -29,11 +30,9 @@ def mapped(path: Path) -> Iterator[None]:
             raise storage_fault(OSError(errno.ENOSPC, text), "using the keyword index", path) from error
         raise StorageFault(
             f"The keyword index in {path} failed: {text.splitlines()[0][:300]}",
-            way_out="Run: rag-studio doctor --repair.",
+            way_out=RunRepair(),
         ) from error
 
 
 def _gone(path: Path) -> StorageFault:
-    return StorageFault(
-        f"The keyword index {path} is gone, or files of it are.", way_out="Run: rag-studio doctor --repair."
-    )
+    return StorageFault(f"The keyword index {path} is gone, or files of it are.", way_out=RunRepair())

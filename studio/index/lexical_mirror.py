@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
-import tempfile
 from pathlib import Path
 
 from studio.index.lexical_writer import COPIED, segments_of
+from studio.index.temporary import temporary_directory
+from studio.links import link_symbolically_or_copy
 
-_OTHER_PLACES = ("/dev/shm",)  # memory, where the disk that is full also holds the temporary files
 _REMOVAL_ATTEMPTS = 5
 
 
@@ -18,20 +17,13 @@ def mirrored(source: Path) -> Path:
 
     Copies where there are no links. Raises OSError when no temporary place has room.
     """
-    failure: OSError | None = None
-    for place in dict.fromkeys((tempfile.gettempdir(), *_OTHER_PLACES)):
-        target: Path | None = None
-        try:
-            target = Path(tempfile.mkdtemp(prefix="rag-studio-", dir=place))
-            for file in segments_of(source):
-                if file.name in COPIED or not _linked_symbolically(file, target / file.name):
-                    shutil.copyfile(file, target / file.name)
-            return target
-        except OSError as error:  # full as well, or not there
-            failure = failure or error
-            if target is not None:
-                shutil.rmtree(target, ignore_errors=True)
-    raise failure or FileNotFoundError(errno.ENOENT, "there is no temporary directory")
+
+    def link(target: Path) -> None:
+        for file in segments_of(source):
+            make = shutil.copyfile if file.name in COPIED else link_symbolically_or_copy
+            make(file, target / file.name)
+
+    return temporary_directory(link)
 
 
 def remove(mirror: Path) -> None:
@@ -40,11 +32,3 @@ def remove(mirror: Path) -> None:
         shutil.rmtree(mirror, ignore_errors=True)
         if not mirror.exists():
             return
-
-
-def _linked_symbolically(file: Path, link: Path) -> bool:
-    try:
-        link.symlink_to(file.absolute())
-    except (OSError, NotImplementedError):  # Windows asks for a privilege
-        return False
-    return True

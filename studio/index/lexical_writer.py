@@ -3,7 +3,7 @@
 A new generation starts from its parent's directory: immutable segment files are hard links, `meta.json` and
 `.managed.json` (which Tantivy replaces) are copies.
 
-Of version 2, ids of 32 hexadecimal digits are two columns of 64 bits: the ids of a hundred hits are read in 40 µs,
+Ids of 32 hexadecimal digits are two columns of 64 bits: the ids of a hundred hits are read in 40 µs,
 where a document store takes 200. Other ids are stored as they are.
 """
 
@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.domain import Chunk
-from studio.index.analysis import LEXICAL_VERSION, Analyzer, text_analyzer
-from studio.index.analysis_first import FirstAnalyzer, analyzer_for
-from studio.index.kept_files import link_or_copy
+from studio.index.analysis import Analyzer, analyzer_for, text_analyzer
 from studio.index.lexical_faults import mapped
+from studio.links import link_or_copy
 
 ANALYZER = "studio"
 COPIED = ("meta.json", ".managed.json")
@@ -32,8 +31,8 @@ _HEX_ID = re.compile("[0-9a-f]{32}")
 class LexicalWriter:
     """Builds one generation's directory. Blocking; one thread at a time.
 
-    `parent` is a directory of the same version and language, None to begin with nothing. `heap_bytes` is what it may
-    hold before it writes a segment.
+    `parent` is a directory of the same language and of the present version, None to begin with nothing. `heap_bytes` is
+    what it may hold before it writes a segment.
     """
 
     def __init__(
@@ -41,20 +40,18 @@ class LexicalWriter:
         path: Path,
         language: str,
         parent: Path | None,
-        version: int = LEXICAL_VERSION,
         heap_bytes: int = WRITER_HEAP_BYTES,
     ) -> None:
         import tantivy
 
         self._path = path
-        self._analyzer = analyzer_for(language, version)
-        self._version = version
+        self._analyzer = analyzer_for(language)
         with mapped(path):
             if path.exists():
                 shutil.rmtree(path)
             if parent is None:
                 path.mkdir(parents=True)
-                self._index: Any = tantivy.Index(_schema(version), path=str(path))
+                self._index: Any = tantivy.Index(_schema(), path=str(path))
             else:
                 link_directory(parent, path)
                 self._index = tantivy.Index.open(str(path))
@@ -112,18 +109,15 @@ def segments_of(directory: Path) -> Iterator[Path]:
     return (file for file in directory.iterdir() if not file.name.endswith(".lock") and file.name[:4] != ".tmp")
 
 
-def _schema(version: int) -> Any:
+def _schema() -> Any:
     import tantivy
 
     builder = tantivy.SchemaBuilder()
-    if version == 1:
-        builder.add_text_field("chunk_id", stored=True, tokenizer_name="raw", index_option="basic")
-    else:
-        builder.add_bytes_field("name", stored=True, indexed=False)
-        for column in ("chunk_high", "chunk_low", "document_high", "document_low"):
-            builder.add_unsigned_field(column, fast=True)
-        builder.add_text_field("inner", stored=False, tokenizer_name=ANALYZER, index_option="position")
-        builder.add_text_field("characters", stored=False, tokenizer_name="whitespace", index_option="freq")
+    builder.add_bytes_field("name", stored=True, indexed=False)
+    for column in ("chunk_high", "chunk_low", "document_high", "document_low"):
+        builder.add_unsigned_field(column, fast=True)
+    builder.add_text_field("inner", stored=False, tokenizer_name=ANALYZER, index_option="position")
+    builder.add_text_field("characters", stored=False, tokenizer_name="whitespace", index_option="freq")
     builder.add_text_field("document_id", stored=False, tokenizer_name="raw", index_option="basic")
     builder.add_text_field("body", stored=False, tokenizer_name=ANALYZER, index_option="position")
     return builder.build()
@@ -134,10 +128,6 @@ def _document_of(chunk_id: str, document_id: str, content: str, analyzer: Analyz
 
     document = tantivy.Document()
     document.add_text("document_id", document_id)
-    if isinstance(analyzer, FirstAnalyzer):
-        document.add_text("chunk_id", chunk_id)
-        document.add_text("body", analyzer.spaced(content))
-        return document
     if _HEX_ID.fullmatch(chunk_id) is None or _HEX_ID.fullmatch(document_id) is None:
         document.add_bytes("name", chunk_id.encode())
     else:

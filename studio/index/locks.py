@@ -14,6 +14,7 @@ from typing import IO
 import portalocker
 
 from studio.errors import StorageFault, storage_fault
+from studio.ways_out import AnotherDataFolder
 
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -69,7 +70,7 @@ def try_lock(path: Path, *, shared: bool) -> FileLock | None:
     except (portalocker.LockException, OSError) as error:
         handle.close()
         raise StorageFault(
-            f"{path} cannot be locked: {error}.", way_out="Choose a --data-dir on a file system with file locks."
+            f"{path} cannot be locked: {error}.", way_out=AnotherDataFolder(that="on a file system with file locks")
         ) from error
     return FileLock(handle)
 
@@ -83,9 +84,9 @@ def _for_reading(path: Path) -> IO[bytes] | None:
     try:
         return _created(path)
     except OSError as error:
-        # Every sealed generation has its file; this one lost it, or an older program made it. Who may not make one
-        # here may not delete here either, so no process of this user collects what the lock would keep. A full disk
-        # is another matter: there, deleting is what somebody will do next.
+        # Every sealed generation has its file; this one lost it. Who may not make one here may not delete here either,
+        # so no process of this user collects what the lock would keep. A full disk is another matter: there, deleting
+        # is what somebody will do next.
         if error.errno in _NOT_WRITABLE:
             return None
         raise

@@ -38,8 +38,7 @@ async def rebuild_keywords(vectors: VectorDatabase, directory: Path, generation:
     A death between the two renames leaves no directory of that name, which the next repair makes again.
     """
     fresh = directory.with_name(directory.name + _NEW)
-    version = generation.lexical_version
-    writer = await run_to_end(LexicalWriter, fresh, generation.settings.language, None, version)
+    writer = await run_to_end(LexicalWriter, fresh, generation.settings.language, None)
     try:
         reader = await vectors.reader(generation.chunks_table, generation.chunks_version, generation.documents_version)
         try:

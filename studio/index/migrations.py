@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 
 from studio.errors import StorageFault
+from studio.ways_out import AnotherDataFolder
 
 _V1 = """
 CREATE TABLE kb (
@@ -14,7 +16,10 @@ CREATE TABLE kb (
     settings TEXT NOT NULL,
     active INTEGER,
     next_generation INTEGER NOT NULL DEFAULT 1,
-    created_ms INTEGER NOT NULL
+    created_ms INTEGER NOT NULL,
+    retention TEXT,
+    importing INTEGER NOT NULL DEFAULT 0,
+    max_ndcg_drop REAL
 ) STRICT;
 CREATE TABLE generation (
     kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
@@ -26,61 +31,48 @@ CREATE TABLE generation (
     chunks_table TEXT NOT NULL,
     chunks_version INTEGER NOT NULL DEFAULT 0,
     documents_version INTEGER NOT NULL DEFAULT 0,
+    rows_version INTEGER NOT NULL,
+    lexical_version INTEGER NOT NULL,
     documents INTEGER NOT NULL DEFAULT 0,
     chunks INTEGER NOT NULL DEFAULT 0,
     size_bytes INTEGER NOT NULL DEFAULT 0,
+    own_bytes INTEGER NOT NULL DEFAULT 0,
     created_ms INTEGER NOT NULL,
+    ready_ms INTEGER,
     promoted_ms INTEGER,
+    archived_ms INTEGER,
+    ann TEXT NOT NULL DEFAULT '',
+    origins INTEGER NOT NULL DEFAULT 0,
     note TEXT NOT NULL DEFAULT '',
+    held TEXT NOT NULL DEFAULT '',
     error TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (kb_id, number)
+) STRICT;
+CREATE TABLE document_origin (
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    generation INTEGER NOT NULL,
+    source_path TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    PRIMARY KEY (kb_id, generation, source_path, position)
 ) STRICT;
 CREATE TABLE job (
     id TEXT PRIMARY KEY,
     kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
     state TEXT NOT NULL,
+    position INTEGER NOT NULL,
     paths TEXT NOT NULL,
     options TEXT NOT NULL,
+    wish TEXT NOT NULL DEFAULT '',
+    checkpoint TEXT NOT NULL DEFAULT '',
     generation INTEGER,
     error TEXT NOT NULL DEFAULT '',
+    report TEXT NOT NULL DEFAULT '',
     created_ms INTEGER NOT NULL,
     updated_ms INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX job_by_kb ON job (kb_id, created_ms);
-"""
-
-_V2 = """
-ALTER TABLE kb ADD COLUMN retention TEXT;
-ALTER TABLE kb ADD COLUMN importing INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE generation ADD COLUMN own_bytes INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE generation ADD COLUMN rows_version INTEGER NOT NULL DEFAULT 1;
-ALTER TABLE generation ADD COLUMN lexical_version INTEGER NOT NULL DEFAULT 1;
-ALTER TABLE generation ADD COLUMN ready_ms INTEGER;
-ALTER TABLE generation ADD COLUMN archived_ms INTEGER;
-ALTER TABLE generation ADD COLUMN held TEXT NOT NULL DEFAULT '';
-UPDATE generation SET archived_ms = coalesce(promoted_ms, created_ms) WHERE state = 'archived';
-UPDATE generation SET own_bytes = size_bytes;
-CREATE TABLE pinned_query (
-    id INTEGER PRIMARY KEY,
-    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
-    query TEXT NOT NULL,
-    must_find TEXT NOT NULL,
-    top INTEGER NOT NULL
-) STRICT;
-CREATE INDEX pinned_query_by_kb ON pinned_query (kb_id);
-"""
-
-_V3 = """
-ALTER TABLE job ADD COLUMN kind TEXT NOT NULL DEFAULT 'ingest';
-ALTER TABLE job ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE job ADD COLUMN wish TEXT NOT NULL DEFAULT '';
-ALTER TABLE job ADD COLUMN checkpoint TEXT NOT NULL DEFAULT '';
-UPDATE job SET position = rowid, kind = CASE
-    WHEN options LIKE '%"reindex"%' THEN 'reindex'
-    WHEN options LIKE '%"restore"%' THEN 'restore'
-    WHEN options LIKE '%"rebuild"%' THEN 'rebuild'
-    WHEN options = '{}' THEN 'remove'
-    ELSE 'ingest' END;
 CREATE TABLE job_file (
     job_id TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE,
     path TEXT NOT NULL,
@@ -96,17 +88,20 @@ CREATE TABLE watched_folder (
     enabled INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (kb_id, path)
 ) STRICT;
-"""
-
-_V4 = """
-ALTER TABLE generation ADD COLUMN ann TEXT NOT NULL DEFAULT '';
-ALTER TABLE kb ADD COLUMN max_ndcg_drop REAL;
 CREATE TABLE document_tag (
     kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
     source_path TEXT NOT NULL,
     tag TEXT NOT NULL COLLATE NOCASE,
     PRIMARY KEY (kb_id, source_path, tag)
 ) STRICT;
+CREATE TABLE pinned_query (
+    id INTEGER PRIMARY KEY,
+    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
+    query TEXT NOT NULL,
+    must_find TEXT NOT NULL,
+    top INTEGER NOT NULL
+) STRICT;
+CREATE INDEX pinned_query_by_kb ON pinned_query (kb_id);
 CREATE TABLE saved_query (
     id INTEGER PRIMARY KEY,
     kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
@@ -140,48 +135,47 @@ CREATE TABLE query_log (
 CREATE INDEX query_log_by_kb ON query_log (kb_id, id);
 """
 
-_V5 = """
-ALTER TABLE generation ADD COLUMN origins INTEGER NOT NULL DEFAULT 0;
-CREATE TABLE document_origin (
-    kb_id TEXT NOT NULL REFERENCES kb(id) ON DELETE CASCADE,
-    generation INTEGER NOT NULL,
-    source_path TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    origin TEXT NOT NULL,
-    PRIMARY KEY (kb_id, generation, source_path, position)
-) STRICT;
-"""
-
-_V6 = """
-ALTER TABLE job ADD COLUMN report TEXT NOT NULL DEFAULT '';
-"""
-
-STEPS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5, _V6)
-SCHEMA_VERSION = len(STEPS)
+STEPS: tuple[str, ...] = (_V1,)
+"""The statements that lead to version 1, 2, … from the one before. A step that was released is never changed."""
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the catalog to `SCHEMA_VERSION` in one transaction. Raises StorageFault for a newer one."""
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > SCHEMA_VERSION:
+def schema_version() -> int:
+    """The version of the catalog that this program writes."""
+    return len(STEPS)
+
+
+def migrate(connection: sqlite3.Connection, back_up: Callable[[int], None] | None = None) -> None:
+    """Bring the catalog to `schema_version` in one transaction. Raises StorageFault for a newer one.
+
+    Before a catalog that has a version is changed, `back_up` is called with it, inside the transaction: nobody else
+    writes then. What it raises leaves the catalog as it is.
+    """
+    known = schema_version()
+    found = _version_of(connection)
+    if found > known:
         raise StorageFault(
             f"This data directory was written by a newer version of RAG Studio (catalog version {found}, "
-            f"this program knows {SCHEMA_VERSION}).",
-            way_out="Update RAG Studio or choose another --data-dir.",
+            f"this program knows {known}).",
+            way_out=AnotherDataFolder("Update RAG Studio"),
         )
-    if found == SCHEMA_VERSION:
+    if found == known:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have migrated while this one waited for the lock.
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        found = _version_of(connection)  # another process may have migrated while this one waited for the lock
+        if 0 < found < known and back_up is not None:
+            back_up(found)
         for step in STEPS[found:]:
             for statement in step.split(";"):
                 if statement.strip():
                     connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA user_version = {max(found, known)}")
         connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):  # a full disk has rolled back by itself
             connection.execute("ROLLBACK")
         raise
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

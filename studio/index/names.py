@@ -67,6 +67,8 @@ class Renaming:
 
     def whole(self, path: str) -> tuple[str, ...]:
         """The paths that mean the file: where it lies now, and where it lay unless another file lies there now."""
+        if not self.then.moved and not self.now.moved:
+            return (path,)
         keys = self.then.keys(path)
         now = [place for key in keys for place in self.now.paths(key)]
         return tuple(dict.fromkeys((*now, *(key for key in keys if key not in self.now.moved))))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterable, Sequence
 
 from studio.domain import PinnedQuery
 from studio.errors import NotFound
 from studio.index.database import Database
 from studio.index.names import DocumentNames
+from studio.ways_out import Listing, See
 
 
 class Pins:
@@ -31,13 +33,17 @@ class Pins:
 
     def add(self, kb_id: str, query: str, must_find: Sequence[str], top: int) -> PinnedQuery:
         """Pin a query."""
-        kept = list(map(self._names.of(kb_id).stored, must_find))
+        names = self._names.of(kb_id)
         with self._database.transaction() as db:
-            number = db.execute(
-                "INSERT INTO pinned_query (kb_id, query, must_find, top) VALUES (?, ?, ?, ?) RETURNING id",
-                (kb_id, query, json.dumps(kept, ensure_ascii=False), top),
-            ).fetchone()[0]
-        return PinnedQuery(int(number), query, tuple(must_find), top)
+            number = _add(db, kb_id, query, map(names.stored, must_find), top)
+        return PinnedQuery(number, query, tuple(must_find), top)
+
+    def load(self, kb_id: str, pins: Iterable[PinnedQuery]) -> None:
+        """Pin many queries at once; they get numbers of their own."""
+        names = self._names.of(kb_id)
+        with self._database.transaction() as db:
+            for pin in pins:
+                _add(db, kb_id, pin.query, map(names.stored, pin.must_find), pin.top)
 
     def max_drop(self, kb_id: str) -> float | None:
         """How far mean nDCG@10 of the saved queries may fall at a promotion; None: as far as it likes."""
@@ -54,4 +60,12 @@ class Pins:
         with self._database.transaction() as db:
             removed = db.execute("DELETE FROM pinned_query WHERE kb_id = ? AND id = ?", (kb_id, number)).rowcount
         if not removed:
-            raise NotFound(f"There is no pinned query {number}.", way_out="See: rag-studio gate list KB.")
+            raise NotFound(f"There is no pinned query {number}.", way_out=See(Listing.PINS))
+
+
+def _add(db: sqlite3.Connection, kb_id: str, query: str, must_find: Iterable[str], top: int) -> int:
+    row = db.execute(
+        "INSERT INTO pinned_query (kb_id, query, must_find, top) VALUES (?, ?, ?, ?) RETURNING id",
+        (kb_id, query, json.dumps(list(must_find), ensure_ascii=False), top),
+    ).fetchone()
+    return int(row[0])

@@ -15,12 +15,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from studio.concurrency import Executor
 from studio.domain import Candidate, Generation, GenerationState, KnowledgeBase
 from studio.errors import NotFound, StorageFault
 from studio.index.analysis import LEXICAL_VERSION, Analyzer
+from studio.index.async_catalog import AsyncCatalog
 from studio.index.caches import IndexCaches
-from studio.index.catalog import Catalog
 from studio.index.lexical import LexicalReader
 from studio.index.locks import FileLock, try_lock
 from studio.index.query import Query
@@ -66,9 +65,7 @@ class Snapshot:
 class GenerationReader:
     """All generations of one knowledge base, as this process reads them."""
 
-    def __init__(
-        self, kb_id: str, paths: KbPaths, catalog: Catalog, catalog_thread: Executor, caches: IndexCaches
-    ) -> None:
+    def __init__(self, kb_id: str, paths: KbPaths, catalog: AsyncCatalog, caches: IndexCaches) -> None:
         self.kb_id = kb_id
         self.paths = paths
         self.caches = caches
@@ -76,7 +73,6 @@ class GenerationReader:
         """Whether nothing is collected: what a damaged generation held may be told from anything that is left."""
         self.vectors = VectorDatabase(paths.vectors, caches)
         self._catalog = catalog
-        self._thread = catalog_thread
         self._cached: Snapshot | None = None
         self._uses: dict[Snapshot, int] = {}
         self._closed = False
@@ -88,7 +84,7 @@ class GenerationReader:
         The active generation stays open between calls, any other one while somebody reads it. Raises NotFound when
         there is none.
         """
-        base = kb if kb is not None else await self._thread.run(self._catalog.knowledge_base, self.kb_id)
+        base = kb if kb is not None else await self._catalog.knowledge_base(self.kb_id)
         wanted = number if number is not None else base.active_generation
         if wanted is None:
             raise NotFound(f"“{base.name}” is empty.", way_out="Ingest some documents first.")
@@ -139,10 +135,10 @@ class GenerationReader:
         while True:
             lease: FileLock | None = None
             try:
-                await self._thread.run(self._catalog.generation, self.kb_id, number)  # no lock file for what never was
+                await self._catalog.generation(self.kb_id, number)  # no lock file for what never was
                 # Not in a thread: a lock taken there while this task is cancelled would belong to nobody.
                 lease = try_lock(self.paths.lease(number), shared=True)
-                generation = await self._thread.run(self._catalog.generation, self.kb_id, number)
+                generation = await self._catalog.generation(self.kb_id, number)
                 if lease is not None and generation.state in READABLE:
                     kept, lease = lease, None
                     return generation, kept
@@ -156,7 +152,7 @@ class GenerationReader:
                     lease.release()
             # The collector holds it, or has taken it: it was active a moment ago, another one is now.
             await asyncio.sleep(0.005)
-            number = (await self._thread.run(self._catalog.knowledge_base, self.kb_id)).active_generation or number
+            number = (await self._catalog.knowledge_base(self.kb_id)).active_generation or number
 
     def _keep(self, snapshot: Snapshot) -> None:
         before, self._cached = self._cached, snapshot
@@ -223,7 +219,7 @@ class LostLexicalReader(LexicalReader):
 def _lexical(path: Path, generation: Generation) -> LexicalReader:
     language = generation.settings.language
     try:
-        return LexicalReader(path, language, generation.lexical_version)
+        return LexicalReader(path, language)
     except StorageFault as fault:
         return LostLexicalReader(path, language, fault)
 

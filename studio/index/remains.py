@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.index.base_file import numbers_in
+from studio.index.base_file import is_base, numbers_in
 from studio.index.mending import versions_on_disk
 from studio.index.vectors import DOCUMENTS_TABLE
 from studio.paths import KbPaths
@@ -29,12 +29,6 @@ class Remains:
     documents_version: int
     sealed: bool
     """Whether it has a lease file, which comes last; without one it may be a build that was interrupted."""
-
-
-def is_base(paths: KbPaths) -> bool:
-    """Whether a folder has anything of a knowledge base in it that a person would miss."""
-    described = paths.description.is_file()
-    return described or any(paths.vectors.glob("*.lance")) or any(paths.texts.glob("*"))
 
 
 def remains(paths: KbPaths) -> list[Remains]:

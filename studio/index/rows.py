@@ -14,19 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.domain import CONTEXT, Chunk, DocumentRecord, DocumentStatus, PageCounts, Vectors
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 
-ROWS_VERSION = 3
-"""Schema of the two tables; a program reads its own version and older ones."""
-
-ADDED_COLUMNS = {
-    "created": "''",
-    "pages_ocr": "cast(0 as bigint)",
-    "metadata": "''",
-    "change_stamp": "cast(0 as bigint)",
-}
-"""Columns of the documents table that older ones lack, with what they hold there, in SQL. The last of them came without
-a version of its own: who does not know it loses nothing."""
+ROWS_VERSION = 1
+"""Schema of the two tables."""
 
 CHUNK_COLUMNS = (
     "chunk_id", "document_id", "kb_id", "content", "embedding", "metadata", "content_hash", "page_number",
@@ -68,38 +59,11 @@ def document_schema() -> Any:
     """Arrow schema of the documents table."""
     import pyarrow as pa
 
-    text = (
-        "sha256",
-        "kind",
-        "title",
-        "author",
-        "licence",
-        "external_id",
-        "status",
-        "error",
-        "reason",
-        "created",
-        "metadata",
-    )
-    numbers = (
-        "size_bytes",
-        "mtime_ns",
-        "row",
-        "pages_total",
-        "pages_readable",
-        "pages_empty",
-        "pages_failed",
-        "chunks",
-        "pages_ocr",
-        "change_stamp",
-    )
     return pa.schema(
         [
             pa.field("document_key", pa.utf8(), nullable=False),
-            pa.field("document_id", pa.utf8(), nullable=False),
-            pa.field("source_path", pa.utf8(), nullable=False),
-            *(pa.field(name, pa.utf8()) for name in text),
-            *(pa.field(name, pa.int64()) for name in numbers),
+            *(pa.field(name, pa.utf8(), nullable=False) for name in RECORD_TEXTS),
+            *(pa.field(name, pa.int64(), nullable=False) for name in RECORD_NUMBERS),
         ]
     )
 
@@ -133,13 +97,18 @@ def chunk_rows(kb_id: str, chunks: Sequence[Chunk], vectors: Vectors, dimension:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def document_key(document_id: str, source_path: str) -> str:
+    """What a row of the documents table is known by."""
+    return f"{document_id}:{source_path}"
+
+
 def document_rows(records: Sequence[DocumentRecord]) -> Any:
     """Document records as an Arrow table."""
     import pyarrow as pa
 
     rows = [
         {
-            "document_key": f"{record.document_id}:{record.source_path}",
+            "document_key": document_key(record.document_id, record.source_path),
             "document_id": record.document_id,
             "source_path": record.source_path,
             "sha256": record.sha256,
@@ -228,8 +197,8 @@ def by_path(records: Iterable[DocumentRecord]) -> list[DocumentRecord]:
 
 
 def record_of_row(row: Mapping[str, Any]) -> DocumentRecord:
-    """A row of the documents table as a record; older tables lack `ADDED_COLUMNS`."""
-    return record_from([row.get(name) or "" for name in RECORD_TEXTS], [row.get(name) or 0 for name in RECORD_NUMBERS])
+    """A row of the documents table as a record."""
+    return record_from([row[name] for name in RECORD_TEXTS], [row[name] for name in RECORD_NUMBERS])
 
 
 def record_from(texts: Iterable[str], numbers: Iterable[int]) -> DocumentRecord:

@@ -10,9 +10,9 @@ from time import perf_counter
 from typing import Any
 
 from studio.domain import AnnIndex, AnnState, Metric
-from studio.index.caches import Cache
 from studio.index.lance_faults import mapped
 from studio.index.recall import Measurement, Yardstick, measure, yardstick
+from studio.index.session import Cache
 from studio.index.upkeep import index_bytes, train_vectors
 
 

@@ -6,28 +6,29 @@ import asyncio
 import shutil
 from contextlib import suppress
 
-from studio.concurrency import Executor
 from studio.domain import KnowledgeBase
 from studio.errors import StorageFault, StudioError, storage_fault
 from studio.failpoints import reach
+from studio.index.async_catalog import AsyncCatalog
 from studio.index.backups import EMPTY, GONE, backups, fault_of, knows_none
+from studio.index.base_file import is_base
 from studio.index.caches import IndexCaches
-from studio.index.catalog import Catalog
+from studio.index.database import unlinkable
 from studio.index.durable import put_up
 from studio.index.generations import GenerationStore
 from studio.index.glance import Moment
-from studio.index.remains import is_base
+from studio.links import can_link
 from studio.memory import use_few_arenas
 from studio.paths import DataPaths, KbPaths
+from studio.ways_out import RestoreCatalog
 
 
 class Stores:
-    """The catalog, its thread, and one `GenerationStore` per knowledge base, opened when first used."""
+    """The catalog, and one `GenerationStore` per knowledge base, opened when first used."""
 
-    def __init__(self, paths: DataPaths, catalog: Catalog, thread: Executor) -> None:
+    def __init__(self, paths: DataPaths, catalog: AsyncCatalog) -> None:
         self.paths = paths
         self.catalog = catalog
-        self.thread = thread
         self.caches = IndexCaches(paths.root / "kb")
         self._stores: dict[str, GenerationStore] = {}
         self._known: tuple[Moment | None, dict[str, KnowledgeBase]] = (None, {})
@@ -38,19 +39,13 @@ class Stores:
         also where the catalog is lost beside the files of knowledge bases.
         """
         use_few_arenas()
-        thread = Executor("catalog")
         try:
-            await asyncio.to_thread(paths.create)
+            await asyncio.to_thread(_create, paths)
             if not adopting:
                 await asyncio.to_thread(_refuse_lost_catalog, paths)
-            catalog = await thread.run(Catalog, paths.catalog)
+            return cls(paths, await AsyncCatalog.open(paths.catalog))
         except OSError as error:
-            thread.close()
             raise storage_fault(error, "creating the data directory", paths.root) from error
-        except BaseException:
-            thread.close()
-            raise
-        return cls(paths, catalog, thread)
 
     async def knowledge_base(self, name_or_id: str) -> KnowledgeBase:
         """One knowledge base, as it is now. Raises NotFound."""
@@ -59,13 +54,13 @@ class Stores:
             self._known = (moment, {})
         known = self._known[1]  # who waits longer than the moment lasts puts what was read where nobody looks any more
         if name_or_id not in known:
-            known[name_or_id] = await self.thread.run(self.catalog.knowledge_base, name_or_id)
+            known[name_or_id] = await self.catalog.knowledge_base(name_or_id)
         return known[name_or_id]
 
     def store(self, kb_id: str) -> GenerationStore:
         """The store of a knowledge base, by id."""
         if kb_id not in self._stores:
-            self._stores[kb_id] = GenerationStore(kb_id, self.paths.kb(kb_id), self.catalog, self.thread, self.caches)
+            self._stores[kb_id] = GenerationStore(kb_id, self.paths.kb(kb_id), self.catalog, self.caches)
         return self._stores[kb_id]
 
     def release(self) -> None:
@@ -85,7 +80,7 @@ class Stores:
         await asyncio.to_thread(put_up, tombstone)
         reach("forget.told")
         try:
-            await self.thread.run(self.catalog.delete_kb, kb_id)
+            await self.catalog.delete_kb(kb_id)
         except StudioError:
             if not stood:  # whoever hears that the deletion failed goes on using the base
                 tombstone.unlink(missing_ok=True)
@@ -99,8 +94,15 @@ class Stores:
             store.close()
         self._stores.clear()
         self.caches.forget()
-        await self.thread.run(self.catalog.close)
-        await asyncio.to_thread(self.thread.close)
+        await self.catalog.close()
+
+
+def _create(paths: DataPaths) -> None:
+    """Make the data directory, unless nothing could be indexed there. Raises StorageFault, OSError."""
+    is_new = not paths.catalog.exists()
+    paths.create()
+    if is_new and not can_link(paths.root):
+        raise unlinkable(paths.root)
 
 
 def _refuse_lost_catalog(paths: DataPaths) -> None:
@@ -111,7 +113,7 @@ def _refuse_lost_catalog(paths: DataPaths) -> None:
         beside = ", but the files of knowledge bases are there" if holds_bases(paths) else ""
         raise StorageFault(
             f"The catalog {paths.catalog} {fault}{beside}.",
-            way_out="Restore it from its backups and the knowledge bases' own files: rag-studio doctor --repair",
+            way_out=RestoreCatalog(),
         )
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from studio.concurrency import TaskOwner
 from studio.domain import AnnIndex, AnnState, Candidate, Chunk, DocumentRecord, DocumentStatus, Metric, Vectors
 from studio.errors import StorageFault
-from studio.index.caches import Cache
 from studio.index.document_table import DocumentTable
 from studio.index.lance_faults import mapped
 from studio.index.nearest import Estimating, nearest, quick
@@ -27,6 +26,7 @@ from studio.index.rows import (
     matrix_of,
     records_of,
 )
+from studio.index.session import Cache
 from studio.index.upkeep import VECTOR_INDEX, index_bytes
 from studio.memory import give_back
 
@@ -221,11 +221,10 @@ class TableReader:
                 yield batch
 
     async def document_columns(self, columns: Sequence[str]) -> Any:
-        """These columns of the indexed documents as an Arrow table, without those that an older table lacks."""
+        """These columns of the indexed documents as an Arrow table."""
         with mapped(self._path):
-            present = (await self._documents.schema()).names
             query = self._documents.query().where(f"status = {sql_text(DocumentStatus.INDEXED)}")
-            return await query.select([name for name in columns if name in present]).to_arrow()
+            return await query.select(list(columns)).to_arrow()
 
     async def documents(self, document_ids: Sequence[str] | None = None) -> list[DocumentRecord]:
         """Document rows: all of them, or those with these ids (one row per source path)."""

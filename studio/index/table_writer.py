@@ -14,10 +14,10 @@ import numpy as np
 from studio.domain import AnnIndex, AnnState, Chunk, DocumentRecord, DocumentStatus, Generation, Metric, Vectors
 from studio.errors import InvariantViolated
 from studio.index.ann import Upkeep
-from studio.index.caches import Cache
 from studio.index.lance_faults import mapped
 from studio.index.predicates import id_lists, sql_text
 from studio.index.rows import CHUNK_TEXT, chunk_rows, document_rows, indexed_texts, sound_rows
+from studio.index.session import Cache
 from studio.index.upkeep import added_rows, clean_up_versions, index_scalars, maintain, maintain_vectors
 
 log = logging.getLogger(__name__)

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.domain import DocumentRecord, Generation, Metric, ModelIdentity
-from studio.index.caches import IndexCaches
 from studio.index.lance_faults import mapped
 from studio.index.rows import (
-    ADDED_COLUMNS,
     BESIDE,
     chunk_schema,
     document_schema,
@@ -27,6 +25,7 @@ from studio.index.rows import (
     text_keys_of,
 )
 from studio.index.scratch import Scratch
+from studio.index.session import Sessions
 from studio.index.table_reader import TableReader
 from studio.index.table_writer import TableWriter, set_tag
 from studio.index.upkeep import (
@@ -43,9 +42,9 @@ DOCUMENTS_TABLE = "documents"
 class VectorDatabase:
     """The LanceDB database of one knowledge base, read through caches it shares with others or has for itself."""
 
-    def __init__(self, path: Path, caches: IndexCaches | None = None) -> None:
+    def __init__(self, path: Path, caches: Sessions | None = None) -> None:
         self._path = path
-        self._caches = caches or IndexCaches(path, _PRIVATE_CACHE_BYTES)
+        self._caches = caches or Sessions(_PRIVATE_CACHE_BYTES)
 
     async def _connection(self) -> Any:
         return await (await self._caches.main()).connection(self._path)
@@ -90,11 +89,6 @@ class VectorDatabase:
             elif await table.version() != version:
                 await table.checkout(version)
                 await table.restore()
-            present = (await table.schema()).names
-            if missing := {
-                key: sql for key, sql in ADDED_COLUMNS.items() if key in schema.names and key not in present
-            }:
-                await table.add_columns(missing)
             return table
 
     async def reader(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from studio.errors import NotFound
 from studio.index.database import Database
+from studio.ways_out import Listing, See
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +61,4 @@ class WatchedFolders:
 
 def _unknown(path: str | None) -> NotFound:
     what = f"The folder {path} is not watched." if path else "No folder of this knowledge base is watched."
-    return NotFound(what, way_out="See: rag-studio watch list.")
+    return NotFound(what, way_out=See(Listing.WATCHED))

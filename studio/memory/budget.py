@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from studio.errors import InvariantViolated, MemoryRefused
+from studio.ways_out import AllowMemory
 
 GIB = 1 << 30
 
@@ -184,8 +185,7 @@ class Budget:
         if needed_mib << 20 > self._ceiling:
             larger = f"no budget would do, as the program can have {amount(self._ceiling)} here"
             return f"{smaller or 'Close other knowledge bases'}: {larger}."
-        larger = f"rag-studio config set memory_budget_mib {needed_mib}"
-        return f"{smaller}, or allow more memory: {larger}" if smaller else f"Allow more memory: {larger}"
+        return str(AllowMemory(needed_mib, smaller))
 
     def _held_by(self) -> str:
         held = sorted(self._grants.values(), key=lambda grant: -grant.minimum)

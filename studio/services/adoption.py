@@ -22,17 +22,19 @@ from studio.domain import Check, DocumentStatus, GenerationState, KbSettings, Mo
 from studio.errors import StudioError
 from studio.index import base_file
 from studio.index.analysis import LEXICAL_VERSION
+from studio.index.base_file import is_base
 from studio.index.catalog import MAX_NAME_LENGTH
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.durable import disk_usage
 from studio.index.lexical import LexicalReader
 from studio.index.locks import try_lock
 from studio.index.lost_found import set_aside
-from studio.index.remains import Remains, is_base, remains
+from studio.index.remains import Remains, remains
 from studio.index.rows import ROWS_VERSION
 from studio.index.stores import Stores, base_folders
 from studio.index.vectors import VectorDatabase
 from studio.paths import KbPaths
+from studio.ways_out import NameAdopted, RunRepair
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +61,12 @@ async def strays(stores: Stores) -> list[Stray]:
         lambda: {base.root.name: base_file.evidence(base) for base in base_folders(stores.paths)}
     )
     # The catalog is asked afterwards: what another program does in between, the files do not show yet.
-    bases = await stores.thread.run(stores.catalog.knowledge_bases)
-    horizons = {base.id: await stores.thread.run(stores.catalog.horizon, base.id) for base in bases}
-    imports = await stores.thread.run(stores.catalog.imports)
+    horizons = await stores.catalog.horizons()
+    imports = {name for name, horizon in horizons.items() if horizon is None}
 
     def classify() -> list[Stray]:
         found = []
-        for name in sorted(evidence.keys() | horizons.keys()):
+        for name in sorted(evidence.keys() | horizons.keys() - imports):
             base, horizon = stores.paths.kb(name), horizons.get(name)
             if base.tombstone.exists():
                 found.append(Stray(base.root, "deleted"))
@@ -85,8 +86,8 @@ def check_strays(found: Sequence[Stray]) -> Check:
     """What `doctor` says of strays without changing them."""
     by_kind = {why: ", ".join(stray.folder.name for stray in found if stray.why == why) for why in _WORDS}
     detail = "; ".join(f"{words}: {by_kind[why]}" for why, words in _WORDS.items() if by_kind[why]) or "all known"
-    way_out = "rag-studio doctor --repair adopts knowledge bases and deletes none that nobody deleted."
-    return Check("folders of knowledge bases", not found, detail, way_out if found else "")
+    way_out = RunRepair("adopts knowledge bases and deletes none that nobody deleted")
+    return Check("folders of knowledge bases", not found, detail, str(way_out) if found else "")
 
 
 async def settle(stores: Stores, models: Sequence[ModelInfo]) -> list[Check]:
@@ -114,14 +115,14 @@ async def _adopt_alone(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) 
     lock = try_lock(stores.paths.kb(kb_id).writer_lock, shared=False)
     if lock is None:
         why = "a job of another program runs"
-        return Check(f"kb/{kb_id}: adopted", False, why, "End it, then: rag-studio doctor --repair")
+        return Check(f"kb/{kb_id}: adopted", False, why, f"End it. {RunRepair()}")
     with lock:
         return await _adopt(stores, kb_id, models)
 
 
 async def _adopt(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) -> Check:
     paths = stores.paths.kb(kb_id)
-    rows = await stores.thread.run(stores.catalog.dump, kb_id)
+    rows = await stores.catalog.dump(kb_id)
     file = await asyncio.to_thread(base_file.read, paths.description)
     known = file.rows if file is not None else rows
     if file is not None and rows is not None and not base_file.Evidence(0, file.rows).beyond(_horizon_of(rows)):
@@ -138,7 +139,7 @@ async def _adopt(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) -> Che
             known = _completed(paths, known, [await reader.row(item) for item in found], await reader.name(found))
     finally:
         vectors.close()
-    base = await stores.thread.run(stores.catalog.adopt, known)
+    base = await stores.catalog.adopt(known)
     log.warning("adopted the knowledge base %s (%s) from %s", base.name, kb_id, " and ".join(sources))
     whole = [row["number"] for row in known["generation"] if row["state"] in _WHOLE]
     detail = (
@@ -150,8 +151,7 @@ async def _adopt(stores: Stores, kb_id: str, models: Sequence[ModelInfo]) -> Che
         model = known["generation"][-1]["model"] if known["generation"] else None
         if model:
             lost += f" Its vectors are taken for those of {json.loads(model)['name']}, which is installed and fits."
-        way_out = f"Look at its settings (rag-studio kb info), and name it: rag-studio kb rename {kb_id} NAME"
-        return Check(f"{base.name}: adopted", False, f"{detail}. {lost}", way_out)
+        return Check(f"{base.name}: adopted", False, f"{detail}. {lost}", str(NameAdopted(kb_id)))
     if found:
         guessed = ", ".join(str(item.number) for item in found)
         detail += f"; notes and times of the generations {guessed} are lost"

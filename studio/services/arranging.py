@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from studio.domain import NOT_RERANKED, SearchRequest
+from studio.domain import NOT_RERANKED, ChunkInGeneration, SearchRequest
 from studio.errors import EnvironmentFault
 from studio.index.diversity import diversified, folded, grouped, suspects
 from studio.index.fusion import Fused
@@ -22,11 +22,11 @@ RERANKED = 50
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """Candidates in the order shown; what grouping and folding put behind one of them, by its scoped chunk id."""
+    """Candidates in the order shown; what grouping and folding put behind one of them."""
 
     order: list[Fused]
-    more: Mapping[str, int] = field(default_factory=dict)
-    duplicates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    more: Mapping[ChunkInGeneration, int] = field(default_factory=dict)
+    duplicates: Mapping[ChunkInGeneration, tuple[ChunkInGeneration, ...]] = field(default_factory=dict)
 
 
 async def arrange(
@@ -40,9 +40,9 @@ async def arrange(
     reranked = request.reranker not in ("", NOT_RERANKED)
     if reranked and rerankers is not None and order:
         order = await _reranked(ranking, rerankers, request.reranker, order, passages)
-    ids = [item.chunk_id for item in order]
-    duplicates: Mapping[str, tuple[str, ...]] = {}
-    more: Mapping[str, int] = {}
+    ids = [item.chunk for item in order]
+    duplicates: Mapping[ChunkInGeneration, tuple[ChunkInGeneration, ...]] = {}
+    more: Mapping[ChunkInGeneration, int] = {}
     try:
         if request.fold or request.diversity > 0:
             vectors = await passages.vectors(ranking, ids)
@@ -50,22 +50,21 @@ async def arrange(
                 found = await passages.fetch(ranking, dict.fromkeys(chunk for pair in pairs for chunk in pair))
                 ids, duplicates = folded(ids, pairs, {key: chunk.content for key, chunk in found.chunks.items()})
             if request.diversity > 0:
-                scores = {item.chunk_id: float(-at) for at, item in enumerate(order)}
+                scores = {item.chunk: float(-at) for at, item in enumerate(order)}
                 if not reranked:
-                    scores = {item.chunk_id: item.score for item in order}
+                    scores = {item.chunk: item.score for item in order}
                 ids = diversified(ids, [scores[chunk] for chunk in ids], vectors, request.diversity)
         if request.group:
             documents = dict(ranking.documents)
             if unknown := [chunk for chunk in ids if chunk not in documents]:
                 found = await passages.fetch(ranking, unknown)
                 documents.update((key, chunk.document_id) for key, chunk in found.chunks.items())
-            documents = {key: f"{key.partition(':')[0]}:{document}" for key, document in documents.items()}
-            ids, more = grouped(ids, documents)
+            ids, more = grouped(ids, {chunk: (chunk.scope, document) for chunk, document in documents.items()})
     except EnvironmentFault as fault:
         log.warning("results are shown as fused: %s", fault)
         ranking.doubt(fault)
         ranking.notes.append(f"Results are neither grouped nor folded: {fault.full_message}")
-    by_id = {item.chunk_id: item for item in order}
+    by_id = {item.chunk: item for item in order}
     return Arrangement([by_id[chunk] for chunk in ids], more, duplicates)
 
 
@@ -75,9 +74,9 @@ async def _reranked(
     head, tail = list(order[:RERANKED]), list(order[RERANKED:])
     try:
         reranker = await rerankers.reranker(name)
-        found = await passages.fetch(ranking, [item.chunk_id for item in head])
-        head = [item for item in head if item.chunk_id in found.chunks]
-        scores = await reranker.scores(ranking.query.text, [found.chunks[item.chunk_id].indexed_text for item in head])
+        found = await passages.fetch(ranking, [item.chunk for item in head])
+        head = [item for item in head if item.chunk in found.chunks]
+        scores = await reranker.scores(ranking.query.text, [found.chunks[item.chunk].indexed_text for item in head])
     except EnvironmentFault as fault:
         log.warning("not reranked: %s", fault)
         ranking.doubt(fault)

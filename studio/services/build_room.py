@@ -15,7 +15,7 @@ from studio.embedding.client import ModelClient
 from studio.errors import MemoryRefused
 from studio.memory import Grant, Level, MemoryCoordinator
 from studio.services.control import JobControl
-from studio.services.preflight import FILE_BYTES, READER_BYTES
+from studio.services.costs import FILE_BYTES, READER_BYTES
 
 BUILD_BYTES = 130_000_000
 """What a build adds to the program itself: the keyword index's writer, batches under way, Lance's buffers."""

@@ -95,7 +95,7 @@ class Builder:
         """The active generation."""
         if kb.active_generation is None:
             return None
-        return await self._stores.thread.run(self._stores.catalog.generation, kb.id, kb.active_generation)
+        return await self._stores.catalog.generation(kb.id, kb.active_generation)
 
     async def model(self, kb: KnowledgeBase, *, needed: bool) -> tuple[Embedder | None, ModelIdentity]:
         """The embedder and its identity; for a mere removal the identity alone, so that it works without the model."""
@@ -109,9 +109,9 @@ class Builder:
 
     async def begun(self, run: Run, ground: Ground = ACTIVE) -> Begun:
         """What an earlier run of the job left, ready to go on with."""
-        jobs, thread = self._stores.catalog.jobs, self._stores.thread
+        jobs = self._stores.catalog.jobs
         store = self._stores.store(run.kb.id)
-        checkpoint = Checkpoint.decode(await thread.run(jobs.checkpoint_of, run.job.id))
+        checkpoint = Checkpoint.decode(await jobs.checkpoint_of(run.job.id))
         exists = await asyncio.to_thread(store.paths.journal(run.job.id).exists)
         if checkpoint is None and not exists:
             return Begun()
@@ -137,7 +137,7 @@ class Builder:
         """Embeddings of documents that were written in part; their rows are written again."""
         if not found.open_documents:
             return {}
-        generation = await self._stores.thread.run(self._stores.catalog.generation, run.kb.id, found.generation)
+        generation = await self._stores.catalog.generation(run.kb.id, found.generation)
         tables = await store.vectors.reader(generation.chunks_table, found.chunks_version, found.documents_version)
         try:
             return await tables.embeddings_of(found.open_documents)
@@ -168,7 +168,7 @@ class Builder:
         return None
 
     async def _generations(self, kb: KnowledgeBase) -> Sequence[Generation]:
-        return await self._stores.thread.run(self._stores.catalog.generations, kb.id)
+        return await self._stores.catalog.generations(kb.id)
 
     # ------------------------------------------------------------ building
 
@@ -201,9 +201,7 @@ class Builder:
             first = run.kb.active_generation is None and not outcome.left
             if not (outcome.changed or restamps or first or ground.from_scratch):
                 await build.abandon("nothing changed")
-                await self._stores.thread.run(
-                    self._stores.catalog.forget_generation, run.kb.id, build.generation.number
-                )
+                await self._stores.catalog.forget_generation(run.kb.id, build.generation.number)
                 return report_of(run, None, outcome)
             await run.control.proceed()
             run.tracker.stage(IngestStage.SEALING)
@@ -251,8 +249,8 @@ class Builder:
         self, run: Run, generation: Generation, outcome: Outcome, note: str, options: IngestOptions
     ) -> IngestReport:
         """Annotate a generation that is ready, and make it active if that is wanted and the gate allows it."""
-        annotate, note = self._stores.catalog.annotate, note_of(note, outcome, generation)
-        await self._stores.thread.run(annotate, generation.kb_id, generation.number, note=note)
+        note = note_of(note, outcome, generation)
+        await self._stores.catalog.annotate(generation.kb_id, generation.number, note=note)
         held = ""
         if options.promote:
             # Not where a failure abandons the build: a cancellation may arrive when the transaction has committed.
@@ -265,13 +263,13 @@ class Builder:
         """Whether the job has a checkpoint to go on from; then it is to wait."""
         with suppress(StudioError):
             jobs = self._stores.catalog.jobs
-            run.waits = bool(await self._stores.thread.run(jobs.checkpoint_of, run.job.id))
+            run.waits = bool(await jobs.checkpoint_of(run.job.id))
         return run.waits
 
     async def _list_files(self, run: Run, plan: Plan) -> None:
-        add, names = self._stores.catalog.jobs.add_files, [str(source.path) for source in plan.sources]
+        names = [str(source.path) for source in plan.sources]
         for first in range(0, len(names), FILES_PER_TRANSACTION):
-            await self._stores.thread.run(add, run.job.id, names[first : first + FILES_PER_TRANSACTION])
+            await self._stores.catalog.jobs.add_files(run.job.id, names[first : first + FILES_PER_TRANSACTION])
 
     async def _fill(
         self,
@@ -283,7 +281,7 @@ class Builder:
         left: Begun,
         ground: Ground,
     ) -> Outcome:
-        store, jobs, thread = self._stores.store(run.kb.id), self._stores.catalog.jobs, self._stores.thread
+        store, jobs = self._stores.store(run.kb.id), self._stores.catalog.jobs
         basis = await asyncio.to_thread(_joined, basis_of(plan), left)
         await build.tables.delete_paths(basis.rewritten_paths)
         for record in (*basis.carried_over, *(() if left.build else ground.carried)):
@@ -303,7 +301,7 @@ class Builder:
             with run.stages.busy("checkpoint"):
                 counts = {**outcome.counts, "chunks_added": outcome.chunks_added - position.open_chunks}
                 found = await store.checkpoint(build, position.open_documents, position.open_paths, counts)
-                await thread.run(jobs.record, run.job.id, found.generation, found.encode(), position.files)
+                await jobs.record(run.job.id, found.generation, found.encode(), position.files)
                 await run_to_end(journal.restart, dict(unwritten))
 
         means = Means(
@@ -323,7 +321,7 @@ class Builder:
                     )
         finally:
             journal.close()
-        await thread.run(jobs.update_files, run.job.id, files)
+        await jobs.update_files(run.job.id, files)
         outcome = pipeline.outcome
         done_before = basis.counts.get("added", 0) + basis.counts.get("updated", 0) + basis.counts.get("unchanged", 0)
         outcome.unchanged += max(0, plan.unchanged - done_before)

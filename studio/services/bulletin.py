@@ -78,7 +78,7 @@ class Bulletin:
         The end of the job that is `running` in this process is told by `ended`, which has its report.
         """
         async with self._one_at_a_time:
-            now = {job.id: job for job in await self._stores.thread.run(self._stores.catalog.jobs.open)}
+            now = {job.id: job for job in await self._stores.catalog.jobs.open()}
             known = self._told.get(running)
             if known is not None and now.get(running, known).state is JobState.QUEUED:
                 now[running] = known  # it began while the list was read
@@ -95,7 +95,7 @@ class Bulletin:
 
     async def report_of(self, job_id: str) -> IngestReport | None:
         """The report of a job that ended, in whichever process."""
-        return decoded(await self._stores.thread.run(self._stores.catalog.jobs.report_of, job_id))
+        return decoded(await self._stores.catalog.jobs.report_of(job_id))
 
     async def ended(self, job: Job, report: IngestReport | None, error: BaseException | None) -> None:
         """Publish how a job ended that ran in this process."""
@@ -105,7 +105,7 @@ class Bulletin:
 
     async def _as_it_ended(self, job: Job) -> Job:
         try:
-            return await self._stores.thread.run(self._stores.catalog.jobs.get, job.id)
+            return await self._stores.catalog.jobs.get(job.id)
         except NotFound:  # deleted with its knowledge base
             return replace(job, state=JobState.CANCELLED)
 

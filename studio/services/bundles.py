@@ -28,7 +28,7 @@ from studio.failpoints import reach
 from studio.index.bundle.files import BundleReader, BundleWriter
 from studio.index.bundle.values import BUNDLE_VERSION, Census, Manifest, Unsound
 from studio.index.catalog import MAX_NAME_LENGTH, checked_name
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.generations import Build
 from studio.index.locks import FileLock, try_lock
 from studio.index.reading import Snapshot
@@ -37,6 +37,7 @@ from studio.index.stores import Stores
 from studio.private import hand_over
 from studio.replacing import publish
 from studio.services.steps import ByteProgress, Meter, in_steps, opened
+from studio.ways_out import AnotherDataFolder, AnotherFile, ExportAnother, InstallModel
 
 __all__ = ["BundleInfo", "BundleService", "ByteProgress", "Imported", "discard_dead_imports"]
 
@@ -121,7 +122,7 @@ class BundleService:
         except Unsound as error:
             raise StorageFault(
                 f"This generation of “{base.name}” is damaged and cannot be exported: {error}.",
-                way_out="Run: rag-studio doctor, or export another generation.",
+                way_out=ExportAnother(),
             ) from error
         finally:
             await run_to_end(_remove, temporary)
@@ -133,7 +134,7 @@ class BundleService:
         generation = snapshot.generation
         if generation.model is None:
             raise InvariantViolated(f"Generation {generation.number} does not say which model made it.")
-        pins = await self._stores.thread.run(self._stores.catalog.pins.list, base.id, generation.number)
+        pins = await self._stores.catalog.pins.list(base.id, generation.number)
         manifest = Manifest(
             program=studio.__version__, name=base.name, generation=generation.number, settings=generation.settings,
             model=generation.model, documents=generation.documents, chunks=generation.chunks, created_ms=now_ms(),
@@ -189,7 +190,7 @@ class BundleService:
         when `name` is taken, Busy while another import runs, StorageFault.
         """
         if name is not None:
-            await self._stores.thread.run(self._refuse_taken, name)
+            await self._refuse_taken(name)
         reader = await _reader(file)
         try:
             await asyncio.to_thread(_check_space, self._stores.paths.root, reader)
@@ -213,7 +214,7 @@ class BundleService:
         model, note = await asyncio.to_thread(self._find_model, manifest)
         settings = replace(manifest.settings, model=model)
         wanted = name or await self._free_name(manifest.name)
-        kb = await self._stores.thread.run(self._stores.catalog.begin_import, wanted, settings)
+        kb = await self._stores.catalog.begin_import(wanted, settings)
         reach("import.registered")
         store = self._stores.store(kb.id)
         try:
@@ -239,8 +240,7 @@ class BundleService:
         reach("import.sealed")
         if (generation.documents, generation.chunks) != (manifest.documents, manifest.chunks):
             raise InvariantViolated(f"{generation.chunks} of {manifest.chunks} chunks were imported.")
-        for pin in manifest.pins:
-            await self._stores.thread.run(self._stores.catalog.pins.add, kb.id, pin.query, list(pin.must_find), pin.top)
+        await self._stores.catalog.pins.load(kb.id, manifest.pins)
         kb = await self._show(kb.id, wanted, generation.number, renamed=name is None)
         return Imported(info, kb, generation.number, not note, note)
 
@@ -258,21 +258,21 @@ class BundleService:
         """Finish the import; where the name may be chosen, under the next one when it was taken meanwhile."""
         while True:
             try:
-                return await self._stores.thread.run(self._stores.catalog.finish_import, kb_id, name, number)
+                return await self._stores.catalog.finish_import(kb_id, name, number)
             except Conflict:
                 if not renamed:
                     raise
                 name = await self._free_name(name)
 
-    def _refuse_taken(self, name: str) -> None:
+    async def _refuse_taken(self, name: str) -> None:
         name = checked_name(name).casefold()
-        for kb in self._stores.catalog.knowledge_bases():
+        for kb in await self._stores.catalog.knowledge_bases():
             if kb.name.casefold() == name:
                 raise Conflict(f"There is a knowledge base “{kb.name}” already.", way_out="Choose another name.")
 
     async def _free_name(self, name: str) -> str:
         """The name itself, or with the first number from 2 on that makes it unique."""
-        bases = await self._stores.thread.run(self._stores.catalog.knowledge_bases)
+        bases = await self._stores.catalog.knowledge_bases()
         taken = {kb.name.casefold() for kb in bases}
         endings = ("" if number == 1 else f" {number}" for number in count(1))
         names = (f"{name[: MAX_NAME_LENGTH - len(ending)].rstrip()}{ending}" for ending in endings)
@@ -290,7 +290,7 @@ class BundleService:
             way_out = f"Install the file with the SHA-256 {wanted.sha256}."
         else:
             why = f"The model {wanted.name} that made the vectors is not installed."
-            way_out = f"Install it with: rag-studio model install {wanted.name}."
+            way_out = str(InstallModel(wanted.name))
         return manifest.settings.model, f"{why} Search finds by keywords only. {way_out}"
 
 
@@ -306,7 +306,7 @@ async def discard_dead_imports(stores: Stores) -> list[str]:
 async def _discard_imports(stores: Stores) -> list[str]:
     """Under the import lock nothing that is still invisible is alive."""
     dead = []
-    for kb_id in await stores.thread.run(stores.catalog.imports):
+    for kb_id in await stores.catalog.imports():
         if stores.paths.kb(kb_id).description.exists():
             continue  # it was finished, and the catalog is older than that
         dead.append(kb_id)
@@ -339,7 +339,7 @@ def _check_target(file: Path, *, overwrite: bool) -> None:
     if file.is_dir():
         raise InvalidRequest(f"“{file}” is a folder.", way_out="Name a file to write.")
     if file.exists() and not overwrite:
-        raise Conflict(f"There is a file “{file}” already.", way_out="Choose another name, or add --overwrite.")
+        raise Conflict(f"There is a file “{file}” already.", way_out=AnotherFile())
     for left in file.parent.glob(f"{_TEMPORARY}*.tmp"):  # by exports that were killed
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE_AFTER_S:
@@ -386,7 +386,7 @@ def _check_space(directory: Path, reader: BundleReader) -> None:
     if free < needed:
         raise StorageFault(
             f"Importing “{reader.path}” needs about {needed >> 20:,} MiB; {free >> 20:,} MiB are free in {directory}.",
-            way_out="Free some space, or choose another --data-dir.",
+            way_out=AnotherDataFolder("Free some space,"),
         )
 
 

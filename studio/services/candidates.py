@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from studio.domain import Candidate
+from studio.domain import Hit
 from studio.index.query import Query
 from studio.services.scopes import Scope
 
@@ -32,13 +32,7 @@ def _idf(chunks: int, frequency: int) -> float:
     return math.log(1.0 + (chunks - frequency + 0.5) / (frequency + 0.5))
 
 
-def scoped(number: int, hits: Iterable[Candidate]) -> list[Candidate]:
-    """Candidates of one scope, its number in front of their chunk ids."""
-    chunk_ids, scores, document_ids = tuple(zip(*hits, strict=True)) or ((), (), ())
-    return Candidate.of([f"{number}:{chunk_id}" for chunk_id in chunk_ids], scores, document_ids)
-
-
-def spread(found: Sequence[Candidate]) -> list[Candidate]:
+def spread(found: Sequence[Hit]) -> list[Hit]:
     """Scores brought to 0..1."""
     if not found:
         return []

@@ -16,6 +16,7 @@ from studio.index.reading import Snapshot
 from studio.index.rows import text_key
 from studio.index.stores import Stores
 from studio.services.citations import CitationStyle, Locator, citation, locators, text_hash
+from studio.ways_out import PassageIds
 
 __all__ = ["CitationStyle", "CitingService", "Place", "Verification", "VerificationStatus", "citation", "locators"]
 
@@ -75,7 +76,7 @@ class CitingService:
         if chunk is None or not records:
             raise NotFound(
                 f"“{base.name}” has no passage {chunk_id}.",
-                way_out="The ids are in: rag-studio --json search KB QUERY.",
+                way_out=PassageIds(),
             )
         return citation(_as_result(base.id, base.name, snapshot.generation.number, chunk, records), style)
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from studio.documents.identity import key_of
 from studio.domain import DocumentRecord, DocumentStatus, SearchMode, SearchRequest, SearchResult
 from studio.errors import InvalidRequest
 from studio.index.stores import Stores
 from studio.services.judged_files import lines_of
 from studio.services.search import SearchService
-from studio.services.sources import key_of
 
 SHINGLE_CHARS = 8
 SAME_PASSAGE = 0.5

@@ -6,18 +6,12 @@ import os.path
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from fnmatch import translate
 from functools import lru_cache
 from pathlib import PurePath
 
 from studio.services.dates import period
+from studio.services.patterns import Holds, glob_test
 
-Holds = Callable[[str], bool]
-
-MAX_GLOB_CHARS = 1000
-"""A longer pattern is taken literally: turning one into a regular expression takes quadratic time."""
-
-_WILD = re.compile(r"[*?\[]")
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?\s*\Z")
 _COMPARISON = re.compile(r"\s*(>=|<=|>|<|=)(.+)\Z", re.DOTALL)
 _OPERATORS: dict[str, Callable[[float, float, float], bool]] = {
@@ -62,19 +56,6 @@ def field_is(value: str) -> Holds:
     return lambda text: like(text.casefold()) or (within is not None and within(text))
 
 
-def path_like(pattern: str) -> Holds:
-    """Whether a path or its last name is like a glob."""
-    pattern = _slashed(pattern)
-    matches = _glob(pattern) if _WILD.search(pattern) else None
-
-    def holds(path: str) -> bool:
-        path = _slashed(path)
-        forms = path, path.rpartition("/")[2]
-        return pattern in forms or (matches is not None and any(map(matches, forms)))
-
-    return holds
-
-
 def ends_in(ending: str) -> Holds:
     """Whether a file name has this ending, in lower case and without the dot, behind something."""
     ending = f".{ending}"
@@ -96,19 +77,9 @@ def lies_in(folder: str) -> Holds:
     return lambda path: holds(os.path.split(path)[0]) or (wanted.is_absolute() and PurePath(path) == wanted)
 
 
-def _slashed(path: str) -> str:
-    """A path with slashes on every system."""
-    return path.replace(os.sep, "/")
-
-
-def _glob(pattern: str) -> Callable[[str], object] | None:
-    """The test of a pattern; its groups never go back, so that no value takes long."""
-    return re.compile(translate(pattern)).match if len(pattern) <= MAX_GLOB_CHARS else None
-
-
 def _starred(pattern: str) -> Holds:
     """Whether a text is the pattern, in which a star stands for anything and no other sign for something else."""
-    matches = _glob(pattern.replace("[", "[[]").replace("?", "[?]")) if "*" in pattern else None
+    matches = glob_test(pattern.replace("[", "[[]").replace("?", "[?]")) if "*" in pattern else None
     return lambda text: text == pattern or (matches is not None and matches(text) is not None)
 
 

@@ -14,13 +14,13 @@ from studio.errors import StudioError
 from studio.index.audit import Audit
 from studio.index.rows import text_key
 from studio.index.stores import Stores
+from studio.links import can_link
 from studio.services.adoption import check_strays, strays
 from studio.services.examine import Examination, examine
 from studio.services.modes import check_modes, mend_modes
 from studio.services.repair import Repair
 from studio.services.requests import Requests
-
-REPAIR = "rag-studio doctor --repair"
+from studio.ways_out import CollectGenerations, InstallModel, RunRepair, ways_in
 
 
 class DoctorService:
@@ -33,9 +33,9 @@ class DoctorService:
 
     async def check(self) -> list[Check]:
         """Check every invariant; changes nothing. Reads every table and text once."""
-        result = await self._stores.thread.run(self._stores.catalog.integrity)
+        result = await self._stores.catalog.integrity()
         checks = [Check("catalog", result == "ok", result, "" if result == "ok" else "Restore a backup of it.")]
-        bases = await self._stores.thread.run(self._stores.catalog.knowledge_bases)
+        bases = await self._stores.catalog.knowledge_bases()
         models = {info.name: info for info in await asyncio.to_thread(self._models.list)}
         used = {base.settings.model for base in bases}
         for base in bases:
@@ -44,7 +44,8 @@ class DoctorService:
             except StudioError as error:
                 checks.append(Check(f"{base.name}: readable", False, str(error), error.way_out))
         checks += [await self._check_folders(), await self._check_imports(), _check_models(used, models)]
-        return [*checks, _check_confinement(), await asyncio.to_thread(check_modes, self._stores.paths.root)]
+        checks += [_check_confinement(), await asyncio.to_thread(_check_links, self._stores.paths.root)]
+        return [*checks, await asyncio.to_thread(check_modes, self._stores.paths.root)]
 
     async def repair(self) -> list[Check]:
         """Mend what can be mended without losing a generation that works, then check again.
@@ -81,9 +82,9 @@ class DoctorService:
         return [*checks, _check_leftovers(found)]
 
     async def _unfinished(self, base: KnowledgeBase, building: list[int]) -> str:
-        job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
+        job = await self._stores.catalog.jobs.unfinished(base.id)
         parts = [f"generations interrupted or being built: {building}"] if building else []
-        parts += ["a job runs or waits for: rag-studio ingest KB --resume"] if job else []
+        parts += ["a job runs, or waits to go on"] if job else []
         return "; ".join(parts) or "none"
 
     async def _check_texts(self, title: str, found: Examination, item: Audit) -> list[Check]:
@@ -113,7 +114,7 @@ class DoctorService:
         if not gone or generation.state is not GenerationState.ACTIVE:
             return _ways(generation)
         others = f" and {len(gone) - 1} others" if len(gone) > 1 else ""
-        return f"Put {gone[0]}{others} back and run: {REPAIR}. Or remove the document; only its preview is missing."
+        return f"Put {gone[0]}{others} back. {RunRepair()} Or remove the document; only its preview is missing."
 
     # ------------------------------------------------------------ everything else
 
@@ -121,7 +122,7 @@ class DoctorService:
         return check_strays(await strays(self._stores))
 
     async def _check_imports(self) -> Check:
-        imports = await self._stores.thread.run(self._stores.catalog.imports)
+        imports = await self._stores.catalog.imports()
         detail = f"{len(imports)} running or interrupted; the next import removes what is left of dead ones"
         return Check("unfinished imports", True, detail if imports else "none")
 
@@ -132,7 +133,8 @@ def _check(name: str, ok: bool, detail: str, repair: str) -> Check:
 
 def _after_repair(check: Check) -> Check:
     """What a repair left: to ask for another one would not help by itself."""
-    if check.ok or not check.repair.removeprefix("Run: ").startswith(REPAIR):
+    first = next(iter(ways_in(check.repair)), None)
+    if check.ok or not isinstance(first, RunRepair) or not check.repair.startswith(str(first)):
         return check
     return replace(check, repair="No file that is left holds it: put the source files back, or restore a backup.")
 
@@ -140,25 +142,25 @@ def _after_repair(check: Check) -> Check:
 def _ways(generation: Generation) -> str:
     """What mends rows or texts of a generation."""
     if generation.state is GenerationState.ACTIVE:
-        return f"{REPAIR} reads the documents again."
-    return "Only this older generation is affected; rag-studio gc deletes it when it is no longer kept."
+        return str(RunRepair("reads the documents again"))
+    return str(CollectGenerations())
 
 
 def _check_rows(title: str, item: Audit) -> list[Check]:
     generation = item.generation
     active = generation.state is GenerationState.ACTIVE
-    gives_up = f"{REPAIR} gives this generation up once the active one is sound."
+    gives_up = str(RunRepair("gives this generation up once the active one is sound"))
     if item.tables_fault:
-        way_out = f"{REPAIR} goes back to a whole generation, or rebuilds this one." if active else gives_up
+        way_out = str(RunRepair("goes back to a whole generation, or rebuilds this one")) if active else gives_up
         return [_check(f"{title}: tables can be read", False, item.tables_fault, way_out)]
-    mends = f"{REPAIR} reads the documents again." if active else gives_up
+    mends = str(RunRepair("reads the documents again")) if active else gives_up
     keywords = item.keywords_fault or f"{item.rows} vectors, {item.keywords} keyword entries, {item.repeated} repeated"
     dimension = generation.model.dimension if generation.model else item.dimension
     return [
         _check(f"{title}: tables can be read", True, f"{item.rows} chunks", ""),
         _check(
             f"{title}: both indexes hold the same chunks", item.same_chunks, keywords,
-            mends if item.repeated else f"{REPAIR} rebuilds the keyword index.",
+            mends if item.repeated else str(RunRepair("rebuilds the keyword index")),
         ),
         _check(
             f"{title}: counts agree", item.counted,
@@ -178,7 +180,7 @@ def _check_rows(title: str, item: Audit) -> list[Check]:
 
 def _check_tags(title: str, found: Examination, generation: Generation) -> Check:
     tagged = found.tagged(generation)
-    return _check(f"{title}: tagged", tagged == 2, f"{tagged} of 2 tables", f"{REPAIR} sets the tags again.")
+    return _check(f"{title}: tagged", tagged == 2, f"{tagged} of 2 tables", str(RunRepair("sets the tags again")))
 
 
 def _check_model(title: str, item: Audit, models: dict[str, ModelInfo]) -> Check:
@@ -201,17 +203,22 @@ def _check_leftovers(found: Examination) -> Check:
         return Check(name, True, "not looked at while a job runs")
     strays, waiting = found.leftovers.strays, found.leftovers.waiting
     detail = ", ".join(strays[:5]) + (f" and {len(strays) - 5} more; " if len(strays) > 5 else "; " if strays else "")
-    return _check(name, not strays, f"{detail}{waiting} files wait for the next collection", f"Run: {REPAIR}")
+    return _check(name, not strays, f"{detail}{waiting} files wait for the next collection", str(RunRepair()))
 
 
 def _check_models(used: set[str], models: dict[str, ModelInfo]) -> Check:
     missing = sorted(name for name in used if name not in models or not models[name].installed)
     detail = f"missing: {', '.join(missing)}" if missing else "all installed"
-    return Check("models", not missing, detail, f"rag-studio model install {missing[0]}" if missing else "")
+    return Check("models", not missing, detail, str(InstallModel(missing[0])) if missing else "")
 
 
 def _check_confinement() -> Check:
     return Check("untrusted work is confined", True, describe())  # what a system cannot do is no damage
+
+
+def _check_links(root: Path) -> Check:
+    said = "files can be linked" if can_link(root) else "files cannot be linked here: nothing can be indexed"
+    return _check("links", can_link(root), said, "Move the data directory to another disk.")
 
 
 def _lost(paths: dict[str, list[str]]) -> list[str]:

@@ -62,7 +62,7 @@ async def examine(stores: Stores, base: KnowledgeBase) -> Examination:
     try:
         found = await listing(store, vectors)
         busy = is_locked(store.paths.writer_lock)
-        result = Examination(base, await stores.thread.run(stores.catalog.generations, base.id))
+        result = Examination(base, await stores.catalog.generations(base.id))
         result.tags = await _tags(vectors, found.tables)
         verdicts: Verdicts = {}
         for item in result.generations:
@@ -75,7 +75,7 @@ async def examine(stores: Stores, base: KnowledgeBase) -> Examination:
             if lease is None:
                 continue  # not whole, or being collected this moment
             with lease, suppress(NotFound):
-                item = await stores.thread.run(stores.catalog.generation, base.id, item.number)
+                item = await stores.catalog.generation(base.id, item.number)
                 if item.state in READABLE:
                     directory = store.paths.lexical_generation(item.number)
                     result.audits.append(await audit(vectors, directory, item, verdicts))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
 import stat
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ _WINDOWS_ELSEWHERE = 0x1000 | 0x4_0000 | 0x40_0000
 _MAC_DATALESS = 0x4000_0000
 """SF_DATALESS, unknown to `stat`."""
 _STUB_ENDINGS = (".icloud", ".nextcloud", ".owncloud")
+_COARSEST_TICK_NS = 2 * 10**9
 _MIX = (0x9E37_79B9_7F4A_7C15, 0xC2B2_AE3D_27D4_EB4F)
 """Odd, so that each of the two numbers alone can be told from the product."""
 
@@ -93,6 +96,14 @@ def change_stamp(status: os.stat_result) -> int:
     return (status.st_ctime_ns * _MIX[0] ^ status.st_ino * _MIX[1]) & _INT64 - 1 or 1
 
 
+def settled_stamp(file: ScannedFile) -> int:
+    """The stamp to remember of a file that is hashed after this call; 0, so that it is hashed again, while a change
+    would not show: FAT and exFAT, and ext4 on old disks, count times in whole seconds or two.
+    """
+    may_change_unseen = file.mtime_ns % 10**9 == 0 and abs(time.time_ns() - file.mtime_ns) < _COARSEST_TICK_NS
+    return 0 if may_change_unseen else file.stamp
+
+
 def is_placeholder(path: str, status: os.stat_result) -> bool:
     """Whether only the name of a file is here, and reading it would fetch the content or find nothing.
 
@@ -130,3 +141,11 @@ def stands_for(name: str) -> str:
     if ending == "icloud":
         return stem[1:] if stem.startswith(".") else ""
     return stem
+
+
+async def hash_or_none(path: Path) -> str | None:
+    """SHA-256 of a file, None when it cannot be read."""
+    try:
+        return await asyncio.to_thread(sha256_of, path)
+    except OSError:
+        return None  # it is read again, and reported, as a changed file

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.documents.kinds import ARCHIVE
+from studio.domain import place_of
 from studio.index.tags import declared_tags
-from studio.services.comparisons import Holds, contains, ends_in, field_is, is_tag, lies_in, path_like
+from studio.services.comparisons import contains, ends_in, field_is, is_tag, lies_in
 from studio.services.dates import period
+from studio.services.patterns import Holds, path_like
 
 COLUMNS = (
     "document_id", "source_path", "kind", "title", "author", "external_id", "mtime_ns", "created", "metadata",
@@ -31,6 +34,15 @@ _VALUES_PER_TURN = 4096
 Rows = NDArray[np.int64]
 
 
+class Listed(NamedTuple):
+    """A document, as far as names of documents look at it."""
+
+    document_id: str
+    external_id: str
+    source_path: str
+    kind: str
+
+
 class _Column:
     """A field: its distinct values, and a code for each of `rows` (None: for every row of the table)."""
 
@@ -41,12 +53,12 @@ class _Column:
 
     @classmethod
     def of(cls, values: Sequence[str] | Any, rows: Sequence[int] | Rows | None = None) -> _Column:
-        """Of values in Python or Arrow; null counts as ""."""
+        """Of values in Python or Arrow, none of them null."""
         import pyarrow as pa
 
         array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, pa.utf8())
         array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-        coded = array.fill_null("").dictionary_encode()
+        coded = array.dictionary_encode()
         return cls(coded.dictionary, coded.indices.to_numpy(), None if rows is None else np.asarray(rows, np.int64))
 
     def where(self, holds: Holds) -> Rows:
@@ -99,9 +111,7 @@ class FilterTable:
         import pyarrow.compute as pc
 
         def column(name: str) -> _Column:
-            if name in table.column_names:
-                return _Column.of(table.column(name))
-            return _Column.of([""] * table.num_rows)  # rows that an older version wrote
+            return _Column.of(table.column(name))
 
         self._ids = table.column("document_id").combine_chunks()
         self.documents = int(pc.count_distinct(self._ids).as_py())
@@ -109,7 +119,7 @@ class FilterTable:
         self._path, self._title, self._author = column("source_path"), column("title"), column("author")
         self._members = self._members_of_archives()
         self._fields, self._tags = self._metadata(column("metadata"))
-        self._when = table.column("mtime_ns").combine_chunks().fill_null(0).to_numpy() / 1e9
+        self._when = table.column("mtime_ns").to_numpy() / 1e9
         self._date(column("created"))
 
     def every_id(self) -> frozenset[str]:
@@ -118,11 +128,11 @@ class FilterTable:
 
     def _members_of_archives(self) -> _Column:
         """Paths of what lies in an archive, as if that were a folder."""
-        rows = self._kind.where("archive".__eq__).tolist()
+        rows = self._kind.where(ARCHIVE.__eq__).tolist()
         if not rows:
             return _Column.of([], [])
         paths, members = list(self._path.each()), list(self._external.each())
-        return _Column.of([f"{paths[row]}/{members[row]}" for row in rows], rows)
+        return _Column.of([place_of(paths[row], members[row]) for row in rows], rows)
 
     def _metadata(self, column: _Column) -> tuple[_Fields, _Column]:
         rows: list[int] = []
@@ -166,14 +176,20 @@ class FilterTable:
     def _ids_of(self, rows: Rows) -> frozenset[str]:
         return frozenset(self._ids.take(np.unique(rows)).to_pylist())
 
-    def _rows(self, key: str, value: str, day: float) -> list[Rows]:
+    def has(self, document_id: str) -> bool:
+        """Whether a document with this id is among them."""
         import pyarrow.compute as pc
 
+        return bool(pc.any(pc.equal(self._ids, document_id)).as_py())
+
+    def listed(self) -> Iterator[Listed]:
+        """What is needed of each document to find it by a name."""
+        columns = (self._external.each(), self._path.each(), self._kind.each())
+        return map(Listed, _texts(self._ids), *columns)
+
+    def _rows(self, key: str, value: str, day: float) -> list[Rows]:
         paths = (self._path, self._members)
         match key:
-            case "document":
-                same = pc.equal(self._ids, value).to_numpy(zero_copy_only=False)
-                return [np.flatnonzero(same), self._external.where(value.__eq__)]
             case "folder":
                 return [column.where(lies_in(value)) for column in paths]
             case "path":

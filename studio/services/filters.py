@@ -10,12 +10,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from studio.errors import InvalidRequest
+from studio.index.names import Renaming
 from studio.index.query import date_bounds
 from studio.index.reading import Snapshot
 from studio.index.stores import Stores
 from studio.services.comparisons import is_tag
 from studio.services.dates import period
 from studio.services.filter_table import COLUMNS, FilterTable
+from studio.services.naming import Naming
 from studio.services.recent import Recent
 
 FILTER_KEYS = ("document", "folder", "path", "title", "type", "author", "tag", "after", "before")
@@ -25,7 +27,8 @@ MAX_VALUE_CHARS = 32_768
 TABLES = 4
 ANSWERS = 128
 ANSWERED_IDS = 250_000
-"""Most generations, answers, and ids in answers that are held; so many ids take 30 MB."""
+NAMES = 16
+"""Most generations, answers, ids in answers, and names of documents that are held; so many ids take 30 MB."""
 
 _ALIASES = {"tags": "tag"}
 _SHOWN_CHARS = 100
@@ -54,18 +57,20 @@ class DocumentFilters:
         self._tables = Recent[_TableKey, FilterTable](TABLES)
         self._answers: OrderedDict[tuple[_TableKey, str, str, float], frozenset[str]] = OrderedDict()
         self._held = 0
+        self._names = Recent[tuple[_TableKey, str], tuple[frozenset[str], str]](NAMES)
         self._building = asyncio.Lock()
 
     async def matching(self, snapshot: Snapshot, key: str, value: str) -> frozenset[str]:
         """Ids of the indexed documents of which a copy passes `key`=`value`.
 
-        `document` is an id or an external id. `folder` holds the document at any depth: its absolute path, or some
-        names of its path in a row. `path` is a glob of the whole path or the file name. `type` is a kind ("markdown")
-        or a file name's ending ("md"). `title` and `author` are part of it, whatever the case and accents. `tag` is
-        one that the document gives itself or a person gave it. `after` takes what is dated on that day (or in that
-        year, or so long ago: "7d") or later, `before` what is dated earlier; a document without a date has that of its
-        file, days are in UTC. Any other key is a field of metadata in any case: its whole value in any case, with stars
-        for anything, or a range (`>=2020`, `<5`, `2..8`, both ends included) of numbers or dates.
+        `document` is any name of documents (`naming`); where several have it, all pass. `folder` holds the document at
+        any depth: its absolute path, or some names of its path in a row. `path` is a glob of the whole path or the file
+        name. `type` is a kind ("markdown") or a file name's ending ("md"). `title` and `author` are part of it,
+        whatever the case and accents. `tag` is one that the document gives itself or a person gave it. `after` takes
+        what is dated on that day (or in that year, or so long ago: "7d") or later, `before` what is dated earlier; a
+        document without a date has that of its file, days are in UTC. Any other key is a field of metadata in any case:
+        its whole value in any case, with stars for anything, or a range (`>=2020`, `<5`, `2..8`, both ends included) of
+        numbers or dates.
 
         Raises InvalidRequest as `check`, and for a key that no document of the generation has.
         """
@@ -77,12 +82,21 @@ class DocumentFilters:
             raise _unknown(key, table)
         if len(value) > MAX_VALUE_CHARS:
             return frozenset()
+        if key == "document":
+            return frozenset((value,)) if table.has(value) else (await self._named(snapshot, value))[0]
         found = await self._answer(table_key, table, key, value)
         if key == "tag":  # those that people give are read anew: another process may have changed them a moment ago
             tags, generation = self._stores.catalog.tags, snapshot.generation
-            paths = await self._stores.thread.run(tags.paths, generation.kb_id, generation.number, is_tag(value))
+            paths = await tags.paths(generation.kb_id, generation.number, is_tag(value))
             return found | await asyncio.to_thread(table.ids_at, paths) if paths else found
         return found
+
+    async def doubt(self, snapshot: Snapshot, key: str, value: str) -> str:
+        """What a person should know of a filter that names documents: that nothing is called so, or several are."""
+        if _plain_key(key) != "document" or len(value) > MAX_VALUE_CHARS:
+            return ""
+        value = value.encode("utf-8", "replace").decode()
+        return "" if (await self._table(snapshot))[1].has(value) else (await self._named(snapshot, value))[1]
 
     async def count(self, snapshot: Snapshot) -> int:
         """How many documents of the generation are indexed, a document at several paths counted once."""
@@ -96,7 +110,25 @@ class DocumentFilters:
         """Read what filters look at anew."""
         self._tables.clear()
         self._answers.clear()
+        self._names.clear()
         self._held = 0
+
+    async def _named(self, snapshot: Snapshot, name: str) -> tuple[frozenset[str], str]:
+        """(ids of the documents that a name means, what there is to say about it)."""
+        table_key, table = await self._table(snapshot)
+        if (known := self._names.get((table_key, name))) is None:
+            generation = snapshot.generation
+            base = await self._stores.knowledge_base(generation.kb_id)
+            names = await self._stores.catalog.names.of(base.id, generation.number)
+
+            def read() -> tuple[frozenset[str], str]:
+                documents = Naming(table.listed(), Renaming(names, names), base.name)
+                found = documents.find(name)
+                return found.ids, documents.doubt(name, found)
+
+            known = await asyncio.to_thread(read)
+            self._names.keep((table_key, name), known)
+        return known
 
     async def _answer(self, table_key: _TableKey, table: FilterTable, key: str, value: str) -> frozenset[str]:
         day = _day(key, value) if key in DATE_KEYS else 0.0  # "7d" is another day tomorrow

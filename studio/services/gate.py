@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import textwrap
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
 
 from studio.domain import DocumentRecord, DocumentStatus, KnowledgeBase, PinnedQuery, SearchRequest
 from studio.errors import EnvironmentFault, InvalidRequest, NotFound
-from studio.index.names import Renaming
 from studio.index.reading import Snapshot
 from studio.index.stores import Stores
+from studio.services.naming import Naming, naming
 from studio.services.quality import QualityService
 from studio.services.search import MAX_QUERY_CHARS, SearchService
 
@@ -97,13 +95,13 @@ class GateService:
     async def pins(self, kb: str) -> list[PinnedQuery]:
         """The pinned queries of a knowledge base, oldest first. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        return await self._stores.thread.run(self._stores.catalog.pins.list, base.id)
+        return await self._stores.catalog.pins.list(base.id)
 
     async def add(self, kb: str, query: str, must_find: Sequence[str], top: int = 10) -> PinnedQuery:
         """Pin a query that must find documents of the active generation among its first `top`.
 
-        A document is named by its id, external id, path, or file name with or without its ending; where several have
-        that name, one of them is enough. Raises InvalidRequest, NotFound.
+        `must_find` are names as `naming` reads them. Where one means several documents, as a folder and a pattern do,
+        one of them is enough. Raises InvalidRequest, NotFound.
         """
         query = query.strip()
         if not query or len(query) > MAX_QUERY_CHARS:
@@ -113,35 +111,29 @@ class GateService:
         references = list(filter(None, (name.strip() for name in must_find)))
         if not references:
             raise InvalidRequest(f"Name at least one document that “{query}” must find.")
-        absolute = {name: str(Path(name).absolute()) for name in references}
         base = await self._stores.knowledge_base(kb)
         async with self._stores.store(base.id).reading() as snapshot:
-            named = await self._named(snapshot, {*references, *absolute.values()})
-        for name in references:
-            if name not in named and absolute[name] not in named:
-                raise NotFound(
-                    f"The active generation of “{base.name}” has no document “{name}”.",
-                    way_out="Name one by its id, path or file name; see: rag-studio documents KB.",
-                )
-        names = dict.fromkeys(name if name in named else absolute[name] for name in references)
-        return await self._stores.thread.run(self._stores.catalog.pins.add, base.id, query, list(names), top)
+            documents = await self._naming(base, snapshot)
+        found = await asyncio.to_thread(lambda: [documents.meant(name) for name in references])
+        names = dict.fromkeys(item.name for item in found)
+        return await self._stores.catalog.pins.add(base.id, query, list(names), top)
 
     async def remove(self, kb: str, number: int) -> None:
         """Unpin a query. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        await self._stores.thread.run(self._stores.catalog.pins.remove, base.id, number)
+        await self._stores.catalog.pins.remove(base.id, number)
 
     async def rule(self, kb: str) -> float | None:
         """How far mean nDCG@10 of the saved queries may fall at a promotion; None: the rule is off. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        return await self._stores.thread.run(self._stores.catalog.pins.max_drop, base.id)
+        return await self._stores.catalog.pins.max_drop(base.id)
 
     async def set_rule(self, kb: str, max_ndcg_drop: float | None) -> None:
         """Switch the quality rule on, or off with None. Raises InvalidRequest, NotFound."""
         if max_ndcg_drop is not None and not 0.0 <= max_ndcg_drop <= 1.0:
             raise InvalidRequest("nDCG lies between 0 and 1, and so does the drop that is allowed.")
         base = await self._stores.knowledge_base(kb)
-        await self._stores.thread.run(self._stores.catalog.pins.set_max_drop, base.id, max_ndcg_drop)
+        await self._stores.catalog.pins.set_max_drop(base.id, max_ndcg_drop)
 
     async def check(self, kb: str, number: int | None = None) -> GateReport:
         """Try the pinned queries on the active generation, or on `number`. Raises NotFound, StorageFault.
@@ -150,14 +142,16 @@ class GateService:
         """
         base = await self._stores.knowledge_base(kb)
         if number is not None:
-            await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
+            await self._stores.catalog.generation(base.id, number)
         quality = await self._measured(base, number) if number is not None else None
         good = quality is None or quality.passed
         pins = await self.pins(base.id)
         if not pins:
             return GateReport(base.name, number if number is not None else base.active_generation, good, (), quality)
         async with self._stores.store(base.id).reading(number) as snapshot:
-            named = await self._named(snapshot, {name for pin in pins for name in pin.must_find})
+            documents = await self._naming(base, snapshot)
+            names = {name for pin in pins for name in pin.must_find}
+            named = await asyncio.to_thread(lambda: {name: documents.find(name).ids for name in names})
             outcomes = tuple([await self._outcome(base.id, snapshot, pin, named) for pin in pins])
         passed = good and all(outcome.passed for outcome in outcomes)
         return GateReport(base.name, snapshot.generation.number, passed, outcomes, quality)
@@ -183,14 +177,11 @@ class GateService:
         # 0.80 − 0.78 is a little more than 0.02 in floating point.
         return QualityOutcome(queries, drop, active, candidate, active - candidate <= drop + 1e-9)
 
-    async def _named(self, snapshot: Snapshot, references: AbstractSet[str]) -> dict[str, set[str]]:
-        """Reference → ids of the indexed documents that it names; references that name none are left out."""
-        generation = snapshot.generation
-        renaming = await self._stores.thread.run(
-            self._stores.catalog.names.renaming, generation.kb_id, generation.number
-        )
+    async def _naming(self, base: KnowledgeBase, snapshot: Snapshot) -> Naming[DocumentRecord]:
+        """Reads names of the documents that a search can find."""
         records = await snapshot.tables.documents()
-        return await asyncio.to_thread(_ids_by_reference, records, references, renaming)
+        indexed = [record for record in records if record.status is DocumentStatus.INDEXED]
+        return await naming(self._stores, base, indexed, snapshot.generation.number)
 
     async def _outcome(
         self, kb_id: str, snapshot: Snapshot, pin: PinnedQuery, named: Mapping[str, AbstractSet[str]]
@@ -199,7 +190,7 @@ class GateService:
         found: dict[str, int] = {}
         missing = []
         for name in pin.must_find:
-            documents = named.get(name, frozenset())
+            documents = named[name]
             rank = min((ranks[document] for document in documents if document in ranks), default=None)
             if rank is not None and rank <= pin.top:
                 found[name] = rank
@@ -215,7 +206,7 @@ class GateService:
         for depth in DEPTHS:
             request = SearchRequest((kb_id,), pin.query, generation=snapshot.generation.number, candidates=depth)
             async with self._search.ranking(request) as ranking:
-                ids = [ranking.split(item)[1] for item in ranking.fused]
+                ids = [item.chunk.chunk_id for item in ranking.fused]
                 degraded = ranking.degraded
                 chunks = await snapshot.tables.chunks(ids)
             documents = dict.fromkeys(chunks[chunk_id].document_id for chunk_id in ids if chunk_id in chunks)
@@ -261,16 +252,3 @@ def _reasons(outcome: PinOutcome) -> Iterable[str]:
             why = f"it is number {item.rank}" if item.rank is not None else "it is not found at all"
         where = f"among its first {outcome.top} documents" if outcome.top > 1 else "first"
         yield f"“{query}” does not find {item.reference} {where} ({why})."
-
-
-def _ids_by_reference(
-    records: Iterable[DocumentRecord], references: AbstractSet[str], renaming: Renaming
-) -> dict[str, set[str]]:
-    named: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        if record.status is not DocumentStatus.INDEXED:
-            continue
-        names = {record.document_id, record.external_id, *renaming.names(record.source_path)}
-        for name in names & references:
-            named[name].add(record.document_id)
-    return dict(named)

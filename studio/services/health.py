@@ -10,7 +10,7 @@ import numpy as np
 
 from studio.domain import AnnIndex, EmbedderProvider, KnowledgeBase, Vectors
 from studio.errors import EnvironmentFault
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.query_log import KEPT, LoggedQuery, Outcome
 from studio.index.reading import Snapshot
 from studio.index.rows import matrix_of
@@ -63,8 +63,8 @@ class HealthService:
         the one measured last of this generation; one never measured is, if it was searched, else that of the index's
         build is taken; and the tables of what was never searched are not even opened.
         """
-        catalog, thread = self._stores.catalog, self._stores.thread
-        bases = [await self._stores.knowledge_base(kb)] if kb is not None else await thread.run(catalog.knowledge_bases)
+        catalog = self._stores.catalog
+        bases = [await self._stores.knowledge_base(kb)] if kb is not None else await catalog.knowledge_bases()
         found = []
         times: list[float] = []
         for base in bases:

@@ -11,6 +11,7 @@ import numpy as np
 from studio.domain import AnnIndex
 from studio.index.ann import TARGET_RECALL
 from studio.index.query_log import LoggedQuery, Outcome
+from studio.ways_out import FasterModel, RunRepair, SeeWhatIsMissing, SmallerReranker, Tune
 
 SLOW_P95_MS = 200.0
 """Of 20 searches one may be slower. Longer waits are no longer felt as an answer to a key press."""
@@ -71,7 +72,7 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that needs attention, and what to do about it."""
+    """Something that needs attention, and what to do about it: a text with ways out, as those of errors."""
 
     message: str
     way_out: str
@@ -158,24 +159,17 @@ def summarise(entries: Sequence[LoggedQuery], now: int) -> Searches:
 
 # ---------------------------------------------------------------- what needs attention
 
-_SLOW_SIDE = {
-    "embed": ("the model", "Choose a smaller model, or more threads: rag-studio config set embed_threads N"),
-    "vector": ("finding the nearest vectors", "Run: rag-studio tune {name}"),
-    "rerank": ("the reranker", "Choose a smaller reranker, or none: rag-studio config set reranker ''"),
-}
-
 
 def judge(
     name: str, index: AnnIndex, searches: Searches, recall: Recall | None, freshness: Freshness | None
 ) -> list[Finding]:
     """What is beyond its limit, worst for a person first."""
-    quoted = f'"{name}"'
     found = []
     if searches.error_rate > MAX_ERROR_RATE:
         found.append(
             Finding(
                 f"{searches.error_rate:.1%} of the searches of “{name}” in the last day failed.",
-                "Run: rag-studio doctor --repair",
+                str(RunRepair()),
             )
         )
     if searches.degraded_rate > 0:
@@ -183,7 +177,7 @@ def judge(
             Finding(
                 f"{searches.degraded_rate:.1%} of the searches of “{name}” in the last day were answered by one side "
                 "only.",
-                "See what is missing: rag-studio doctor",
+                str(SeeWhatIsMissing()),
             )
         )
     if recall is not None and recall.value < TARGET_RECALL:
@@ -191,7 +185,7 @@ def judge(
             Finding(
                 f"The vector index of “{name}” finds {recall.value:.1%} of the nearest passages, less than "
                 f"{TARGET_RECALL:.0%}.",
-                f"Run: rag-studio tune {quoted}",
+                str(Tune(name)),
             )
         )
     indexed = freshness if index is not AnnIndex.FLAT else None
@@ -199,28 +193,40 @@ def judge(
         found.append(
             Finding(
                 f"{indexed.unindexed_rows:,} of {indexed.rows:,} passages of “{name}” are not in its vector index.",
-                f"Run: rag-studio tune {quoted}",
+                str(Tune(name)),
             )
         )
     took = searches.latency
     if took is not None and took.searches >= MIN_SEARCHES and took.p95_ms > SLOW_P95_MS:
         side = max(searches.sides, key=lambda name: searches.sides[name].p95_ms, default="")
-        what, way_out = _SLOW_SIDE.get(side, ("", "See whether other programs keep the machine busy."))
+        what, way_out = _slow_side(side, name)
         most = f"; most of it goes into {what}" if what else ""
         found.append(
             Finding(
                 f"One in twenty searches of “{name}” takes more than {took.p95_ms:.0f} ms{most}.",
-                way_out.format(name=quoted),
+                way_out,
             )
         )
     return found
+
+
+def _slow_side(side: str, kb: str) -> tuple[str, str]:
+    """What a side that is slow does, and the way out."""
+    match side:
+        case "embed":
+            return "the model", str(FasterModel())
+        case "vector":
+            return "finding the nearest vectors", str(Tune(kb))
+        case "rerank":
+            return "the reranker", str(SmallerReranker())
+    return "", "See whether other programs keep the machine busy."
 
 
 # ---------------------------------------------------------------- in words
 
 
 def text_of(report: HealthReport) -> str:
-    """The report as a person reads it."""
+    """The report as a person reads it, with ways out still to be worded."""
     if not report.knowledge_bases:
         return "There is no knowledge base yet."
     head = "Searching is in good health." if report.level is Level.GOOD else "Searching needs attention."

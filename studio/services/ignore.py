@@ -89,7 +89,7 @@ def read_rules(folder: str) -> IgnoreRules | None:
 class Globs:
     """Globs of the command line. They match a bare name, a path below the given folder, or a folder on its way.
 
-    `*` runs across folders, as it always did here; `**/` also stands for no folder at all.
+    `*` runs across folders; `**/` also stands for no folder at all.
     """
 
     def __init__(self, globs: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from studio.domain import (
     KnowledgeBase,
     ProgressSink,
 )
-from studio.errors import Conflict, NotFound, StorageFault
+from studio.errors import Conflict, StorageFault
 from studio.index.fragments import records_left
 from studio.index.lost_found import set_aside
 from studio.index.mending import table_opens
@@ -33,8 +33,9 @@ from studio.index.vectors import DOCUMENTS_TABLE
 from studio.services.build_room import BuildRoom
 from studio.services.building import Builder, Ground
 from studio.services.control import JobControl
+from studio.services.naming import Found, Naming, Way, naming
 from studio.services.plan import Plan, plan_ingest
-from studio.services.promotion import Promotion, way_past
+from studio.services.promotion import Promotion
 from studio.services.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
 from studio.services.removals import check_known
 from studio.services.report import report_of
@@ -42,6 +43,7 @@ from studio.services.runner import JobRunner, Run
 from studio.services.salvage import Salvage, mend_texts, salvage
 from studio.services.scan import Scan, scan
 from studio.services.sources import Outcome
+from studio.ways_out import PromoteAnyway
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class IngestService:
         """
         base = await self._stores.knowledge_base(seen.kb_id)
         with await self._stores.store(base.id).lock_for_writing(base.name):
-            job = await self._stores.thread.run(self._stores.catalog.jobs.get, seen.id)
+            job = await self._stores.catalog.jobs.get(seen.id)
             if job.state.ended:  # another process had the lock until now
                 raise Conflict(f"Job {job.id} has ended already: it is {job.state}.")
             base = await self._stores.knowledge_base(base.id)
@@ -114,13 +116,14 @@ class IngestService:
             await self._check_missing(kb, await self._scan(gone, DEFAULT_OPTIONS))
 
     async def named(self, kb: KnowledgeBase, documents: Sequence[str]) -> list[str]:
-        """Ids and absolute paths of documents that are named by id or source path (a folder is all below it).
+        """Ids and paths of documents that are named as `naming` reads it; they mean the same when others have come.
 
-        Raises NotFound for one that names nothing.
+        Raises NotFound for a name that means none, InvalidRequest for one that means too much.
         """
-        plan = await self._plan_removal(kb, documents)
-        ids = {name for record in plan.removed for name in (record.document_id, record.external_id)}
-        return [name if name in ids else str(Path(name).absolute()) for name in documents]
+        existing = await self._builder.records(kb)
+        named = await naming(self._stores, kb, existing)
+        found = await asyncio.to_thread(lambda: [named.meant(name) for name in documents])
+        return _lasting(named, found)
 
     async def lacks_index(self, kb: KnowledgeBase) -> bool:
         """Whether a vector index is all that the active generation lacks to be as the settings ask for.
@@ -146,7 +149,7 @@ class IngestService:
                         run, await self._scan([Path(path) for path in job.paths], options), options
                     )
                 case JobKind.REMOVE:
-                    return await self._remove(run, await self._plan_removal(run.kb, job.paths, missing_ok=True))
+                    return await self._remove(run, await self._plan_removal(run.kb, job.paths))
                 case JobKind.REBUILD:
                     return await self._rebuilt(run, None)
                 case JobKind.REINDEX:
@@ -180,22 +183,12 @@ class IngestService:
         report = await self._builder.build(run, plan, options, "ingest", left)
         return replace(report, skipped=skipped, held_removals=tuple(plan.held))
 
-    async def _plan_removal(self, kb: KnowledgeBase, documents: Sequence[str], *, missing_ok: bool = False) -> Plan:
-        plan = Plan(await self._builder.records(kb))
-        for name in documents:
-            absolute = str(Path(name).absolute())
-            matches = [
-                record
-                for record in plan.existing
-                if name == record.document_id
-                or absolute == record.source_path
-                or (Path(record.source_path).is_relative_to(absolute) and absolute != "/")
-                or (record.external_id and name == record.external_id)
-            ]
-            if not matches and not missing_ok:
-                raise NotFound(f"“{kb.name}” has no document “{name}”.", way_out="See: rag-studio documents KB.")
-            plan.removed.extend(record for record in matches if record not in plan.removed)
-        return plan
+    async def _plan_removal(self, kb: KnowledgeBase, names: Sequence[str]) -> Plan:
+        """What is left of the documents that were to go when the job was accepted."""
+        existing = await self._builder.records(kb)
+        named = await naming(self._stores, kb, existing)
+        found = await asyncio.to_thread(lambda: [named.find(name) for name in names])
+        return Plan(existing, removed=_each_once(found))
 
     async def _remove(self, run: Run, plan: Plan) -> IngestReport:
         if active := await self._builder.active(run.kb):
@@ -207,7 +200,7 @@ class IngestService:
     async def _restored(self, run: Run) -> IngestReport:
         """Give the active generation what another one held, or make it anew where it is that one itself."""
         store, number = self._stores.store(run.kb.id), run.job.options[RESTORE]
-        lost = await self._stores.thread.run(self._stores.catalog.generation, run.kb.id, number)
+        lost = await self._stores.catalog.generation(run.kb.id, number)
         left = await salvage(self._stores, lost)
         await mend_texts(store.paths.texts, left.records, left.chunks)
         if not left.listed:
@@ -225,9 +218,9 @@ class IngestService:
 
         Versions are counted anew then: generations that had theirs in it are no more.
         """
-        store, catalog, thread = self._stores.store(kb_id), self._stores.catalog, self._stores.thread
+        store, catalog = self._stores.store(kb_id), self._stores.catalog
         table = store.paths.vectors / f"{DOCUMENTS_TABLE}.lance"
-        items = await thread.run(catalog.generations, kb_id)
+        items = await catalog.generations(kb_id)
         others = [item for item in items if item.state in READABLE and item.number != number]
         lists = [await records_left(table, item.documents_version) for item in others]
         if any(found.whole for found in lists) and await table_opens(store.paths.vectors, DOCUMENTS_TABLE):
@@ -239,7 +232,7 @@ class IngestService:
         for item in others:
             if item.state is not GenerationState.ACTIVE:
                 why = "The list of its documents cannot be read."
-                await thread.run(catalog.set_state, kb_id, item.number, GenerationState.FAILED, why)
+                await catalog.set_state(kb_id, item.number, GenerationState.FAILED, why)
 
     async def _relisted(self, run: Run, active: Generation, left: Salvage) -> IngestReport | None:
         """A generation with the passages of the active one and a new list of its documents, which takes no model.
@@ -285,13 +278,13 @@ class IngestService:
             raise Conflict(
                 f"Nothing was added: the settings of “{kb.name}” changed, and generation {waiting.number}, which was "
                 f"rebuilt with them, is not active. {held}",
-                way_out=way_past(waiting.number),
+                way_out=PromoteAnyway(waiting.number),
             )
         return await self._stores.knowledge_base(kb.id)
 
     async def _waiting_rebuild(self, kb: KnowledgeBase, active: Generation) -> Generation | None:
         """A ready generation made of the active one with the present settings."""
-        for item in await self._stores.thread.run(self._stores.catalog.generations, kb.id):
+        for item in await self._stores.catalog.generations(kb.id):
             if (
                 item.state is GenerationState.READY
                 and item.parent == active.number
@@ -325,3 +318,14 @@ class IngestService:
             rescued = await rescued_embeddings(store, broken, embedder.model.identity)
             ground = replace(ground, new_table=True, embeddings=rescued)
         return await self._builder.build(run, plan, IngestOptions(jobs=1), "rebuild", left, ground)
+
+
+def _each_once(found: Iterable[Found[DocumentRecord]]) -> list[DocumentRecord]:
+    records = (record for item in found for record in item.documents)
+    return list({(record.document_id, record.source_path): record for record in records}.values())
+
+
+def _lasting(documents: Naming[DocumentRecord], found: Iterable[Found[DocumentRecord]]) -> list[str]:
+    """Names that mean the same documents when the job goes on elsewhere, or when others of that name have come."""
+    exact = (Way.ID, Way.PATH)
+    return [name for item in found for name in ([item.name] if item.way in exact else documents.places(item))]

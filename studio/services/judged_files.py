@@ -15,6 +15,10 @@ from studio.services.evaluation import Judgments
 MAX_GRADE = 1000
 """trec_eval counts documents by grade in an array as long as the highest one."""
 
+BEIR_FILES = ("queries.jsonl", "qrels.tsv")
+TREC_FILES = ("topics.tsv", "qrels.txt")
+"""What an export writes into a folder."""
+
 _TOPIC = re.compile(r"<num>\s*(?:Number:\s*)?([^<\n]+?)\s*(?:</num>\s*)?<title>\s*(?:Topic:\s*)?([^<]*)", re.IGNORECASE)
 
 
@@ -87,7 +91,7 @@ def write_beir(folder: Path, queries: Mapping[str, str], judgments: Judgments) -
         "query-id\tcorpus-id\tscore",
         *(f"{name}\t{document}\t{grade}" for name, document, grade in _flat(judgments)),
     ]
-    return [_written(folder / "queries.jsonl", rows), _written(folder / "qrels.tsv", lines)]
+    return [_written(folder / name, rows) for name, rows in zip(BEIR_FILES, (rows, lines), strict=True)]
 
 
 def write_trec(folder: Path, queries: Mapping[str, str], judgments: Judgments) -> list[Path]:
@@ -97,7 +101,7 @@ def write_trec(folder: Path, queries: Mapping[str, str], judgments: Judgments) -
     """
     topics = [f"{_safe(name)}\t{' '.join(text.split())}" for name, text in queries.items()]
     lines = [f"{_safe(name)} 0 {_safe_document(document)} {grade}" for name, document, grade in _flat(judgments)]
-    return [_written(folder / "topics.tsv", topics), _written(folder / "qrels.txt", lines)]
+    return [_written(folder / name, rows) for name, rows in zip(TREC_FILES, (topics, lines), strict=True)]
 
 
 def write_run(path: Path, rankings: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> Path:

@@ -8,7 +8,8 @@ Only a row of a table without an id has nothing else than its document id.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePath
@@ -18,8 +19,18 @@ from studio.domain import DocumentRecord, DocumentStatus, KnowledgeBase, SavedQu
 from studio.errors import InvalidRequest, NotFound
 from studio.index.names import Renaming
 from studio.index.stores import Stores
-from studio.services.judged_files import MAX_GRADE, read_qrels, read_queries, write_beir, write_trec
+from studio.services.judged_files import (
+    BEIR_FILES,
+    MAX_GRADE,
+    TREC_FILES,
+    read_qrels,
+    read_queries,
+    write_beir,
+    write_trec,
+)
+from studio.services.naming import naming
 from studio.services.search import MAX_QUERY_CHARS
+from studio.ways_out import Listing, See
 
 MAX_NAME = 80
 
@@ -29,6 +40,11 @@ class JudgedForm(StrEnum):
 
     BEIR = "beir"
     TREC = "trec"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files an export writes."""
+        return TREC_FILES if self is JudgedForm.TREC else BEIR_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +62,11 @@ class JudgingService:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._saved = stores.catalog.saved
-        self._run = stores.thread.run
 
     async def queries(self, kb: str) -> list[SavedQuery]:
         """The saved queries of a knowledge base, oldest first. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        return await self._run(self._saved.list, base.id)
+        return await self._saved.list(base.id)
 
     async def find(self, kb: str, query: str) -> SavedQuery:
         """The saved query with this text, else of this name. Raises NotFound."""
@@ -69,42 +84,29 @@ class JudgingService:
     async def rename(self, kb: str, query_id: int, name: str) -> SavedQuery:
         """Give a saved query another name. Raises InvalidRequest, NotFound, Conflict."""
         base = await self._stores.knowledge_base(kb)
-        await self._run(self._saved.rename, base.id, query_id, _name(name))
-        return await self._run(self._saved.get, base.id, query_id)
+        return await self._saved.rename(base.id, query_id, _name(name))
 
     async def delete(self, kb: str, query_id: int) -> None:
         """Forget a saved query and its judgments. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        await self._run(self._saved.remove, base.id, query_id)
+        await self._saved.remove(base.id, query_id)
 
     async def judge(self, kb: str, query: str, document: str, grade: int = 1) -> SavedQuery:
         """Say how relevant a document is to a query (0: not at all); a new query is saved by it.
 
-        The query is given by its text or name, the document by its id, external id, path or file name. Raises
-        InvalidRequest, NotFound.
+        The query is given by its text or name, the document by any name of it (`naming`). Raises InvalidRequest,
+        NotFound.
         """
         if not 0 <= grade <= MAX_GRADE:
             raise InvalidRequest(f"A grade is a number from 0 (not relevant) to {MAX_GRADE}, not {grade}.")
         base = await self._stores.knowledge_base(kb)
-        records = await self._records(base, document)
-        if not records:
-            raise NotFound(
-                f"The active generation of “{base.name}” has no document “{document}”.",
-                way_out="Name one by its id, path or file name; see: rag-studio documents KB.",
-            )
-        meant = len({record.document_id for record in records})
-        if meant > 1:
-            raise InvalidRequest(
-                f"“{base.name}” has {meant} documents of the name “{document}”.",
-                way_out="Name one by its id or its whole path; see: rag-studio documents KB.",
-            )
+        records = await self._meant(base, document)
         saved = await self._save(base, query, "")
         renaming = await self._renaming(base)
         known = next(
             (name for record in records for name in names_of(record, renaming) if name in saved.judgments), None
         )
-        await self._run(self._saved.judge, base.id, saved.id, known or lasting_name(records[0]), grade)
-        return await self._run(self._saved.get, base.id, saved.id)
+        return await self._saved.judge(base.id, saved.id, {known or lasting_name(records[0]): grade})
 
     async def unjudge(self, kb: str, query: str, document: str) -> SavedQuery:
         """Take a judgment back. The document may be gone from the knowledge base. Raises NotFound."""
@@ -113,20 +115,19 @@ class JudgingService:
         names = {document}
         if document not in saved.judgments:
             renaming = await self._renaming(base)
-            names |= {name for record in await self._records(base, document) for name in names_of(record, renaming)}
+            with suppress(NotFound):
+                names |= {name for record in await self._meant(base, document) for name in names_of(record, renaming)}
         judged = [name for name in saved.judgments if name in names]
         if not judged:
             raise NotFound(f"“{document}” is not judged for the query “{saved.name}”.")
-        for name in judged:
-            await self._run(self._saved.judge, base.id, saved.id, name, None)
-        return await self._run(self._saved.get, base.id, saved.id)
+        return await self._saved.judge(base.id, saved.id, dict.fromkeys(judged))
 
     async def grades(
         self, kb: str, query: str, document_ids: Sequence[str], generation: int | None = None
     ) -> dict[str, int]:
         """Document id → grade, for those of these documents of a generation that are judged for a query."""
         base = await self._stores.knowledge_base(kb)
-        saved = await self._run(self._saved.find, base.id, query.strip())
+        saved = await self._saved.find(base.id, query.strip())
         if saved is None or not saved.judgments or not document_ids:
             return {}
         async with self._stores.store(base.id).reading(generation) as snapshot:
@@ -149,7 +150,7 @@ class JudgingService:
         texts = await asyncio.to_thread(read_queries, queries)
         judgments = await asyncio.to_thread(read_qrels, qrels) if qrels else {}
         rows = [(name, _query(text), judgments.get(name, {})) for name, text in texts.items()]
-        await self._run(self._saved.load, base.id, rows)
+        await self._saved.load(base.id, rows)
         unknown = sum(len(grades) for name, grades in judgments.items() if name not in texts)
         return Loaded(len(rows), sum(len(row[2]) for row in rows), unknown)
 
@@ -159,7 +160,7 @@ class JudgingService:
         Raises InvalidRequest, NotFound, StorageFault.
         """
         base = await self._stores.knowledge_base(kb)
-        saved = await self._run(self._saved.list, base.id)
+        saved = await self._saved.list(base.id)
         if not saved:
             raise NotFound(f"“{base.name}” has no saved queries.", way_out="Judge a result, or import queries.")
         write = write_trec if JudgedForm(form) is JudgedForm.TREC else write_beir
@@ -167,38 +168,32 @@ class JudgingService:
         return await asyncio.to_thread(write, folder, texts, {query.name: dict(query.judgments) for query in saved})
 
     async def _known(self, base: KnowledgeBase, query: str) -> SavedQuery:
-        saved = await self._run(self._saved.find, base.id, query.strip())
+        saved = await self._saved.find(base.id, query.strip())
         if saved is None:
-            raise NotFound(f"“{base.name}” has no saved query “{query}”.", way_out="See: rag-studio queries list KB.")
+            raise NotFound(f"“{base.name}” has no saved query “{query}”.", way_out=See(Listing.QUERIES))
         return saved
 
     async def _save(self, base: KnowledgeBase, query: str, name: str) -> SavedQuery:
         query = _query(query)
-        found = await self._run(self._saved.find, base.id, query)
-        if found is not None:
-            return found
-        number = await self._run(self._saved.add, base.id, _name(name or query), query)
-        return await self._run(self._saved.get, base.id, number)
+        return await self._saved.save(base.id, _name(name or query), query)
 
     async def _renaming(self, base: KnowledgeBase, generation: int | None = None) -> Renaming:
-        return await self._run(self._stores.catalog.names.renaming, base.id, generation)
+        return await self._stores.catalog.names.renaming(base.id, generation)
 
-    async def _records(self, base: KnowledgeBase, document: str) -> list[DocumentRecord]:
-        """What a name means in the active generation: the records of that name, then every path of these documents.
+    async def _meant(self, base: KnowledgeBase, name: str) -> list[DocumentRecord]:
+        """The records of the document that a name means in the active generation, as named, then at its other paths.
 
-        Ids and whole paths come before names that several may share. Of copies, the oldest file comes first: it is
-        the likeliest to stay, and to be in other generations.
+        Of copies, the oldest file comes first: it is the likeliest to stay, and to be in other generations. Raises
+        NotFound, InvalidRequest.
         """
-        if base.active_generation is None:
-            return []
         async with self._stores.store(base.id).reading() as snapshot:
-            found = sorted(await snapshot.tables.documents([document]), key=_age)
-            if not found:
-                renaming = await self._renaming(base, snapshot.generation.number)
-                named = await asyncio.to_thread(_called, await snapshot.tables.documents(), document, renaming)
-                copies = await snapshot.tables.documents(sorted({record.document_id for record in named}))
-                found = [*named, *copies]
-        return found
+            # An id, as the window gives it, need not be looked for in all of them.
+            records = await snapshot.tables.documents([name]) or await snapshot.tables.documents()
+            indexed = [record for record in records if record.status is DocumentStatus.INDEXED]
+            documents = await naming(self._stores, base, indexed, snapshot.generation.number)
+            found = await asyncio.to_thread(documents.single, name)
+            copies = await snapshot.tables.documents(sorted(found.ids))
+        return [*sorted(found.documents, key=_age), *copies]
 
 
 def lasting_name(record: DocumentRecord) -> str:
@@ -223,16 +218,6 @@ def _age(record: DocumentRecord) -> tuple[int, str]:
 
 def _is_row(record: DocumentRecord) -> bool:
     return record.kind in TABULAR_KINDS
-
-
-def _called(records: Iterable[DocumentRecord], document: str, renaming: Renaming) -> list[DocumentRecord]:
-    path = str(Path(document).absolute())
-    named = [
-        record
-        for record in records
-        if record.status is DocumentStatus.INDEXED and not {document, path}.isdisjoint(names_of(record, renaming))
-    ]
-    return [record for record in named if lasting_name(record) in (document, path)] or named
 
 
 def _query(text: str) -> str:

@@ -28,11 +28,11 @@ class LibraryService:
 
     async def require_writable(self) -> None:
         """Look again whether something can be changed. Raises StorageFault, with the reason, while nothing can."""
-        await self._stores.thread.run(self._stores.catalog.require_writable)
+        await self._stores.catalog.require_writable()
 
     async def list(self) -> list[KnowledgeBase]:
         """All knowledge bases by name."""
-        return await self._stores.thread.run(self._stores.catalog.knowledge_bases)
+        return await self._stores.catalog.knowledge_bases()
 
     async def get(self, name_or_id: str) -> KnowledgeBase:
         """One of them. Raises NotFound."""
@@ -46,20 +46,20 @@ class LibraryService:
         """Add one. Raises Conflict when the name is taken, InvalidRequest for settings that make no sense."""
         settings = settings or self.default_settings()
         _require_sense(settings)
-        kb = await self._stores.thread.run(self._stores.catalog.create_kb, name, settings)
+        kb = await self._stores.catalog.create_kb(name, settings)
         try:
             await asyncio.to_thread(self._stores.paths.kb(kb.id).create)
         except OSError as error:
             await self._stores.forget(kb.id)
             raise storage_fault(error, "creating the knowledge base", self._stores.paths.kb(kb.id).root) from error
-        await self._stores.thread.run(self._stores.catalog.describe, kb.id)
+        await self._stores.catalog.describe(kb.id)
         return kb
 
     async def change_settings(self, name_or_id: str, settings: KbSettings) -> KnowledgeBase:
         """Let the next ingest rebuild a knowledge base with other settings. Raises NotFound, InvalidRequest."""
         _require_sense(settings)
         kb = await self.get(name_or_id)
-        return await self._stores.thread.run(self._stores.catalog.update_settings, kb.id, settings)
+        return await self._stores.catalog.update_settings(kb.id, settings)
 
     async def retention(self, name_or_id: str) -> Retention:
         """Which old generations of a knowledge base are kept. Raises NotFound."""
@@ -70,13 +70,13 @@ class LibraryService:
         if retention is not None and min(astuple(retention)) < 0:
             raise InvalidRequest("Nothing in the policy can be negative.")
         kb = await self.get(name_or_id)
-        kb = await self._stores.thread.run(self._stores.catalog.set_retention, kb.id, retention)
+        kb = await self._stores.catalog.set_retention(kb.id, retention)
         return retention_of(kb, self._config)
 
     async def rename(self, name_or_id: str, new_name: str) -> KnowledgeBase:
         """Give another name. Raises NotFound, Conflict."""
         kb = await self.get(name_or_id)
-        return await self._stores.thread.run(self._stores.catalog.rename_kb, kb.id, new_name)
+        return await self._stores.catalog.rename_kb(kb.id, new_name)
 
     async def delete(self, name_or_id: str) -> None:
         """Delete a knowledge base with all its generations; source files stay. Raises NotFound, Busy."""
@@ -95,7 +95,7 @@ class LibraryService:
     async def stamp(self) -> int:
         """A number that differs after this or another process changed anything; settings of others are noticed too."""
         self._config.refresh()
-        return await self._stores.thread.run(self._stores.catalog.stamp)
+        return await self._stores.catalog.stamp()
 
 
 def _require_sense(settings: KbSettings) -> None:

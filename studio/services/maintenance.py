@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from studio.config import Config
 from studio.domain import Generation, GenerationState, KnowledgeBase
 from studio.errors import Conflict, StudioError
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.gc import GcReport, Kept, collect, plan
 from studio.index.stores import Stores
 from studio.services.library import retention_of
-from studio.services.promotion import Promotion, way_past
+from studio.services.promotion import Promotion
+from studio.ways_out import PromoteAnyway
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class MaintenanceService:
     async def generations(self, kb: str) -> list[Generation]:
         """Newest first. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        return await self._stores.thread.run(self._stores.catalog.generations, base.id)
+        return await self._stores.catalog.generations(base.id)
 
     async def promote(self, kb: str, number: int, *, force: bool = False) -> Generation:
         """Make a ready or archived generation active. Raises NotFound, Conflict.
@@ -52,13 +53,13 @@ class MaintenanceService:
         A ready one must pass its pinned queries first, unless `force`.
         """
         base = await self._stores.knowledge_base(kb)
-        item = await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
+        item = await self._stores.catalog.generation(base.id, number)
         if force or item.state is not GenerationState.READY:
-            await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
+            await self._stores.catalog.promote(base.id, number)
         elif held := await self._promotion.promote(item):
-            raise Conflict(held, way_out=way_past(number))
+            raise Conflict(held, way_out=PromoteAnyway(number))
         await self.promoted(base.id)
-        return await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
+        return await self._stores.catalog.generation(base.id, number)
 
     async def rollback(self, kb: str, number: int | None = None) -> Generation:
         """Go back to `number`, or to the newest archived generation before the active one. Raises Conflict."""
@@ -81,7 +82,7 @@ class MaintenanceService:
         return await self._go_to(base.id, min(newer))
 
     async def _go_to(self, kb_id: str, number: int) -> Generation:
-        generation = await self._stores.thread.run(self._stores.catalog.promote, kb_id, number)
+        generation = await self._stores.catalog.promote(kb_id, number)
         if self._switched is not None:
             await self._switched(kb_id)
         return generation
@@ -95,7 +96,7 @@ class MaintenanceService:
     async def annotate(self, kb: str, number: int, note: str) -> Generation:
         """Replace a generation's note. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        return await self._stores.thread.run(self._stores.catalog.annotate, base.id, number, note=note)
+        return await self._stores.catalog.annotate(base.id, number, note=note)
 
     async def collect(self, kb: str | None = None, *, dry_run: bool = False) -> GcReport:
         """Delete what the policy no longer keeps and nobody reads, in one knowledge base or in all."""
@@ -107,7 +108,6 @@ class MaintenanceService:
                 await collect(
                     store,
                     self._stores.catalog,
-                    self._stores.thread,
                     retention=retention_of(base, self._config),
                     dry_run=dry_run,
                 )
@@ -118,7 +118,7 @@ class MaintenanceService:
         """Collect where the policy lets something go, in one knowledge base or in all. Never raises StudioError."""
         try:
             for base in await self._bases(kb):
-                generations = await self._stores.thread.run(self._stores.catalog.generations, base.id)
+                generations = await self._stores.catalog.generations(base.id)
                 if plan(generations, retention_of(base, self._config), now_ms()).doomed:
                     await self.collect(base.id)
         except StudioError as error:
@@ -138,4 +138,4 @@ class MaintenanceService:
     async def _bases(self, kb: str | None) -> list[KnowledgeBase]:
         if kb is not None:
             return [await self._stores.knowledge_base(kb)]
-        return await self._stores.thread.run(self._stores.catalog.knowledge_bases)
+        return await self._stores.catalog.knowledge_bases()

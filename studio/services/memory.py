@@ -31,7 +31,7 @@ from studio.memory import (
     mapped_files,
 )
 from studio.services.build_room import BUILD_BYTES, BuildRoom
-from studio.services.preflight import APPLICATION_BYTES, MODEL, MODEL_FILES
+from studio.services.costs import APPLICATION_BYTES, MODEL, MODEL_FILES
 from studio.services.search import SearchService
 
 CACHES_MINIMUM_BYTES = 32 << 20
@@ -171,13 +171,8 @@ class MemoryCare:
         loaded = {model.name for model in self._embedders.loaded()}
         if not loaded:
             return set()
-        catalog, thread = self._stores.catalog, self._stores.thread
-        active = set()
-        for kb in await thread.run(catalog.knowledge_bases):
-            if kb.active_generation is not None:
-                active.add((await thread.run(catalog.generation, kb.id, kb.active_generation)).settings.model)
-        former = {generation.settings.model for generation in await thread.run(catalog.generations, kb_id)}
-        return loaded & (former - active)
+        former = {generation.settings.model for generation in await self._stores.catalog.generations(kb_id)}
+        return loaded & (former - await self._stores.catalog.active_models())
 
     # ------------------------------------------------------------ what there is
 

@@ -11,6 +11,7 @@ from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool, wrong_kind
 from studio.errors import Conflict, ModelFault
 from studio.index.stores import Stores
+from studio.ways_out import InstallModel
 
 InstallProgress = Callable[[int, int | None, str], None]
 
@@ -36,21 +37,15 @@ class ModelService:
         base = await self._stores.knowledge_base(kb)
         info = await asyncio.to_thread(self._catalog.find, model)
         if info is None or not info.installed:
-            raise ModelFault(
-                f"The model {model} is not installed.", way_out=f"Install it with: rag-studio model install {model}"
-            )
+            raise ModelFault(f"The model {model} is not installed.", way_out=InstallModel(model))
         if info.kind == "reranker":
             raise wrong_kind(info)
         settings = replace(base.settings, model=info.name)
-        return await self._stores.thread.run(self._stores.catalog.update_settings, base.id, settings)
+        return await self._stores.catalog.update_settings(base.id, settings)
 
     async def remove(self, name: str) -> None:
         """Delete a model's file. Raises Conflict while a knowledge base uses it, ModelFault when it is not there."""
-        users = [
-            kb.name
-            for kb in await self._stores.thread.run(self._stores.catalog.knowledge_bases)
-            if kb.settings.model == name
-        ]
+        users = [kb.name for kb in await self._stores.catalog.knowledge_bases() if kb.settings.model == name]
         if users:
             raise Conflict(
                 f"The model {name} is used by: {', '.join(users)}.", way_out="Let them use another model first."

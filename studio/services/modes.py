@@ -7,8 +7,7 @@ from pathlib import Path
 
 from studio.domain import Check
 from studio.private import STRICT, open_to_others, tighten
-
-REPAIR = "rag-studio doctor --repair"
+from studio.ways_out import RunRepair
 
 
 def check_modes(root: Path) -> Check:
@@ -18,7 +17,8 @@ def check_modes(root: Path) -> Check:
         return Check("modes", True, "files are their owner's alone")
     closed = not root.stat().st_mode & STRICT
     more = "; the folder around them is closed" if closed else ""
-    return Check("modes", closed, f"{count:,} files and folders are open to others{more}", "" if closed else REPAIR)
+    way_out = "" if closed else str(RunRepair())
+    return Check("modes", closed, f"{count:,} files and folders are open to others{more}", way_out)
 
 
 def mend_modes(root: Path) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from studio.concurrency import SEARCHES
-from studio.domain import Chunk, DocumentRecord, Vectors
+from studio.domain import Chunk, ChunkInGeneration, DocumentRecord, Vectors
 from studio.errors import StorageFault
 from studio.index.table_reader import TableReader
 from studio.services.ranking import Ranking
@@ -37,16 +37,16 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Fetched:
-    """Passages and the rows of their documents, by the scoped ids of a ranking; `fault` when some cannot be read."""
+    """Passages, and the rows of their documents by scope and id; `fault` when some cannot be read."""
 
-    chunks: dict[str, Chunk] = field(default_factory=dict)
-    documents: dict[str, list[DocumentRecord]] = field(default_factory=dict)
+    chunks: dict[ChunkInGeneration, Chunk] = field(default_factory=dict)
+    documents: dict[tuple[int, str], list[DocumentRecord]] = field(default_factory=dict)
     fault: StorageFault | None = None
 
     def add(self, scope: int, chunks: Mapping[str, Chunk], documents: Mapping[str, list[DocumentRecord]]) -> None:
         """Put in what was read of a scope, by the ids that it has there."""
-        self.chunks.update((f"{scope}:{key}", chunk) for key, chunk in chunks.items())
-        self.documents.update((f"{scope}:{key}", rows) for key, rows in documents.items())
+        self.chunks.update((ChunkInGeneration(scope, key), chunk) for key, chunk in chunks.items())
+        self.documents.update(((scope, key), rows) for key, rows in documents.items())
 
 
 class Passages:
@@ -57,13 +57,13 @@ class Passages:
         self._documents: _Rows[list[DocumentRecord]] = _Rows(KEPT_PASSAGES)
         self._vectors: _Rows[Vectors] = _Rows(KEPT_VECTORS)
 
-    async def fetch(self, ranking: Ranking, ids: Iterable[str]) -> Fetched:
-        """The rows of scoped chunk ids. Raises StorageFault when none of a knowledge base's can be read."""
+    async def fetch(self, ranking: Ranking, ids: Iterable[ChunkInGeneration]) -> Fetched:
+        """The rows of chunks. Raises StorageFault when none of a knowledge base's can be read."""
         result = Fetched()
         for number, wanted in _by_scope(ids).items():
             scope = ranking.scopes[number]
             place = (scope.kb.id, scope.snapshot.generation.number)
-            documents = {ranking.documents.get(f"{number}:{name}", "") for name in wanted} - {""}
+            documents = {ranking.documents.get(ChunkInGeneration(number, name), "") for name in wanted} - {""}
             # What the sides said of documents lets both be read at once.
             chunks, records = await asyncio.gather(
                 self._read_chunks(ranking, scope, place, wanted, result), self._read_documents(scope, place, documents)
@@ -73,7 +73,7 @@ class Passages:
             result.add(number, chunks, records)
         return result
 
-    def at_hand(self, ranking: Ranking, ids: Iterable[str]) -> Fetched | None:
+    def at_hand(self, ranking: Ranking, ids: Iterable[ChunkInGeneration]) -> Fetched | None:
         """As `fetch`, without waiting for the tables; None where that cannot be. Blocking; call it from a thread."""
         result = Fetched()
         for number, wanted in _by_scope(ids).items():
@@ -132,9 +132,9 @@ class Passages:
         self._documents.keep(place, found)
         return found
 
-    async def vectors(self, ranking: Ranking, ids: Iterable[str]) -> dict[str, Vectors]:
-        """Embeddings of scoped chunk ids, each of shape (dimension,); those of another dimension are left out."""
-        result: dict[str, Vectors] = {}
+    async def vectors(self, ranking: Ranking, ids: Iterable[ChunkInGeneration]) -> dict[ChunkInGeneration, Vectors]:
+        """Embeddings of chunks, each of shape (dimension,); those of another dimension are left out."""
+        result: dict[ChunkInGeneration, Vectors] = {}
         for number, wanted in _by_scope(ids).items():
             scope = ranking.scopes[number]
             place = (scope.kb.id, scope.snapshot.generation.number)
@@ -143,7 +143,7 @@ class Passages:
                 found = await scope.snapshot.tables.vectors_of(missing)
                 self._vectors.keep(place, found)
                 vectors.update(found)
-            result.update((f"{number}:{key}", vector) for key, vector in vectors.items())
+            result.update((ChunkInGeneration(number, key), vector) for key, vector in vectors.items())
         width = next((len(vector) for vector in result.values()), 0)
         return {key: vector for key, vector in result.items() if len(vector) == width}
 
@@ -177,11 +177,10 @@ async def _records(scope: Scope, ids: Sequence[str]) -> list[DocumentRecord]:
     return await SEARCHES.run(table.records, ids)
 
 
-def _by_scope(ids: Iterable[str]) -> dict[int, list[str]]:
+def _by_scope(chunks: Iterable[ChunkInGeneration]) -> dict[int, list[str]]:
     wanted: dict[int, list[str]] = {}
-    for scoped in ids:
-        number, _, chunk_id = scoped.partition(":")
-        wanted.setdefault(int(number), []).append(chunk_id)
+    for scope, chunk_id in chunks:
+        wanted.setdefault(scope, []).append(chunk_id)
     return wanted
 
 

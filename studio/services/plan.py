@@ -21,9 +21,10 @@ from studio.domain import (
     HeldRemovals,
     IngestOptions,
     Vectors,
+    place_of,
 )
 from studio.errors import FailureCode
-from studio.services.file_state import ScannedFile, scanned, sha256_of
+from studio.services.file_state import ScannedFile, hash_or_none, scanned, settled_stamp, sha256_of
 from studio.services.progress import ProgressTracker
 from studio.services.removals import decide
 from studio.services.scan import Scan
@@ -202,15 +203,16 @@ async def _plan_file(
     indexed = [record for record in old if record.status is DocumentStatus.INDEXED]
     if old and old[0].size_bytes == file.size_bytes and not try_again:
         same = not named and _is_same(file, old[0])
+        stamp = settled_stamp(file)
         if not same and indexed and await hash_or_none(file.path) == indexed[0].sha256:
-            _touch(plan, file, old)
+            _touch(plan, file, old, stamp)
             same = True
         if same:
             plan.unchanged += len(indexed)
             failures = [record for record in old if record.status is DocumentStatus.FAILED]
             for record in failures:
-                member = f"/{record.external_id}" if record.external_id else ""
-                plan.failures.append(FileFailure(f"{file.path}{member}", record.error, record.reason))
+                place = place_of(file.source_path, record.external_id)
+                plan.failures.append(FileFailure(place, record.error, record.reason))
             whole = next((record for record in failures if not record.external_id), None)
             if whole is None:
                 tracker.file(file.path, FileState.UNCHANGED, pages=old[0].pages.total)
@@ -231,12 +233,12 @@ def _is_same(file: ScannedFile, old: DocumentRecord) -> bool:
     return same_time and (old.change_stamp == file.stamp or file.placeholder or unstamped)
 
 
-def _touch(plan: Plan, file: ScannedFile, old: Sequence[DocumentRecord]) -> None:
+def _touch(plan: Plan, file: ScannedFile, old: Sequence[DocumentRecord], stamp: int) -> None:
     """Note that a file was hashed and is the one of before."""
     if old[0].change_stamp == 0:
         plan.unstamped.append(old[0])
-    if (old[0].size_bytes, old[0].mtime_ns, old[0].change_stamp) != file.state:
-        plan.touched.extend(replace(record, mtime_ns=file.mtime_ns, change_stamp=file.stamp) for record in old)
+    if (old[0].mtime_ns, old[0].change_stamp) != (file.mtime_ns, stamp):
+        plan.touched.extend(replace(record, mtime_ns=file.mtime_ns, change_stamp=stamp) for record in old)
 
 
 def file_source(
@@ -261,12 +263,13 @@ def file_source(
             if now is None:
                 raise FileNotFoundError(file.path)
             place = Path(folder, file.path.name)  # titles come from file names
+            copy = source(now, place)
             await asyncio.to_thread(shutil.copyfile, file.path, place)
-            yield source(now, place)
+            yield copy
 
     def source(at: ScannedFile, place: Path) -> Source:
         return Source(
-            file.path, file_kind(file.path), at.size_bytes, at.mtime_ns, at.stamp, old,
+            file.path, file_kind(file.path), at.size_bytes, at.mtime_ns, settled_stamp(at), old,
             sha256=lambda: asyncio.to_thread(sha256_of, place),
             documents=lambda: parser.parse(place, passwords=passwords, roots=roots),
             keep_old=keep_old,
@@ -275,11 +278,3 @@ def file_source(
     found = source(file, file.path)
     found.changed, found.copied = changed, copied
     return found
-
-
-async def hash_or_none(path: Path) -> str | None:
-    """SHA-256 of a file, None when it cannot be read."""
-    try:
-        return await asyncio.to_thread(sha256_of, path)
-    except OSError:
-        return None  # it is read again, and reported, as a changed file

@@ -29,6 +29,15 @@ from studio.domain import (
 from studio.errors import FailureCode, ModelFault, WorkerDied
 from studio.index.stores import Stores
 from studio.memory import MemoryCoordinator
+from studio.services.costs import (
+    APPLICATION_BYTES,
+    FILE_BYTES,
+    MODEL,
+    MODEL_EXTRA_BYTES,
+    MODEL_FILES,
+    PARSERS,
+    READER_BYTES,
+)
 from studio.services.file_state import ScannedFile
 from studio.services.library import LibraryService
 from studio.services.removals import check_known, decide
@@ -60,12 +69,6 @@ CHUNK_BYTES, PER_TEXT_BYTE, DOCUMENT_BYTES = 200, 1.75, 750
 the keyword index and 0.4 in the store of extracted texts, and the row of a document. Measured on 4,000 passages each of
 154, 385 and 1,158 bytes, compressed as the stores do it."""
 
-APPLICATION_BYTES, MODEL_EXTRA_BYTES, READER_BYTES, FILE_BYTES = 330_000_000, 120_000_000, 110_000_000, 1_000
-"""Peaks of memory during an ingest of 82 files in 14 formats: the program itself, the model's process beside its
-weights, a process that reads, and what is kept in mind of a file."""
-
-MODEL, PARSERS, MODEL_FILES = "model", "parsers", "model files"
-"""Names in the ledger: the worker processes, and what the first has mapped of models."""
 
 NEEDS_PASSWORD = "protected by a password"
 NEEDS_OCR = "without text of their own (scans need OCR)"
@@ -196,7 +199,7 @@ class PreflightService:
     async def _documents(self, base: KnowledgeBase | None) -> tuple[Generation | None, Sequence[DocumentRecord]]:
         if base is None or base.active_generation is None:
             return None, []
-        active = await self._stores.thread.run(self._stores.catalog.generation, base.id, base.active_generation)
+        active = await self._stores.catalog.generation(base.id, base.active_generation)
         return active, await self._library.documents(base.id)
 
     def _peak_memory(self, embedder: Embedder, files: int) -> int:

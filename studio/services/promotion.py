@@ -26,15 +26,10 @@ class Promotion:
         try:
             if report.passed:
                 instead_of = generation.parent if built else None
-                await self._stores.thread.run(self._stores.catalog.promote, kb_id, number, instead_of=instead_of)
+                await self._stores.catalog.promote(kb_id, number, instead_of=instead_of)
                 return ""
             held = held_sentence(report)
         except Overtaken as error:
             held = f"Held back: {error}"
-        await self._stores.thread.run(self._stores.catalog.annotate, kb_id, number, held=held)
+        await self._stores.catalog.annotate(kb_id, number, held=held)
         return held
-
-
-def way_past(number: int) -> str:
-    """What a person can do about a generation that is held back."""
-    return f"Change what the gate demands, or promote it all the same: rag-studio promote KB {number} --force."

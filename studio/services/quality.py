@@ -40,6 +40,7 @@ from studio.services.evaluation import (
 from studio.services.judged_files import read_qrels, read_queries, write_run
 from studio.services.judging import JudgingService, names_of, short_name
 from studio.services.search import MAX_LIMIT, SearchService
+from studio.ways_out import BothFiles, JudgedQueries
 
 Progress = Callable[[int, int], None]
 Values = NDArray[np.float64]
@@ -144,19 +145,19 @@ class QualityService:
     async def runs(self, kb: str) -> list[RunSummary]:
         """The stored evaluations, newest first. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        rows = await self._stores.thread.run(self._stores.catalog.runs.list, base.id)
+        rows = await self._stores.catalog.runs.list(base.id)
         return await asyncio.to_thread(lambda: [summary(loaded(*row)) for row in rows])
 
     async def run(self, kb: str, run_id: int) -> Evaluation:
         """A stored evaluation, without rankings. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        row = await self._stores.thread.run(self._stores.catalog.runs.get, base.id, run_id)
+        row = await self._stores.catalog.runs.get(base.id, run_id)
         return await asyncio.to_thread(loaded, *row)
 
     async def delete_run(self, kb: str, run_id: int) -> None:
         """Forget a stored evaluation. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
-        await self._stores.thread.run(self._stores.catalog.runs.remove, base.id, run_id)
+        await self._stores.catalog.runs.remove(base.id, run_id)
 
     async def export_run(self, evaluation: Evaluation, name: str, path: Path) -> Path:
         """Write what one setting of an evaluation just made has found as a TREC run. Raises NotFound, StorageFault."""
@@ -176,11 +177,11 @@ class QualityService:
             if not texts:
                 raise InvalidRequest(
                     f"No saved query of “{base.name}” has a relevant document.",
-                    way_out="Mark results as relevant, or name files with --queries and --qrels.",
+                    way_out=JudgedQueries(),
                 )
             return texts, judgments
         if queries is None or qrels is None:
-            raise InvalidRequest("Queries and judgments come in two files.", way_out="Give --queries and --qrels.")
+            raise InvalidRequest("Queries and judgments come in two files.", way_out=BothFiles())
         texts = await asyncio.to_thread(read_queries, queries)
         judgments = await asyncio.to_thread(read_qrels, qrels)
         judged = {query: text for query, text in texts.items() if _relevant(judgments.get(query, {}))}
@@ -219,9 +220,7 @@ class QualityService:
     async def _pinned(self, stack: AsyncExitStack, base: KnowledgeBase, setting: Setting) -> _Trial:
         """A generation that is promoted or collected meanwhile must not change what is measured."""
         snapshot = await stack.enter_async_context(self._stores.store(base.id).reading(setting.generation))
-        renaming = await self._stores.thread.run(
-            self._stores.catalog.names.renaming, base.id, snapshot.generation.number
-        )
+        renaming = await self._stores.catalog.names.renaming(base.id, snapshot.generation.number)
         return _Trial(setting, snapshot, renaming)
 
     async def _ask(
@@ -259,11 +258,11 @@ class QualityService:
             trial.timings_ms.append(dict(ranking.timings_ms))
             if ranking.degraded:
                 raise EnvironmentFault(ranking.degraded)
-            return [(ranking.split(item)[1], item.score) for item in ranking.fused]
+            return [(item.chunk.chunk_id, item.score) for item in ranking.fused]
 
     async def _stored(self, base: KnowledgeBase, evaluation: Evaluation) -> Evaluation:
         report = await asyncio.to_thread(report_text, evaluation)
-        number, created = await self._stores.thread.run(self._stores.catalog.runs.add, base.id, report)
+        number, created = await self._stores.catalog.runs.add(base.id, report)
         return replace(evaluation, id=number, created_ms=created)
 
 

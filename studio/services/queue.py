@@ -117,16 +117,16 @@ class JobQueue:
 
     async def jobs(self) -> list[Job]:
         """Jobs that have not ended, in the order they run. Raises StorageFault, as do all that read the catalog."""
-        return await self._stores.thread.run(self._jobs.open)
+        return await self._jobs.open()
 
     async def ended(self, kb: str | None = None) -> list[Job]:
         """The last 50 jobs that ended, of one knowledge base or of all, the latest first. Raises NotFound."""
         kb_id = (await self._stores.knowledge_base(kb)).id if kb is not None else None
-        return await self._stores.thread.run(self._jobs.ended, kb_id)
+        return await self._jobs.ended(kb_id)
 
     async def job(self, job_id: str) -> Job:
         """One job. Raises NotFound."""
-        return await self._stores.thread.run(self._jobs.get, job_id)
+        return await self._jobs.get(job_id)
 
     async def is_live(self, job: Job) -> bool:
         """Whether a program is at work on a job that is running: one that died holds no writer lock any more."""
@@ -139,7 +139,7 @@ class JobQueue:
 
     async def files(self, job_id: str, failed: bool = False) -> list[FileProgress]:
         """The files of a job, or those that could not be indexed."""
-        return await self._stores.thread.run(self._jobs.files, job_id, failed=failed)
+        return await self._jobs.files(job_id, failed=failed)
 
     # ------------------------------------------------------------ adding
 
@@ -202,7 +202,7 @@ class JobQueue:
         replaces: str = "",
     ) -> Job:
         base = await self._stores.knowledge_base(kb)
-        job_id = await self._stores.thread.run(self._jobs.create, base.id, kind, paths, options, replaces=replaces)
+        job_id = await self._jobs.create(base.id, kind, paths, options, replaces=replaces)
         if passwords:
             self._passwords[job_id] = tuple(passwords)
         await self._tell()
@@ -219,13 +219,13 @@ class JobQueue:
             job = await self._steerable(job_id)
             if (running := self._mine(job_id)) is not None:
                 # Written down first: were the program killed while the job stops, it would go on at the next start.
-                await self._stores.thread.run(self._jobs.wish, job_id, "pause")
+                await self._jobs.wish(job_id, "pause")
                 running.control.obey("pause")
                 await running.settled.wait()
             elif await self.is_live(job):
-                await self._stores.thread.run(self._jobs.wish, job_id, "pause")
+                await self._jobs.wish(job_id, "pause")
             elif job.state is not JobState.PAUSED:
-                await self._stores.thread.run(self._jobs.set_state, job_id, JobState.PAUSED)
+                await self._jobs.set_state(job_id, JobState.PAUSED)
         await self._tell()
 
     async def resume(self, job_id: str) -> None:
@@ -233,9 +233,9 @@ class JobQueue:
         async with self._turn:
             job = await self._steerable(job_id)
             if job.state is JobState.PAUSED:
-                await self._stores.thread.run(self._jobs.set_state, job_id, JobState.QUEUED)
+                await self._jobs.set_state(job_id, JobState.QUEUED)
             elif job.wish == "pause":
-                await self._stores.thread.run(self._jobs.wish, job_id, "")
+                await self._jobs.wish(job_id, "")
         await self._tell()
 
     async def cancel(self, job_id: str, *, keep: bool = False) -> None:
@@ -251,11 +251,11 @@ class JobQueue:
                 pass
             elif (running := self._mine(job_id)) is not None:
                 with contextlib.suppress(StudioError):  # as for a pause, but a full disk must not keep the job alive
-                    await self._stores.thread.run(self._jobs.wish, job_id, "cancel")
+                    await self._jobs.wish(job_id, "cancel")
                 running.control.obey("cancel")
                 await running.settled.wait()
             elif await self.is_live(job):
-                await self._stores.thread.run(self._jobs.wish, job_id, "cancel")
+                await self._jobs.wish(job_id, "cancel")
             elif not job.state.ended:
                 await self._finish(job, JobState.CANCELLED)
         await self._tell()
@@ -266,16 +266,16 @@ class JobQueue:
             return False
         running = self._mine(job.id)
         at_work = running is not None or await self.is_live(job)
-        if not at_work and not await self._stores.thread.run(self._jobs.checkpoint_of, job.id):
+        if not at_work and not await self._jobs.checkpoint_of(job.id):
             return False
-        await self._stores.thread.run(self._jobs.finish_early, job.id)
+        await self._jobs.finish_early(job.id)
         if running is not None:
             running.control.obey("finish")
         return True
 
     async def move(self, job_id: str, before: str | None) -> None:
         """Put a job directly before another, or last. One that runs goes on running. Raises Conflict."""
-        await self._stores.thread.run(self._jobs.move, job_id, before)
+        await self._jobs.move(job_id, before)
         await self._tell()
 
     def _mine(self, job_id: str) -> _Running | None:
@@ -293,7 +293,7 @@ class JobQueue:
 
     async def _finish(self, job: Job, state: JobState, error: str = "") -> None:
         """End a job that nobody runs, and remove what it had built unless somebody writes: the next writer would."""
-        await self._stores.thread.run(self._jobs.finish, job.id, state, error=error)
+        await self._jobs.finish(job.id, state, error=error)
         self._passwords.pop(job.id, None)
         store = self._stores.store(job.kb_id)
         with contextlib.suppress(OSError):
@@ -339,7 +339,7 @@ class JobQueue:
                 self._busy.put_off(job.kb_id)
                 continue
             if job.wish == "pause":  # its program died before it could obey
-                await self._stores.thread.run(self._jobs.set_state, job.id, JobState.PAUSED)
+                await self._jobs.set_state(job.id, JobState.PAUSED)
             else:
                 await self._finish(job, JobState.CANCELLED)
             await self._tell()
@@ -411,24 +411,24 @@ class JobQueue:
         if running.control.cancelled:
             await self._finish(found, JobState.CANCELLED)
         elif isinstance(error, ModelFault) and found.kind in (JobKind.REINDEX, JobKind.RESTORE):
-            await self._stores.thread.run(self._jobs.set_state, found.id, JobState.PAUSED, error=error.full_message)
+            await self._jobs.set_state(found.id, JobState.PAUSED, error=error.full_message)
         elif error is not None and not isinstance(error, Busy | RebuildFirst) and found.state is not JobState.PAUSED:
             await self._finish(found, JobState.FAILED, _sentence(found, error))
         elif running.control.pausing and found.state is not JobState.PAUSED:
-            await self._stores.thread.run(self._jobs.pause, found.id)
+            await self._jobs.pause(found.id)
         return await self.job(found.id)
 
     # ------------------------------------------------------------ a rebuild before a job
 
     async def _put_rebuild_before(self, job: Job) -> None:
         """Let a job wait for a rebuild of its knowledge base, which goes on if a fault made it wait."""
-        waiting = await self._stores.thread.run(self._jobs.unfinished, job.kb_id, JobKind.REBUILD)
+        waiting = await self._jobs.unfinished(job.kb_id, JobKind.REBUILD)
         if waiting is None:
             waiting = await self._accept(job.kb_id, JobKind.REBUILD, [], {})
         elif waiting.state is JobState.PAUSED and waiting.error:
-            await self._stores.thread.run(self._jobs.set_state, waiting.id, JobState.QUEUED)
+            await self._jobs.set_state(waiting.id, JobState.QUEUED)
         self._rebuilds[job.id] = waiting.id
-        await self._stores.thread.run(self._jobs.move, waiting.id, job.id)
+        await self._jobs.move(waiting.id, job.id)
         await self._tell()
 
     async def _goes_on_after(self, job: Job, rebuild: str) -> bool:
@@ -453,7 +453,7 @@ class JobQueue:
             if fault is not None:  # before the catalog has its words
                 self._answer(job_id, fault)
             if state is JobState.PAUSED:
-                await self._stores.thread.run(self._jobs.set_state, job_id, state, error=rebuild.error)
+                await self._jobs.set_state(job_id, state, error=rebuild.error)
             else:
                 await self._finish(await self.job(job_id), state, rebuild.error)
 
@@ -503,7 +503,7 @@ class JobQueue:
     async def withdraw(self, job_id: str) -> None:
         """Cancel a job that no program has begun; any other stays as it is."""
         async with self._turn:
-            await self._stores.thread.run(self._jobs.withdraw, job_id)
+            await self._jobs.withdraw(job_id)
         await self._tell()
 
     def _follow(self, job_id: str, progress: ProgressSink, event: JobEvent) -> None:
@@ -552,7 +552,7 @@ class JobQueue:
         while True:
             try:
                 await self._obey()
-                stamp = await self._stores.thread.run(self._stores.catalog.stamp)
+                stamp = await self._stores.catalog.stamp()
                 if stamp != seen and time.monotonic() >= due:
                     begun = time.monotonic()
                     await self._tell()
@@ -566,7 +566,7 @@ class JobQueue:
         """Do what is asked of the job that runs here."""
         running = self._running
         if running is not None and not running.control.stopping:
-            running.control.obey(await self._stores.thread.run(self._jobs.asked_of, running.job.id))
+            running.control.obey(await self._jobs.asked_of(running.job.id))
 
     async def _tell(self) -> None:
         """Publish what changed since it was told last, and let the queue look again."""

@@ -12,18 +12,19 @@ from itertools import chain
 from operator import itemgetter
 
 from studio.concurrency import SEARCHES
-from studio.domain import Candidate, SearchMode, SearchRequest, Vectors
+from studio.domain import Candidate, ChunkInGeneration, Hit, SearchMode, SearchRequest, Vectors
 from studio.errors import EnvironmentFault, NotFound, StorageFault
 from studio.index.fusion import EVEN_WEIGHT, Fused, fuse, single
 from studio.index.predicates import Within
 from studio.index.query import Condition, Query, parse
 from studio.index.stores import Stores
-from studio.services.candidates import comparable, scoped, spread
+from studio.services.candidates import comparable, spread
 from studio.services.filters import DocumentFilters
 from studio.services.query_embeddings import QueryEmbeddings
 from studio.services.recent import Recent
-from studio.services.scopes import Scope, conditions_in, open_scopes
+from studio.services.scopes import Scope, conditions_in, doubts, open_scopes
 from studio.services.weighting import weight_for
+from studio.ways_out import RunRepair
 
 log = logging.getLogger(__name__)
 
@@ -42,32 +43,29 @@ _score = itemgetter(1)
 class Answers:
     """What both sides found, best first; None for a side that was not asked or could not answer.
 
-    Chunk ids carry the number of their scope in front. `weight` is the vector side's share that suits the query.
+    `weight` is the vector side's share that suits the query.
     """
 
-    keyword: list[Candidate] | None
-    vector: list[Candidate] | None
+    keyword: list[Hit] | None
+    vector: list[Hit] | None
     degraded: str | None
     weight: float
 
     @property
-    def documents(self) -> dict[str, str]:
-        """The document of each chunk, by scoped chunk id, as far as the sides know it."""
+    def documents(self) -> dict[ChunkInGeneration, str]:
+        """The document of each chunk, as far as the sides know it."""
         found = (*(self.keyword or ()), *(self.vector or ()))
-        return {chunk_id: document_id for chunk_id, _, document_id in found if document_id}
+        return {chunk: document_id for chunk, _, document_id in found if document_id}
 
 
 @dataclass(slots=True)
 class Ranking:
-    """Fused candidates over all scopes; chunk ids carry the scope's number in front.
-
-    `documents` is the document of each chunk, by scoped chunk id, as far as the sides know it.
-    """
+    """Fused candidates over all scopes. `documents` is the document of each chunk, as far as the sides know it."""
 
     scopes: list[Scope]
     query: Query
     fused: list[Fused]
-    documents: Mapping[str, str] = field(default_factory=dict)
+    documents: Mapping[ChunkInGeneration, str] = field(default_factory=dict)
     degraded: str | None = None
     weight: float = 0.5
     notes: list[str] = field(default_factory=list)
@@ -80,11 +78,6 @@ class Ranking:
         if isinstance(fault, StorageFault):
             for scope in self.scopes:
                 scope.snapshot.doubted = True
-
-    def split(self, fused: Fused) -> tuple[Scope, str]:
-        """The scope and the bare chunk id of a candidate."""
-        number, _, chunk_id = fused.chunk_id.partition(":")
-        return self.scopes[int(number)], chunk_id
 
 
 class Ranker:
@@ -103,7 +96,7 @@ class Ranker:
         query = _meant(request)
         async with AsyncExitStack() as stack:
             scopes = await open_scopes(stack, self._stores, self._filters, request, query)
-            ranking = Ranking(scopes, query, [])
+            ranking = Ranking(scopes, query, [], notes=await doubts(scopes, self._filters))
             ranking.timings_ms["open"] = ms_since(begun)
             answers = await self._answers(ranking, request)
             begun = time.perf_counter()
@@ -167,7 +160,7 @@ class Ranker:
         keyword, vector = answers.get(SearchMode.KEYWORD), answers.get(SearchMode.VECTOR)
         if isinstance(keyword, EnvironmentFault):
             if vector is None or isinstance(vector, EnvironmentFault):
-                raise StorageFault(f"{keyword} {vector or ''}".strip(), way_out="Run: rag-studio doctor --repair.")
+                raise StorageFault(f"{keyword} {vector or ''}".strip(), way_out=RunRepair())
             return Answers(None, vector, f"Vector results only: {keyword.full_message}", 1.0)
         if isinstance(vector, EnvironmentFault):
             if keyword is None:
@@ -179,7 +172,7 @@ class Ranker:
 
     async def _side(
         self, mode: SearchMode, ranking: Ranking, request: SearchRequest, limit: int
-    ) -> list[Candidate] | EnvironmentFault:
+    ) -> list[Hit] | EnvironmentFault:
         side = self._keyword_side if mode is SearchMode.KEYWORD else self._vector_side
         try:
             return await side(ranking, request, limit)
@@ -191,24 +184,24 @@ class Ranker:
             if mode is SearchMode.VECTOR:
                 ranking.embedded.set()
 
-    async def _keyword_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Candidate]:
+    async def _keyword_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Hit]:
         timings = ranking.timings_ms
         begun = time.perf_counter()
         several = len(ranking.scopes) > 1
         boosts = await SEARCHES.run(comparable, ranking.scopes, ranking.query) if several else [None]
-        found: list[Candidate] = []
+        found: list[Hit] = []
         for number, scope in enumerate(ranking.scopes):
             hits = await SEARCHES.run(
                 scope.snapshot.lexical.search, ranking.query, limit=limit, document_ids=scope.documents,
                 holds=scope.holds, boosts=boosts[number],
             )  # fmt: skip
             timings["keyword"] = ms_since(begun)
-            found.extend(scoped(number, (hit for hit in hits if hit.chunk_id != request.similar_to)))
+            found.extend(Hit.of(number, (hit for hit in hits if hit.chunk_id != request.similar_to)))
         return sorted(found, key=_score, reverse=True)[:limit]
 
-    async def _vector_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Candidate]:
+    async def _vector_side(self, ranking: Ranking, request: SearchRequest, limit: int) -> list[Hit]:
         likes = await self._likes(ranking, request)
-        by_model: dict[str, list[Candidate]] = {}
+        by_model: dict[str, list[Hit]] = {}
         timings = ranking.timings_ms
         for number, scope in enumerate(ranking.scopes):
             generation = scope.snapshot.generation
@@ -224,7 +217,7 @@ class Ranker:
             ranking.embedded.set()
             hits = await self._nearest(ranking, scope, vector, request, limit)
             model = generation.model.sha256 if generation.model else ""
-            by_model.setdefault(model, []).extend(scoped(number, hits))
+            by_model.setdefault(model, []).extend(Hit.of(number, hits))
             timings["embed"] = timings.get("embed", 0.0) + (embedded - begun) * 1000
             timings["vector"] = timings.get("vector", 0.0) + ms_since(embedded)
         if len(by_model) > 1:
@@ -282,17 +275,16 @@ class Ranker:
         return Within(scope.documents, None, without, scope.share), False
 
     async def _near_enough(
-        self, ranking: Ranking, request: SearchRequest, keyword: list[Candidate], vector: list[Candidate]
-    ) -> list[Candidate]:
+        self, ranking: Ranking, request: SearchRequest, keyword: list[Hit], vector: list[Hit]
+    ) -> list[Hit]:
         """The keyword candidates that are as similar as the request wants."""
         if request.minimum_similarity is None:
             return keyword
-        known = {item.chunk_id for item in vector}
+        known = {item.chunk for item in vector}
         left: dict[int, list[str]] = {}
         for item in keyword:
-            if item.chunk_id not in known:
-                number, _, chunk_id = item.chunk_id.partition(":")
-                left.setdefault(int(number), []).append(chunk_id)
+            if item.chunk not in known:
+                left.setdefault(item.chunk.scope, []).append(item.chunk.chunk_id)
         for at, ids in left.items():
             scope = ranking.scopes[at]
             generation = scope.snapshot.generation
@@ -301,8 +293,8 @@ class Ranker:
                 vector_of, metric=generation.settings.metric, limit=len(ids), minimum=request.minimum_similarity,
                 within=Within(chunk_ids=frozenset(ids), share=0.0), exact=True,
             )  # fmt: skip
-            known.update(f"{at}:{hit.chunk_id}" for hit in hits)
-        return [item for item in keyword if item.chunk_id in known]
+            known.update(ChunkInGeneration(at, hit.chunk_id) for hit in hits)
+        return [item for item in keyword if item.chunk in known]
 
     async def _likes(self, ranking: Ranking, request: SearchRequest) -> _Likes | None:
         """The passage whose likes are wanted. Raises NotFound when no scope has it."""

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from studio.concurrency import run_to_end
 from studio.documents.chunker import make_chunks
+from studio.documents.identity import identity_of, key_of, text_hash
 from studio.documents.kinds import TABULAR_KINDS, document_id
 from studio.documents.texts import TextStoreWriter
 from studio.domain import (
@@ -31,7 +32,7 @@ from studio.index.rows import text_key
 from studio.services.chunking import cut
 from studio.services.pieces import Piece
 from studio.services.progress import ProgressTracker
-from studio.services.sources import Source, identity_of, indexed_record, key_of, moved_record, says, text_hash
+from studio.services.sources import Source, indexed_record, moved_record, says
 from studio.services.stages import Stages
 
 CHUNKS_PER_PIECE = 64

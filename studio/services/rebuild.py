@@ -34,9 +34,9 @@ from studio.services.plan import Basis, Plan, file_source, folders_of, rows_by_p
 from studio.services.progress import ProgressTracker
 from studio.services.runner import Run
 from studio.services.sources import Outcome, Source
+from studio.ways_out import PutFileBack
 
 UNREADABLE = "Neither the file nor its stored text can be read."
-_WAY_OUT = "Put the file back and run: rag-studio doctor --repair. Or remove the document."
 
 
 async def plan_rebuild(
@@ -245,7 +245,7 @@ def _is_broken(path: str, sources: Sequence[Source]) -> bool:
 
 def _failures(left: Sequence[DocumentRecord], reported: Mapping[str, FileFailure]) -> list[FileFailure]:
     paths = dict.fromkeys(record.source_path for record in left if record.source_path not in reported)
-    return [FileFailure(path, FailureCode.VANISHED, f"{UNREADABLE} {_WAY_OUT}") for path in paths]
+    return [FileFailure(path, FailureCode.VANISHED, f"{UNREADABLE} {PutFileBack()}") for path in paths]
 
 
 async def _nothing(_: Sequence[str]) -> Mapping[str, Vectors]:
@@ -287,7 +287,7 @@ def _stored_source(
             try:
                 parsed = await asyncio.to_thread(_stored, texts, record)
             except (NotFound, StorageFault) as error:
-                raise DocumentFault(FailureCode.VANISHED, UNREADABLE, way_out=_WAY_OUT) from error
+                raise DocumentFault(FailureCode.VANISHED, UNREADABLE, way_out=PutFileBack()) from error
             yield parsed
 
     return Source(

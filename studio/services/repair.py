@@ -44,9 +44,9 @@ from studio.services.bundles import discard_dead_imports
 from studio.services.examine import Examination, examine
 from studio.services.ingest import RESTORE
 from studio.services.losses import Losses
-from studio.services.promotion import way_past
 from studio.services.requests import Requests
 from studio.services.salvage import mend_texts, salvage
+from studio.ways_out import GoOn, PromoteAnyway, ThenRepair
 
 log = logging.getLogger(__name__)
 
@@ -64,21 +64,19 @@ class Repair:
         """Returns a failing check for everything that could not be done, and why. Never raises StudioError."""
         notes: list[Check] = []
         try:
-            await self._stores.thread.run(self._stores.catalog.require_writable)
+            await self._stores.catalog.require_writable()
             await discard_dead_imports(self._stores)
             notes += await settle(self._stores, await asyncio.to_thread(self._models.list))
-            bases = await self._stores.thread.run(self._stores.catalog.knowledge_bases)
+            bases = await self._stores.catalog.knowledge_bases()
         except StudioError as error:
             return [Check("repair", False, str(error), error.way_out)]
         for base in bases:
             try:
                 notes += await self._mend(base)
             except ModelFault as error:
-                job = await self._stores.thread.run(self._stores.catalog.jobs.unfinished, base.id)
-                again = "ingest KB --resume" if job is not None else "doctor --repair"
-                notes.append(
-                    Check(f"{base.name}: repair", False, str(error), f"{error.way_out} Then run: rag-studio {again}")
-                )
+                job = await self._stores.catalog.jobs.unfinished(base.id)
+                again = GoOn(then=True) if job is not None else ThenRepair()
+                notes.append(Check(f"{base.name}: repair", False, str(error), f"{error.way_out} {again}"))
             except StudioError as error:
                 notes.append(Check(f"{base.name}: repair", False, str(error), error.way_out))
         return notes
@@ -103,13 +101,13 @@ class Repair:
         lost = await losses.after(await examine(self._stores, base) if kept is not None else found)
         swept = GcReport()
         if kept is not None and not lost and not given_up:  # else it waits for a collection
-            await sweep(store, self._stores.catalog, self._stores.thread, swept)
+            await sweep(store, self._stores.catalog, swept)
         if kept is not None and not given_up:
             await asyncio.to_thread(drop_unchanged, store.paths.root, kept)
         _forget_caches(store)
         notes = [Check(f"{base.name}: repair", False, error, "") for error in swept.errors]
         if report is not None and report.held:
-            notes.append(Check(f"{base.name}: repair", False, report.held, way_past(report.generation or 0)))
+            notes.append(Check(f"{base.name}: repair", False, report.held, str(PromoteAnyway(report.generation or 0))))
         if lost:
             notes.append(losses.check(lost))
         return notes
@@ -182,13 +180,13 @@ class Repair:
     async def _bring_back(self, base: KnowledgeBase, found: Examination) -> IngestReport | None:
         """Do what an earlier repair could not: give the active generation the documents of a lost one."""
         jobs = self._stores.catalog.jobs
-        job = await self._stores.thread.run(jobs.unfinished, base.id, JobKind.RESTORE)
+        job = await jobs.unfinished(base.id, JobKind.RESTORE)
         if job is None:
             return None
         number = job.options[RESTORE]
         if any(item.generation.number == number for item in found.audits):
             return await self._ingest.restore(base.id, number)
-        await self._stores.thread.run(jobs.finish, job.id, JobState.FAILED, error=f"Generation {number} was collected.")
+        await jobs.finish(job.id, JobState.FAILED, error=f"Generation {number} was collected.")
         return None
 
     async def _revive(self, base: KnowledgeBase, found: Examination) -> IngestReport | None:
@@ -203,7 +201,7 @@ class Repair:
         if whole and (left.listed or not left.passages):
             number = whole[-1].number
             log.warning("generation %d of %s cannot be read; going back to %d", broken.number, base.id, number)
-            await self._stores.thread.run(self._stores.catalog.promote, base.id, number)
+            await self._stores.catalog.promote(base.id, number)
         report = await self._ingest.restore(base.id, broken.number)
         return await self._ingest_missing(base, left.missing) or report
 
@@ -213,7 +211,7 @@ class Repair:
         store = self._stores.store(base.id)
         if active.active_generation is None:
             return None
-        generation = await self._stores.thread.run(self._stores.catalog.generation, base.id, active.active_generation)
+        generation = await self._stores.catalog.generation(base.id, active.active_generation)
         named = {record.source_path for record in await store.vectors.records(generation.documents_version)}
         paths = await asyncio.to_thread(
             lambda: [Path(path) for path in missing if path not in named and Path(path).is_file()]
@@ -224,8 +222,8 @@ class Repair:
         try:
             return await self._ingest.ingest(base.id, paths, options)
         except ModelFault:
-            create, names = self._stores.catalog.jobs.create, [str(path) for path in paths]
-            await self._stores.thread.run(create, base.id, JobKind.INGEST, names, asdict(options))
+            names = [str(path) for path in paths]
+            await self._stores.catalog.jobs.create(base.id, JobKind.INGEST, names, asdict(options))
             raise
 
     # ------------------------------------------------------------ what is lost
@@ -247,14 +245,12 @@ class Repair:
                 continue
             why = item.tables_fault or f"{len(item.damaged)} documents are damaged."
             log.warning("giving generation %d of %s up: %s", number, base.id, why)
-            await self._stores.thread.run(
-                self._stores.catalog.set_state, base.id, number, GenerationState.FAILED, f"Damaged on the disk: {why}"
-            )
+            await self._stores.catalog.set_state(base.id, number, GenerationState.FAILED, f"Damaged on the disk: {why}")
             given_up.append(number)
             await losses.give_up(item.generation)
         for folder, versions in await self._versions(base, store):
             await drop_unreadable_versions(folder, versions, self._aside)
-        generations = await self._stores.thread.run(self._stores.catalog.generations, base.id)
+        generations = await self._stores.catalog.generations(base.id)
         kept = {item.chunks_table for item in generations if item.state is not GenerationState.FAILED}
         for table in set(await store.vectors.table_names()) - kept - {DOCUMENTS_TABLE}:
             try:
@@ -266,7 +262,7 @@ class Repair:
     async def _versions(self, base: KnowledgeBase, store: GenerationStore) -> list[tuple[Path, set[int]]]:
         """The directories of all tables, each with the versions that generations need."""
         needed: dict[str, set[int]] = {}
-        for item in await self._stores.thread.run(self._stores.catalog.generations, base.id):
+        for item in await self._stores.catalog.generations(base.id):
             if item.state in READABLE:
                 needed.setdefault(item.chunks_table, set()).add(item.chunks_version)
                 needed.setdefault(DOCUMENTS_TABLE, set()).add(item.documents_version)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from studio.domain import Generation, HeldRemovals, IngestReport
 from studio.services.runner import Run
 from studio.services.sources import Outcome
+from studio.ways_out import AllowRemovals
 
 
 def summary_of(outcome: Outcome) -> str:
@@ -34,9 +34,9 @@ def held_words(held: Sequence[HeldRemovals]) -> str:
     )
 
 
-def allowing(held: Sequence[HeldRemovals], kb: str = "KB") -> str:
-    """The command that removes it after all."""
-    return shlex.join(("rag-studio", "ingest", kb, *dict.fromkeys(item.folder for item in held), "--allow-removals"))
+def allowing(held: Sequence[HeldRemovals], kb: str = "KB") -> AllowRemovals:
+    """What removes it after all."""
+    return AllowRemovals(kb, tuple(dict.fromkeys(item.folder for item in held)))
 
 
 def report_of(

@@ -109,7 +109,7 @@ class Requests:
         Raises NotFound.
         """
         base = await self._stores.knowledge_base(kb)
-        await self._stores.thread.run(self._stores.catalog.generation, base.id, number)
+        await self._stores.catalog.generation(base.id, number)
         waiting = await self._unfinished(base, JobKind.RESTORE)
         job = await self._queue.add_repair(base, JobKind.RESTORE, [], {RESTORE: number}, replaces=waiting)
         return await self._run(job, progress)
@@ -123,4 +123,4 @@ class Requests:
             raise
 
     async def _unfinished(self, kb: KnowledgeBase, kind: JobKind | None = None) -> Job | None:
-        return await self._stores.thread.run(self._stores.catalog.jobs.unfinished, kb.id, kind)
+        return await self._stores.catalog.jobs.unfinished(kb.id, kind)

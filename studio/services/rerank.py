@@ -18,6 +18,7 @@ from studio.embedding.pool import EmbedderPool
 from studio.errors import InvalidRequest, ModelFault
 from studio.index import lance_rerankers
 from studio.index.lance_rerankers import LanceReranker
+from studio.ways_out import InstallReranker, SmallerReranker
 
 TIME_LIMIT_S = 10.0
 """For one call: beyond it a person would rather have the fused order. 50 passages of 240 tokens take a cross-encoder of
@@ -65,18 +66,18 @@ class Rerankers:
             return self._lance[name]
 
     async def _unknown(self, name: str) -> InvalidRequest:
-        usable = ", ".join(await self.names()) or "none yet"
+        usable = ", ".join(await self.names())
+        others = ", ".join(lance_rerankers.PREFIX + kind for kind in lance_rerankers.KINDS)
         return InvalidRequest(
             f"There is no reranker “{name}”; only those that run on this machine are offered.",
-            way_out=f"Usable now: {usable}. Install a cross-encoder with: rag-studio model install FILE.gguf; or use "
-            f"LanceDB's {', '.join(lance_rerankers.PREFIX + kind for kind in lance_rerankers.KINDS)}.",
+            way_out=InstallReranker(usable, others),
         )
 
 
 def _too_slow(name: str) -> ModelFault:
     return ModelFault(
         f"The reranker {name} took more than {TIME_LIMIT_S:g} seconds.",
-        way_out="Choose a smaller reranker, or none: rag-studio config set reranker ''",
+        way_out=SmallerReranker(),
     )
 
 

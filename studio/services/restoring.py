@@ -19,6 +19,7 @@ from studio.index.lost_found import set_aside
 from studio.index.stores import base_folders, catalog_fault
 from studio.paths import DataPaths, KbPaths
 from studio.replacing import replacing
+from studio.ways_out import RunRepair
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def examine_catalog(paths: DataPaths) -> Check | None:
         return None
     copies = [made_at(copy) for copy in backups(paths.backups) if not fault_of(copy)]
     latest = f"its latest backup is of {copies[0]:%Y-%m-%d %H:%M} UTC" if copies else "it has no backup"
-    return Check("catalog", False, f"{paths.catalog} {fault}; {latest}", "rag-studio doctor --repair restores it.")
+    return Check("catalog", False, f"{paths.catalog} {fault}; {latest}", str(RunRepair("restores it")))
 
 
 def restore_catalog(paths: DataPaths) -> list[Check]:
@@ -82,7 +83,7 @@ def _catch_up(catalog: Catalog, base: KbPaths, since_ms: int) -> list[Check]:
     title = f"{found.rows['kb']['name']}: restored"
     try:
         if is_locked(base.writer_lock):
-            return [Check(title, False, "a job of another program runs", "End it, then: rag-studio doctor --repair")]
+            return [Check(title, False, "a job of another program runs", f"End it. {RunRepair()}")]
         kb = catalog.adopt(found.rows)
     except StudioError as error:
         return [Check(title, False, str(error), error.way_out)]

@@ -31,14 +31,13 @@ def results_of(
     """
     shown = []
     for item in page:
-        scope, _ = ranking.split(item)
-        number = item.chunk_id.partition(":")[0]
-        chunk = found.chunks.get(item.chunk_id)
-        records = found.documents.get(f"{number}:{chunk.document_id}") if chunk else None
+        number = item.chunk.scope
+        chunk = found.chunks.get(item.chunk)
+        records = found.documents.get((number, chunk.document_id)) if chunk else None
         if chunk is not None and records:
-            shown.append((scope, item, chunk, records))
+            shown.append((ranking.scopes[number], item, chunk, records))
         elif found.fault is None:
-            log.error("chunk %s is in the keyword index but not in the tables", item.chunk_id)
+            log.error("chunk %s is in the keyword index but not in the tables", item.chunk)
     begun = time.perf_counter()
     words = {scope.kb.id: query_words(scope.snapshot, ranking.query) for scope in ranking.scopes}
     marks = [marker.mark(scope.snapshot, chunk, words[scope.kb.id]) for scope, _, chunk, _ in shown]
@@ -72,6 +71,6 @@ def _result(
             also_at=tuple(sorted({other.source_path for other in records} - {record.source_path})),
         ),
         explanation=item.explained(marked.words, told),
-        more_in_document=arrangement.more.get(item.chunk_id, 0),
-        duplicates=tuple(name.partition(":")[2] for name in arrangement.duplicates.get(item.chunk_id, ())),
+        more_in_document=arrangement.more.get(item.chunk, 0),
+        duplicates=tuple(other.chunk_id for other in arrangement.duplicates.get(item.chunk, ())),
     )  # fmt: skip

@@ -25,8 +25,7 @@ from studio.services.control import JobControl
 from studio.services.kept_report import encoded
 from studio.services.progress import ProgressTracker
 from studio.services.stages import Stages
-
-GO_ON = "What was done so far is kept; go on with: rag-studio ingest KB --resume."
+from studio.ways_out import GoOn, Listing, See
 
 
 @dataclass(slots=True, eq=False)
@@ -72,12 +71,12 @@ class JobRunner:
         that misses its model, and a job with a checkpoint that finds no room in memory. Raises what the work raises,
         MemoryRefused, and Busy where the job was paused or cancelled since it was looked at.
         """
-        jobs, thread = self._stores.catalog.jobs, self._stores.thread
+        jobs = self._stores.catalog.jobs
         tracker = ProgressTracker(job.id, kb.id, progress, control)
-        if not await thread.run(jobs.begin, job):
+        if not await jobs.begin(job):
             raise Busy(
                 f"Job {job.id} was paused or cancelled a moment ago, maybe by another program.",
-                way_out="See: rag-studio jobs list.",
+                way_out=See(Listing.JOBS),
             )
         control.obey(job.wish)
         run = Run(job, kb, tracker, control, passwords)
@@ -93,8 +92,8 @@ class JobRunner:
             tracker.stage(IngestStage.FAILED)
             if run.waits or (isinstance(error, MemoryRefused) and await self._has_checkpoint(job)):
                 with contextlib.suppress(StudioError):  # on a full disk it stays as it is, which can go on as well
-                    await thread.run(jobs.set_state, job.id, JobState.PAUSED, error=error.full_message)
-                error.way_out = f"{error.way_out} {GO_ON}".strip()
+                    await jobs.set_state(job.id, JobState.PAUSED, error=error.full_message)
+                error.way_out = f"{error.way_out} {GoOn()}".strip()
             elif not (isinstance(error, ModelFault) and job.kind in (JobKind.REINDEX, JobKind.RESTORE)):
                 await self._finish(job, JobState.FAILED, error=error.full_message)
             raise
@@ -104,7 +103,7 @@ class JobRunner:
             FileProgress(item.path, FileState.FAILED, error=item.error, reason=item.reason) for item in report.failed
         ]
         if failed:
-            await thread.run(jobs.update_files, job.id, failed)
+            await jobs.update_files(job.id, failed)
         state = JobState.CANCELLED if report.left else JobState.DONE
         await self._finish(job, state, generation=report.generation, report=encoded(report))
         tracker.stage(IngestStage.CANCELLED if report.left else IngestStage.DONE)
@@ -112,19 +111,19 @@ class JobRunner:
 
     async def _has_checkpoint(self, job: Job) -> bool:
         with contextlib.suppress(StudioError):
-            return bool(await self._stores.thread.run(self._stores.catalog.jobs.checkpoint_of, job.id))
+            return bool(await self._stores.catalog.jobs.checkpoint_of(job.id))
         return False
 
     async def _documents(self, kb: KnowledgeBase) -> int:
         """Of the active generation."""
         if kb.active_generation is None:
             return 0
-        return (await self._stores.thread.run(self._stores.catalog.generation, kb.id, kb.active_generation)).documents
+        return (await self._stores.catalog.generation(kb.id, kb.active_generation)).documents
 
     async def _finish(
         self, job: Job, state: JobState, *, generation: int | None = None, error: str = "", report: str = ""
     ) -> None:
         finish = self._stores.catalog.jobs.finish
-        await self._stores.thread.run(finish, job.id, state, generation=generation, error=error, report=report)
+        await finish(job.id, state, generation=generation, error=error, report=report)
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._stores.paths.kb(job.kb_id).journal(job.id).unlink, missing_ok=True)

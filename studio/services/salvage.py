@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from studio.documents.identity import text_hash
 from studio.documents.kinds import TABULAR_KINDS, document_id, file_kind
 from studio.documents.texts import TextStoreWriter, stored_keys, texts_are_sound, texts_left
 from studio.domain import (
@@ -32,8 +33,7 @@ from studio.index.reading import READABLE
 from studio.index.rows import by_path, text_key
 from studio.index.stores import Stores
 from studio.index.vectors import DOCUMENTS_TABLE
-from studio.services.plan import hash_or_none
-from studio.services.sources import text_hash
+from studio.services.file_state import hash_or_none
 
 UNKNOWN_PLACE = "documents of unknown paths"
 """Folder of `lost+found` that stands in the path of a document whose own path nothing tells."""
@@ -67,7 +67,7 @@ async def salvage(stores: Stores, generation: Generation) -> Salvage:
     passages = await chunks_left(table, generation.chunks_version)
     found.records, found.listed, found.passages = own.rows, own.whole, passages.whole
     _collect(found, passages.rows)
-    generations = await stores.thread.run(stores.catalog.generations, generation.kb_id)
+    generations = await stores.catalog.generations(generation.kb_id)
     others = [item for item in generations if item.state in READABLE and item.number != generation.number]
     others.sort(key=lambda item: -item.number)
     if not found.passages:
@@ -81,7 +81,7 @@ async def salvage(stores: Stores, generation: Generation) -> Salvage:
     for other in others:
         _fill(found, (await records_left(documents, other.documents_version)).rows)
     _fill(found, list(reversed((await records_left(documents, None)).rows)))
-    known = await stores.thread.run(stores.catalog.jobs.known_files, generation.kb_id)
+    known = await stores.catalog.jobs.known_files(generation.kb_id)
     await _identify(found, store.paths.texts, stores.paths.lost_found / UNKNOWN_PLACE, known)
     found.records = by_path(_counted(found, record) for record in found.records)
     named = {record.source_path for record in found.records}

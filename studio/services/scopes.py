@@ -53,6 +53,15 @@ async def open_scopes(
     return scopes
 
 
+async def doubts(scopes: Sequence[Scope], filters: DocumentFilters) -> list[str]:
+    """What is to be said of conditions that name documents: that several are called so, or nothing in any scope."""
+    found: list[str] = []
+    for condition in dict.fromkeys(condition for scope in scopes for condition in scope.holds):
+        answering = [scope for scope in scopes if scope.holds.get(condition)] or scopes
+        found += [await filters.doubt(scope.snapshot, condition.key, condition.value) for scope in answering]
+    return list(filter(None, found))
+
+
 async def _restricted(scope: Scope, filters: DocumentFilters, wanted: Sequence[tuple[str, str]], query: Query) -> Scope:
     groups: list[list[Condition]] = []
     for key, value in wanted:

@@ -95,7 +95,7 @@ class SearchService:
             page = arrangement.order[request.offset : request.offset + request.limit]
             results = await SEARCHES.run(self._results_at_hand, ranking, request, page, arrangement)
             if results is None:
-                found = await self._passages.fetch(ranking, [item.chunk_id for item in page])
+                found = await self._passages.fetch(ranking, [item.chunk for item in page])
                 if found.fault is not None:
                     ranking.degraded = ranking.degraded or f"Some results are left out: {found.fault.full_message}"
                 results = await SEARCHES.run(results_of, ranking, request, page, found, arrangement, self._marker)
@@ -118,7 +118,7 @@ class SearchService:
         self, ranking: Ranking, request: SearchRequest, page: Sequence[Fused], arrangement: Arrangement
     ) -> list[SearchResult] | None:
         """The results of a page whose rows need not be waited for, so that one turn in a thread makes all of them."""
-        found = self._passages.at_hand(ranking, [item.chunk_id for item in page])
+        found = self._passages.at_hand(ranking, [item.chunk for item in page])
         return results_of(ranking, request, page, found, arrangement, self._marker) if found is not None else None
 
     @asynccontextmanager
@@ -169,7 +169,7 @@ class SearchService:
     async def warm_up(self) -> None:
         """Load what the first query would wait for: libraries, the model, the active generations and their indexes."""
         await load_library()
-        for kb in await self._stores.thread.run(self._stores.catalog.knowledge_bases):
+        for kb in await self._stores.catalog.knowledge_bases():
             if kb.active_generation is None:
                 continue
             try:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from studio.concurrency import TaskOwner
 from studio.config import Config
 from studio.errors import EnvironmentFault
-from studio.index.database import now_ms
+from studio.index.clock import now_ms
 from studio.index.query_log import KEPT, LoggedQuery, Outcome
 from studio.index.stores import Stores
 
@@ -64,7 +64,7 @@ class SearchLog:
     async def recent(self, kb_id: str, limit: int) -> list[LoggedQuery]:
         """The last searches of one knowledge base, oldest first, with those not yet written. Raises StorageFault."""
         async with self._flushing:
-            stored = await self._stores.thread.run(self._stores.catalog.queries.recent, kb_id, limit)
+            stored = await self._stores.catalog.queries.recent(kb_id, limit)
             return [*stored, *(entry for entry in self._waiting if entry.kb_id == kb_id)][-limit:]
 
     async def flush(self) -> None:
@@ -76,9 +76,9 @@ class SearchLog:
                 if not self.remembers:
                     # Also of searches that were recorded a moment before it was switched off.
                     entries = [replace(entry, query="") for entry in entries]
-                    await self._stores.thread.run(self._stores.catalog.queries.forget_texts)
+                    await self._stores.catalog.queries.forget_texts()
                 if entries:
-                    await self._stores.thread.run(self._stores.catalog.queries.append, entries)
+                    await self._stores.catalog.queries.append(entries)
             except EnvironmentFault as fault:
                 log.info("searches are remembered until the program ends only: %s", fault)
                 self._waiting = self._waiting[-KEPT:]

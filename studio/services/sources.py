@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from studio.documents.kinds import TABULAR_KINDS, document_id
+from studio.documents.kinds import document_id
 from studio.domain import (
     DocumentRecord,
     DocumentStatus,
@@ -97,26 +96,6 @@ class Outcome:
         return bool(self.added or self.updated or self.removed or self.new_failures)
 
 
-def identity_of(parsed: ParsedDocument, sha256: str, kind: str) -> tuple[str, str]:
-    """(document id, key of the document within its file, "" where it is the whole file)."""
-    key = _key_in_file(parsed.external_id, parsed.row, kind)
-    return document_id(text_hash(parsed.text) if key else sha256, kind, key), key
-
-
-def key_of(record: DocumentRecord) -> str:
-    """The key of a record within its file: see `identity_of`."""
-    return _key_in_file(record.external_id, record.row, record.kind)
-
-
-def _key_in_file(external_id: str, row: int, kind: str) -> str:
-    return external_id or (str(row) if kind in TABULAR_KINDS else "")
-
-
-def text_hash(text: str) -> str:
-    """SHA-256 of a text's UTF-8 form."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-
-
 def indexed_record(source: Source, parsed: ParsedDocument, identity: str, sha256: str) -> DocumentRecord:
     """The row of a document that is indexed; its chunk count is filled in later."""
     return DocumentRecord(
@@ -151,11 +130,6 @@ def failed_record(source: Source, fault: DocumentFault) -> DocumentRecord:
         row=0, pages=PageCounts(), chunks=0, status=DocumentStatus.FAILED, error=fault.code, reason=fault.full_message,
         change_stamp=source.change_stamp,
     )  # fmt: skip
-
-
-def part_path(source: Source, part: str) -> str:
-    """How a member of an archive is named to a person: its path, as if the archive were a folder."""
-    return f"{source.path}/{part}"
 
 
 def failed_part(source: Source, failure: PartFailure) -> DocumentRecord:

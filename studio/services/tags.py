@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePath
 
-from studio.domain import DocumentRecord
-from studio.errors import InvalidRequest, NotFound
+from studio.domain import DocumentRecord, KnowledgeBase
+from studio.errors import InvalidRequest
 from studio.index.stores import Stores
 from studio.index.tags import declared_tags
 from studio.services.library import LibraryService
+from studio.services.naming import naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,13 @@ class TagService:
     async def given(self, name_or_id: str) -> Mapping[str, tuple[str, ...]]:
         """Path → the tags that people gave the file. Raises NotFound."""
         kb = await self._library.get(name_or_id)
-        return await self._stores.thread.run(self._stores.catalog.tags.by_path, kb.id)
+        return await self._stores.catalog.tags.by_path(kb.id)
 
     async def counts(self, name_or_id: str, documents: Sequence[str] = ()) -> list[TagCount]:
-        """The tags of all documents, or of those that `documents` name as in `change`. Raises NotFound."""
-        records = await self._library.documents(name_or_id)
-        if documents:
-            records = _named(records, documents)
-        given = await self.given(name_or_id)
+        """The tags of all documents, or of those that `documents` name. Raises NotFound, InvalidRequest."""
+        kb = await self._library.get(name_or_id)
+        records = await (self._named(kb, documents) if documents else self._library.documents(kb.id))
+        given = await self.given(kb.id)
         spelt: dict[str, str] = {}
         counts, by_people = Counter[str](), Counter[str]()
         for record in records:
@@ -58,34 +57,19 @@ class TagService:
     ) -> dict[str, tuple[str, ...]]:
         """Give tags to the files of documents, or take away such as people gave; returns the tags of each path then.
 
-        `documents` are paths, file names, ids, external ids, or globs of paths or names. Raises NotFound,
-        InvalidRequest.
+        `documents` are names as `naming` reads them. Raises NotFound, InvalidRequest.
         """
         if not documents:
             raise InvalidRequest("Name the documents to tag.", way_out="A path, an id, or a pattern such as *.pdf.")
         kb = await self._library.get(name_or_id)
-        records = _named(await self._library.documents(kb.id), documents)
+        records = await self._named(kb, documents)
         paths = list(dict.fromkeys(record.source_path for record in records))
-        tags = self._stores.catalog.tags
-        await self._stores.thread.run(lambda: tags.change(kb.id, paths, add=add, remove=remove))
+        await self._stores.catalog.tags.change(kb.id, paths, add=add, remove=remove)
         given = await self.given(kb.id)
         return {path: given.get(path, ()) for path in paths}
 
-
-def _named(records: Sequence[DocumentRecord], names: Sequence[str]) -> list[DocumentRecord]:
-    """The records that the names mean; a folder means all below it. Raises NotFound for a name that means none."""
-    found: list[DocumentRecord] = []
-    for name in names:
-        place = Path(name).absolute()
-        meant = [record for record in records if _means(name, place, record)]
-        if not meant:
-            raise NotFound(f"There is no document “{name}”.", way_out="See: rag-studio documents KB.")
-        found.extend(meant)
-    return list({(record.document_id, record.source_path): record for record in found}.values())
-
-
-def _means(name: str, place: PurePath, record: DocumentRecord) -> bool:
-    path = PurePath(record.source_path)
-    if name in (record.document_id, record.external_id) or path.is_relative_to(place):
-        return True
-    return fnmatchcase(record.source_path, name) or fnmatchcase(path.name, name)
+    async def _named(self, kb: KnowledgeBase, names: Sequence[str]) -> list[DocumentRecord]:
+        """The documents that the names mean, each once."""
+        documents = await naming(self._stores, kb, await self._library.documents(kb.id))
+        found = await asyncio.to_thread(lambda: [documents.meant(name).documents for name in names])
+        return list({(record.document_id, record.source_path): record for some in found for record in some}.values())

@@ -118,7 +118,7 @@ class TuningService:
 
     async def _apply(self, base: KnowledgeBase, active: Generation, tuning: Tuning, samples: int) -> Tuning:
         assert tuning.chosen is not None
-        chosen, thread, catalog = tuning.chosen, self._stores.thread, self._stores.catalog
+        chosen, catalog = tuning.chosen, self._stores.catalog
         state = AnnState(
             chosen.index, active.ann.trained_rows, chosen.nprobes, chosen.refine_factor, chosen.ef, chosen.recall,
             min(samples, tuning.rows),
@@ -126,19 +126,19 @@ class TuningService:
         number, applied = active.number, f"Generation {active.number} is searched like this from now on."
         if chosen.index is not active.ann.index:
             kb = await self._stores.knowledge_base(base.id)
-            await thread.run(catalog.update_settings, kb.id, replace(kb.settings, index=chosen.index))
+            await catalog.update_settings(kb.id, replace(kb.settings, index=chosen.index))
             report = await self._ingest.build_index(kb.id)
             if report is None or report.generation is None:
                 return replace(tuning, applied=f"The next build of “{base.name}” gets the index {chosen.index}.")
             number = report.generation
             applied = report.held or f"Generation {number} has the index {chosen.index} and is active."
             tuning = replace(tuning, generation=number)
-            built = await thread.run(catalog.generation, base.id, number)
+            built = await catalog.generation(base.id, number)
             state = replace(state, trained_rows=built.ann.trained_rows)
             if built.ann.index is not chosen.index:  # documents were removed meanwhile
                 return replace(tuning, applied=applied)
         if chosen.index is not AnnIndex.FLAT:
-            await thread.run(lambda: catalog.annotate(base.id, number, ann=state))
+            await catalog.annotate(base.id, number, ann=state)
         self._stores.store(base.id).release()  # what is open still searches as before
         return replace(tuning, applied=applied)
 

@@ -29,6 +29,7 @@ from studio.services.folder_events import FolderEvents
 from studio.services.ingest import DEFAULT_OPTIONS
 from studio.services.power import reason_to_wait
 from studio.services.report import allowing, held_words
+from studio.ways_out import AllowRemovals
 
 QUIET_S = 2.0
 """A job is made when nothing more has changed for this long …"""
@@ -174,7 +175,7 @@ class WatchService:
     async def folders(self, kb: str | None = None) -> list[FolderStatus]:
         """The watched folders of one knowledge base or of all. Raises NotFound."""
         kb_id = (await self._stores.knowledge_base(kb)).id if kb is not None else None
-        rows = await self._stores.thread.run(self._stores.catalog.watched.list, kb_id)
+        rows = await self._stores.catalog.watched.list(kb_id)
         found = []
         for row in rows:
             live = self._live.get((row.kb_id, row.path)) if row.enabled else None
@@ -194,21 +195,21 @@ class WatchService:
         paths = [_absolute(folder) for folder in folders]
         await asyncio.to_thread(_check, paths, self._stores.paths.root)
         for path in paths:
-            await self._stores.thread.run(self._stores.catalog.watched.add, base.id, path)
+            await self._stores.catalog.watched.add(base.id, path)
         self._wake.set()
 
     async def remove(self, kb: str, folders: Sequence[Path]) -> None:
         """Follow folders no longer; their documents stay. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
         for folder in folders:
-            await self._stores.thread.run(self._stores.catalog.watched.remove, base.id, _absolute(folder))
+            await self._stores.catalog.watched.remove(base.id, _absolute(folder))
         self._wake.set()
 
     async def enable(self, kb: str, enabled: bool, folder: Path | None = None) -> None:
         """Switch a folder, or all of a knowledge base, on or off. Raises NotFound."""
         base = await self._stores.knowledge_base(kb)
         path = _absolute(folder) if folder is not None else None
-        await self._stores.thread.run(self._stores.catalog.watched.enable, base.id, path, enabled)
+        await self._stores.catalog.watched.enable(base.id, path, enabled)
         self._wake.set()
 
     # ------------------------------------------------------------ following
@@ -245,7 +246,7 @@ class WatchService:
 
     async def _reconcile(self) -> None:
         """Follow what the catalog says is on, as far as it is there."""
-        rows = await self._stores.thread.run(self._stores.catalog.watched.list)
+        rows = await self._stores.catalog.watched.list()
         wanted = {(row.kb_id, row.path) for row in rows if row.enabled}
         for key in self._live.keys() - wanted:
             await self._let_go(self._live.pop(key))
@@ -353,7 +354,7 @@ class WatchService:
 
     async def _waiting(self, kb_id: str) -> set[str]:
         """Folders that a job will look through which has not begun."""
-        jobs = await self._stores.thread.run(self._stores.catalog.jobs.open, kb_id)
+        jobs = await self._stores.catalog.jobs.open(kb_id)
         return {
             path
             for job in jobs
@@ -417,9 +418,9 @@ def _gone(path: str) -> str:
     return f"{path} is not there. What is indexed of it stays; it is followed again once it is back. {_if_to_go(path)}"
 
 
-def _if_to_go(path: str) -> str:
-    return f"If it is to go: {allowing([HeldRemovals(path, 0, '')])}"
+def _if_to_go(path: str) -> AllowRemovals:
+    return AllowRemovals("KB", (path,), gone=True)
 
 
 def _kept(held: Sequence[HeldRemovals]) -> str:
-    return f"{held_words(held)} If they are to go: {allowing(held)}" if held else ""
+    return f"{held_words(held)} {allowing(held)}" if held else ""

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from studio.documents.identity import key_of
 from studio.documents.kinds import TABULAR_KINDS
-from studio.domain import DocumentRecord, DocumentStatus, FileFailure, FileProgress, FileState, Vectors
+from studio.domain import DocumentRecord, DocumentStatus, FileFailure, FileProgress, FileState, Vectors, place_of
 from studio.errors import DocumentFault, FailureCode
 from studio.index.generations import Build
 from studio.services.pieces import Piece
 from studio.services.progress import ProgressTracker
-from studio.services.sources import Outcome, Source, failed_part, failed_record, key_of, part_path
+from studio.services.sources import Outcome, Source, failed_part, failed_record
 
 RECORDS_HELD_PER_FILE = 2048
 CHUNKS_PER_CHECKPOINT = 4096
@@ -154,7 +155,7 @@ class BuildWriter:
         self.outcome.removed += len(old)
         for part in source.failed_parts:
             known = any(item.external_id == part.part and item.error == part.error for item in source.old)
-            self.outcome.failures.append(FileFailure(part_path(source, part.part), part.error, part.reason))
+            self.outcome.failures.append(FileFailure(place_of(str(source.path), part.part), part.error, part.reason))
             self.outcome.new_failures += not known
             await self._build.add_record(failed_part(source, part))
         if source.partial is None:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QPushButton,
 
 from studio.domain import KnowledgeBase
 from studio.ui.dialogs import modal_dialog
+from studio.ui.drop_zone import accept_files, dropped_paths
 from studio.ui.theme import Theme
 from studio.ui.widgets import ItemList, column, label
 from studio.viewmodels.base import ITEM_ROLE
@@ -21,20 +22,6 @@ from studio.viewmodels.workspace import NEW
 
 def _tr(text: str) -> str:
     return QCoreApplication.translate("drops", text)
-
-
-def dropped_paths(event: QDropEvent) -> list[Path]:
-    """Local files and folders of a drag."""
-    return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-
-
-def accept_files(event: QDropEvent) -> bool:
-    """Accept a drag that carries local files, as a copy: a move would let the other side delete them."""
-    if not dropped_paths(event):
-        return False
-    event.setDropAction(Qt.DropAction.CopyAction)
-    event.accept()
-    return True
 
 
 class SourceList(ItemList):

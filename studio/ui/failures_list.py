@@ -8,8 +8,8 @@ from PySide6.QtCore import QPoint, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QAbstractItemView, QWidget
 
-from studio.ui.delegates import QueueDelegate
 from studio.ui.password_dialog import ask_password, protected
+from studio.ui.queue_rows import QueueDelegate
 from studio.ui.reveal import reveal
 from studio.ui.theme import Theme
 from studio.ui.widgets import ItemList, button, column, forbid, label, popup_menu, row

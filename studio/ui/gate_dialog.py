@@ -9,6 +9,7 @@ from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QCompleter, QDialog, QDialogButtonBox, QLineEdit, QSpinBox, QWidget
 
 from studio.ui.delegates import MEDIUM, Index, RowDelegate, RowState
+from studio.ui.dialogs import confirm
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, ItemList, button, column, forbid, label, number_field, panel, row
 from studio.viewmodels.base import ITEM_ROLE
@@ -151,4 +152,12 @@ class GateDialog(QDialog):
     def _remove(self) -> None:
         selected = self._selected()
         if selected is not None:
-            self._model.remove(selected.id)
+            confirm(
+                self,
+                self.tr("Remove this pinned query?"),
+                self.tr("“{0}” {1}: no new generation is held back by it any more.").format(
+                    selected.query, selected.demand
+                ),
+                self.tr("Unpin"),
+                partial(self._model.remove, selected.id),
+            )

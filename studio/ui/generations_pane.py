@@ -9,9 +9,9 @@ from PySide6.QtWidgets import QWidget
 
 from studio.ui.cleanup_dialog import CleanupDialog
 from studio.ui.compare_dialog import CompareDialog
-from studio.ui.delegates import GenerationDelegate
 from studio.ui.dialogs import ask_name, confirm
 from studio.ui.gate_dialog import GateDialog
+from studio.ui.generation_rows import GenerationDelegate
 from studio.ui.theme import Theme
 from studio.ui.widgets import ItemList, button, column, forbid, label, panel, popup_menu, row
 from studio.viewmodels.base import ITEM_ROLE

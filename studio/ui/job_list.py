@@ -7,9 +7,10 @@ from PySide6.QtGui import QKeyEvent, QKeySequence, QPainter
 from PySide6.QtWidgets import QWidget
 
 from studio.domain import JobState
-from studio.ui.delegates import DEMI_BOLD, Index, QueueDelegate, RowState
-from studio.ui.dialogs import ask_keep
+from studio.ui.delegates import DEMI_BOLD, Index, RowState
+from studio.ui.dialogs import ask_keep, confirm
 from studio.ui.plain_text import set_tip
+from studio.ui.queue_rows import QueueDelegate
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, ItemList, column, forbid, label, popup_menu, row, tool_button
 from studio.viewmodels.base import ITEM_ROLE
@@ -145,13 +146,22 @@ class JobList(QWidget):
         way_out = self.tr("Resume") if item.job.state is JobState.PAUSED else self.tr("Retry")
         if item.held:
             way_out = self.tr("Remove {0}").format(count(item.held, "document"))
-        self._fault.show_text(f"{item.name}: {item.job.error or item.detail}", way_out)
+        self._fault.show_text(f"{item.name}: {item.fault}", way_out)
 
     def _go_on(self) -> None:
         if (item := self._stopped) is None:
             return
         if item.held:
-            self._model.remove_kept(item)
+            documents = count(item.held, "document")
+            confirm(
+                self.window(),
+                self.tr("Remove {0} from “{1}”?").format(documents, item.name),
+                self.tr(
+                    "Their files are not where they were. The generation before can be gone back to while it is kept."
+                ),
+                self.tr("Remove"),
+                lambda: self._model.remove_kept(item),
+            )
         else:
             (self._model.resume if item.job.state is JobState.PAUSED else self._model.retry)(item.job)
 

@@ -12,7 +12,8 @@ from PySide6.QtWidgets import QMainWindow, QPlainTextEdit, QSplitter, QStackedWi
 from studio.domain import KnowledgeBase
 from studio.ui.bundles import ask_export, ask_import, offer_import
 from studio.ui.dialogs import show_shortcuts
-from studio.ui.drops import accept_files, ask_target, dropped_paths
+from studio.ui.drop_zone import accept_files, dropped_paths
+from studio.ui.drops import ask_target
 from studio.ui.generations_pane import GenerationsPane
 from studio.ui.ingest_pane import IngestPane
 from studio.ui.memory_popover import MemoryPopover
@@ -119,11 +120,17 @@ class MainWindow(QMainWindow):
         workspace.target_wanted.connect(self._ask_target)
         workspace.bundle_given.connect(lambda path: offer_import(self, workspace.transfers, path))
         workspace.drops.done.connect(self.toast.inform)
-        for undoable in (workspace.drops.added, workspace.jobs.cancelled):
+        for undoable in (
+            workspace.drops.added,
+            workspace.jobs.cancelled,
+            workspace.ingest.cleared,
+            workspace.transfers.cancelled,
+            workspace.quality.judged,
+            workspace.quality.stopped,
+        ):
             undoable.connect(lambda said, undo: self.toast.inform(said, self.tr("Undo"), undo))
         self.sidebar.files_given.connect(workspace.take)
         workspace.quality.done.connect(self.toast.inform)
-        workspace.quality.judged.connect(lambda said, undo: self.toast.inform(said, self.tr("Undo"), undo))
         self.quality.query_wanted.connect(self.search_for)
         self.quality.search_wanted.connect(self._focus_search)
         workspace.transfers.exported.connect(self._say_exported)

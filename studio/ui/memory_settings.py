@@ -6,8 +6,8 @@ from PySide6.QtWidgets import QAbstractSpinBox, QButtonGroup, QHBoxLayout, QSpin
 
 from studio.ui.plain_text import set_tip
 from studio.ui.widgets import button, column, label, number_field, row, segmented
+from studio.viewmodels.settings import SettingsViewModel
 from studio.viewmodels.text import size
-from studio.viewmodels.workspace import SettingsViewModel
 
 _AUTOMATIC, _FIXED = range(2)
 _LEAST_MIB = 512

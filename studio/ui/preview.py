@@ -36,12 +36,6 @@ class TextView(QPlainTextEdit):
         theme.changed.connect(self._mark)
         self._set_font()
 
-    @property
-    def marked_text(self) -> str:
-        """The text under the mark."""
-        cursor = self._cursor()
-        return cursor.selectedText().replace("\u2029", "\n")
-
     def show_text(self, text: str, start: int, length: int) -> None:
         """Show a text and scroll to the passage, given in UTF-16 units."""
         # A "\r\n" becomes one line break in the widget, which would shift every offset after it.

@@ -51,6 +51,7 @@ class SavedQueriesPage(QWidget):
         self.setLayout(layout)
         model.changed.connect(self._show)
         model.queries.modelReset.connect(self._show)
+        model.replacing.connect(self._ask_replace)
         self._show()
 
     def _selected(self) -> QueryRow | None:
@@ -134,6 +135,15 @@ class SavedQueriesPage(QWidget):
         dialog.setOption(QFileDialog.Option.ShowDirsOnly)
         dialog.fileSelected.connect(lambda folder: self._model.export(Path(folder), form))
         dialog.open()
+
+    def _ask_replace(self, folder: Path, form: str, names: list[str]) -> None:
+        confirm(
+            self,
+            self.tr("Replace {0}?").format(" and ".join(names)),
+            self.tr("There are such files in {0}. What they hold is lost.").format(folder),
+            self.tr("Replace"),
+            partial(self._model.export, folder, form, replace=True),
+        )
 
     def _file_dialog(self, title: str, folder: str) -> QFileDialog:
         dialog = QFileDialog(self, title, folder)

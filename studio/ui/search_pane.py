@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 from PySide6.QtCore import QPoint, QRect, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction, QHideEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QMenu, QPushButton, QWidget
 
-from studio.domain import SearchMode
+from studio.domain import SearchMode, SearchResult
+from studio.services.citations import CitationStyle
 from studio.ui.explanation_popover import ExplanationPopover
 from studio.ui.filter_menu import filter_menu, view_menu
 from studio.ui.plain_text import PlainLabel, set_tip
 from studio.ui.query_help import QueryHelp
 from studio.ui.result_card import ResultDelegate, Zone
 from studio.ui.result_list import ResultList
-from studio.ui.result_menu import result_menu
 from studio.ui.search_box import SearchBox
 from studio.ui.search_controls import ChipRow, WeightSlider
 from studio.ui.theme import Theme
-from studio.ui.widgets import Banner, ElidedLabel, button, column, panel, row, segmented, set_flag
+from studio.ui.widgets import (
+    Banner,
+    ElidedLabel,
+    button,
+    column,
+    forbid,
+    panel,
+    popup_menu,
+    row,
+    segmented,
+    set_flag,
+)
 from studio.viewmodels.filters import Arrangement
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.preview import PreviewViewModel
-from studio.viewmodels.results import passage_of
+from studio.viewmodels.results import more_in_document, passage_of
 from studio.viewmodels.search import SearchViewModel
 from studio.viewmodels.text import count, document_title
 
@@ -33,6 +45,8 @@ _MODES = (
     (SearchMode.VECTOR, "Vector", "By meaning only"),
     (SearchMode.KEYWORD, "Keyword", "By words only"),
 )
+
+_STYLES = {"plain": "Plain text", "markdown": "Markdown", "bibtex": "BibTeX"}
 
 
 class SearchPane(QWidget):
@@ -284,7 +298,7 @@ class SearchPane(QWidget):
         model, result = self._model, self._model.current
         if result is not None:
             read_only = self._library.read_only
-            menu = result_menu(self, model.answered_query, result, can_judge=model.can_judge, read_only=read_only)
+            menu = _result_menu(self, model.answered_query, result, can_judge=model.can_judge, read_only=read_only)
             menu.popup(self.results.viewport().mapToGlobal(where))
 
     def _pop_up(self, menu: QMenu, beside: QWidget) -> None:
@@ -300,3 +314,34 @@ class SearchPane(QWidget):
         super().hideEvent(event)
         self.why.leave()
         self.help.leave()
+
+
+def _result_menu(pane: SearchPane, query: str, result: SearchResult, *, can_judge: bool, read_only: str) -> QMenu:
+    """The menu of the selected result."""
+    menu = popup_menu(pane)
+    menu.addAction("Open source\tEnter", pane.open_wanted.emit)
+    menu.addAction("Why is this here?\tCtrl+E", pane.explain)
+    menu.addAction("Find similar\tCtrl+Shift+F", pane.find_similar)
+    more = more_in_document(result)
+    if more:
+        menu.addAction(f"Show {more}", pane.look_in_document)
+    menu.addSeparator()
+    menu.addAction("Copy citation\tCtrl+C", pane.copy_wanted.emit)
+    styles = menu.addMenu("Copy citation as")
+    for style in CitationStyle:
+        styles.addAction(_STYLES[style], partial(pane.copy_as_wanted.emit, style))
+    menu.addAction("Copy as context\tCtrl+Shift+C", pane.copy_context_wanted.emit)
+    menu.addAction("Verify citation", partial(pane.verify_wanted.emit, result))
+    menu.addSeparator()
+    relevant = menu.addAction("Mark relevant\tCtrl+D", partial(pane.judge, 1))
+    irrelevant = menu.addAction("Mark not relevant\tCtrl+Shift+D", partial(pane.judge, 0))
+    set_tip(relevant, "This document answers the query; such judgments measure how well settings find")
+    set_tip(irrelevant, "This document does not answer the query")
+    for action in (relevant, irrelevant):
+        action.setEnabled(can_judge)
+    pin = menu.addAction("Pin: this query must find this document")
+    set_tip(pin, "No new generation becomes active unless it finds it too")
+    pin.triggered.connect(lambda: pane.pin_wanted.emit(query, result))
+    pin.setEnabled(bool(query))
+    forbid(read_only, relevant, irrelevant, pin)
+    return menu

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QButtonGroup, QCheckBox, QDialog, QDialogButtonBox, QGridLayout, QPushButton, QWidget
 
+from studio.ui.dialogs import confirm
 from studio.ui.memory_settings import BudgetField, IdleField
 from studio.ui.reveal import show_directory
 from studio.ui.theme import Theme, ThemeChoice
 from studio.ui.widgets import button, column, label, row, segmented
+from studio.viewmodels.settings import SettingsViewModel
 from studio.viewmodels.text import size
-from studio.viewmodels.workspace import SettingsViewModel
 
 _THEMES = (
     (ThemeChoice.SYSTEM, "System"),
@@ -48,7 +51,7 @@ class SettingsDialog(QDialog):
         self.remember = QCheckBox(self.tr("Remember the last 1,000 searches of each knowledge base, on this computer"))
         self.remember.setToolTip(self.tr("The vector index is measured with them. Switched off, they are removed"))
         self.remember.setChecked(model.get("remember_queries") == "True")
-        self.remember.toggled.connect(model.set_remember_queries)
+        self.remember.clicked.connect(self._remember_chosen)
         folder = label(str(model.data_dir), "body")
         folder.setWordWrap(True)
         folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -83,6 +86,20 @@ class SettingsDialog(QDialog):
         model.models_changed.connect(self._show_models)
         self._show_models()
         model.read_models()
+
+    def _remember_chosen(self, remember: bool) -> None:
+        """What is remembered goes at once when it is switched off, so that asks."""
+        if remember:
+            self._model.set_remember_queries(True)
+            return
+        asked = confirm(
+            self,
+            self.tr("Forget the searches?"),
+            self.tr("Those that are remembered are removed, in every knowledge base, and no more are kept."),
+            self.tr("Forget them"),
+            partial(self._model.set_remember_queries, False),
+        )
+        asked.rejected.connect(partial(self.remember.setChecked, True))
 
     def _theme_chosen(self, number: int) -> None:
         choice = _THEMES[number][0]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QPoint, QSize, Qt, Signal
+from PySide6.QtCore import QPoint, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QFontMetricsF, QPainter, QPen
 from PySide6.QtWidgets import QButtonGroup, QFileDialog, QPushButton, QWidget
 
 from studio.domain import KnowledgeBase
-from studio.ui.delegates import SourceDelegate
+from studio.ui.delegates import _RIGHT, MEDIUM, Index, RowDelegate, RowState
 from studio.ui.dialogs import ask_name, confirm
 from studio.ui.drops import SourceList
 from studio.ui.plain_text import PlainLabel, set_tip
@@ -195,3 +196,25 @@ def delete_cost(kb: KnowledgeBase) -> str:
         f"{held} are removed, with all its generations. This cannot be undone; indexing the files again takes the "
         "time it took before. The files themselves stay where they are."
     )
+
+
+class SourceDelegate(RowDelegate):
+    """A knowledge base in the sidebar."""
+
+    height = 34
+
+    def paint_row(self, painter: QPainter, rect: QRectF, state: RowState, index: Index) -> None:
+        item: SourceRow = index.data(ITEM_ROLE)
+        rect = rect.adjusted(8, 1, -8, -1)
+        if state.selected or state.hovered:
+            ring = state.focused and state.selected
+            painter.setPen(QPen(self.theme.color("accent")) if ring else Qt.PenStyle.NoPen)
+            painter.setBrush(self.theme.color("soft" if state.selected else "hover"))
+            painter.drawRoundedRect(rect.adjusted(0.5, 0.5, -0.5, -0.5), 7, 7)
+        ink = "softtext" if state.selected else "text"
+        icon = "library" if item.kb is None else "database"
+        self.icon(painter, rect.left() + 9, rect.center().y() - 8, icon, "softtext" if state.selected else "text2")
+        counted = self.theme.font(12, tabular=True)
+        self.text(painter, rect.adjusted(0, 0, -10, 0), item.count, counted, "muted", _RIGHT)
+        room = rect.adjusted(34, 0, -20 - QFontMetricsF(counted).horizontalAdvance(item.count), 0)
+        self.text(painter, room, item.name, self.theme.font(13, MEDIUM), ink)

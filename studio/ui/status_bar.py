@@ -28,7 +28,6 @@ class StatusBar(QFrame):
     """Says in a few words how things stand."""
 
     generations_wanted = Signal()
-    ingest_wanted = Signal()
 
     def __init__(self, model: StatusViewModel, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QAccessible, QAccessibleEvent, QHideEvent
@@ -20,8 +22,22 @@ _READING_MS = 50
 _ERROR_MS = 12_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """Something that can be undone, covered by another message; so long it stays when it comes back."""
+
+    text: str
+    action: str
+    call: Callable[[], object]
+    left_ms: int
+
+
 class Toast(QFrame):
-    """One message at a time, above the status bar; an error stays longer and can be put away."""
+    """One message at a time, above the status bar; an error stays longer and can be put away.
+
+    What can be undone is covered by what comes after it, and is back when that is answered or put away, until its time
+    is over. An error stops its clock.
+    """
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
@@ -38,6 +54,8 @@ class Toast(QFrame):
         self._action.clicked.connect(self._act)
         self._call: Callable[[], object] | None = None
         self._waiting = ""
+        self._aside: list[_Aside] = []
+        self._since = time.monotonic()
         self._dismiss = tool_button(self.tr("Dismiss"))
         self._dismiss.clicked.connect(self.hide)
         content = row(
@@ -73,16 +91,19 @@ class Toast(QFrame):
         if not action and self._call is not None and self.isVisible():
             self._waiting = text  # what can be undone stays until its time is over
             return
+        self._put_aside()
         self._offer(action, call)
         self._say(text, "", is_error=False)
 
     def warn(self, text: str, way_out: str = "") -> None:
         """Say what went wrong and what can be done."""
+        self._put_aside()
         self._offer("", None)
         self._say(text, way_out, is_error=True)
 
     def alert(self, text: str, action: str, call: Callable[[], object]) -> None:
         """Say what needs a decision, with a button that leads to it."""
+        self._put_aside()
         self._offer(action, call)
         self._say(text, "", is_error=True)
 
@@ -92,9 +113,27 @@ class Toast(QFrame):
         self._action.setVisible(bool(action))
 
     def _act(self) -> None:
+        call = self._call
         self.hide()
-        if self._call is not None:
-            self._call()
+        if call is not None:
+            call()
+
+    def _put_aside(self) -> None:
+        if not self.isVisible():
+            return
+        self._pass_time()
+        if self._call is not None and not self._is_error:
+            left_ms = max(0, self._timer.remainingTime())
+            self._aside.append(_Aside(self._text.text(), self._action.text(), self._call, left_ms))
+
+    def _pass_time(self) -> None:
+        """The time of what is covered went on, unless an error covered it."""
+        now = time.monotonic()
+        spent_ms = 0 if self._is_error else round((now - self._since) * 1000)
+        self._since = now
+        self._aside = [
+            replace(item, left_ms=item.left_ms - spent_ms) for item in self._aside if item.left_ms > spent_ms
+        ]
 
     def _say(self, text: str, way_out: str, *, is_error: bool) -> None:
         self._is_error = is_error
@@ -111,14 +150,30 @@ class Toast(QFrame):
         self._place()
         self.raise_()
         long = is_error or self._call is not None
+        self._since = time.monotonic()
         self._timer.start(_ERROR_MS if long else max(_INFO_MS, len(text) * _READING_MS))
         QAccessible.updateAccessibility(QAccessibleEvent(self, QAccessible.Event.Alert))
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        waiting, self._waiting = self._waiting, ""
-        if waiting and self.parentWidget().isVisible():
-            QTimer.singleShot(0, self, lambda: self.isVisible() or self.inform(waiting))
+        self._pass_time()
+        if self.parentWidget().isVisible():
+            QTimer.singleShot(0, self, self._go_on)
+        else:
+            self._waiting = ""
+
+    def _go_on(self) -> None:
+        """Say what was covered, then what waited."""
+        if self.isVisible():
+            return
+        if self._aside:
+            item = self._aside.pop()
+            self._offer(item.action, item.call)
+            self._say(item.text, "", is_error=False)
+            self._timer.start(max(item.left_ms, _INFO_MS))
+        elif self._waiting:
+            waiting, self._waiting = self._waiting, ""
+            self.inform(waiting)
 
     def _retint(self) -> None:
         self._icon.setPixmap(self._theme.pixmap(*self._mark, 18, self.devicePixelRatioF()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QAbstractItemModel, QEvent, QPointF, QRectF, QSize, Qt, Signal
@@ -9,6 +10,7 @@ from PySide6.QtGui import QFontMetricsF, QKeyEvent, QKeySequence, QMouseEvent, Q
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QListView, QStyleOptionViewItem, QWidget
 
 from studio.ui.delegates import MEDIUM, TONE_ICONS, Index, RowDelegate, RowState
+from studio.ui.dialogs import confirm
 from studio.ui.plain_text import set_tip
 from studio.ui.theme import Theme
 from studio.ui.widgets import Banner, ItemList, button, column, forbid, label, panel, row
@@ -179,4 +181,10 @@ class WatchedDialog(QDialog):
     def _remove(self) -> None:
         selected = self._selected()
         if selected is not None and self.remove.isEnabled():
-            self._model.remove(selected.path)
+            confirm(
+                self,
+                self.tr("Watch this folder no longer?"),
+                self.tr("{0}\nIts documents stay. What changes in it is not indexed any more.").format(selected.path),
+                self.tr("Take it off the list"),
+                partial(self._model.remove, selected.path),
+            )

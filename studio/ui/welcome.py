@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
-from studio.ui.ingest_pane import DropZone
+from studio.ui.drop_zone import DropZone
 from studio.ui.plain_text import PlainLabel
 from studio.ui.theme import Theme
 from studio.ui.widgets import button, column, forbid, label, panel, row

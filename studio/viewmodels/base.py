@@ -12,6 +12,7 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistent
 from studio.concurrency import TaskOwner
 from studio.errors import Cancelled, StudioError
 from studio.viewmodels.text import literal_tip
+from studio.viewmodels.ways_out import clickable
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class ViewModel(QObject):
         if isinstance(error, Cancelled):
             return
         if isinstance(error, StudioError):
-            self.failed.emit(str(error), error.way_out)
+            self.failed.emit(clickable(str(error)), clickable(error.way_out))
             return
         log.error("unexpected failure in %s", type(self).__name__, exc_info=error)
         self.failed.emit("Something went wrong inside RAG Studio.", "The log in the data folder has the details.")

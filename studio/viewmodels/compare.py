@@ -17,6 +17,7 @@ from studio.services.compare import DocumentChanges, DocumentItem, HitChange, Qu
 from studio.viewmodels.base import ItemListModel, ViewModel
 from studio.viewmodels.ports import Compare
 from studio.viewmodels.text import count
+from studio.viewmodels.ways_out import clickable, sentences
 
 
 class Change(StrEnum):
@@ -139,7 +140,7 @@ class CompareViewModel(ViewModel):
             found = await self._compare.compare(self._kb.id, self.older, self.newer, self.queries or None)
             rows = await asyncio.to_thread(_document_rows, found.documents)
         except StudioError as error:
-            self.error = error.full_message
+            self.error = sentences(error)
         else:
             self._rows, self.unchanged = rows, found.documents.unchanged
             self._list()
@@ -203,7 +204,8 @@ def _hit_rows(queries: Iterable[QueryChange]) -> list[ChangeRow]:
             parts.append(f"{count(query.unchanged, 'hit')}, all as before" if query.unchanged else "no hits in either")
         elif query.unchanged:
             parts.append(f"{query.unchanged:,} at the same rank")
-        rows.append(ChangeRow(Change.QUERY, query.query, query.degraded or "", " · ".join(parts), query.degraded or ""))
+        degraded = clickable(query.degraded or "")
+        rows.append(ChangeRow(Change.QUERY, query.query, degraded, " · ".join(parts), degraded))
         rows += _hits(Change.GAINED, query.gained)
         rows += _hits(Change.LOST, query.lost)
         rows += _hits(Change.MOVED, query.moved)

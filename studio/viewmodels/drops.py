@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import partial
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.domain import DocumentStatus, Job
+from studio.domain import DocumentRecord, DocumentStatus, GenerationState, Job
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.ingest import IngestViewModel
 from studio.viewmodels.library import LibraryViewModel
@@ -14,11 +16,24 @@ from studio.viewmodels.ports import JobQueue, Library, Maintenance
 from studio.viewmodels.text import count
 
 
+@dataclass(frozen=True, slots=True)
+class _Did:
+    """What a job did: paths of which there were no documents before, how many others are not what they were, and the
+    number of the generation before while it is kept.
+    """
+
+    added: list[str] = field(default_factory=list)
+    changed: int = 0
+    parent: int | None = None
+
+
 class DropsViewModel(ViewModel):
     """Says where files went, with a way to take them out again."""
 
     added = Signal(str, object)
     """(in words, call that takes it back) of files that were added to a knowledge base."""
+    restored = Signal(str)
+    """The knowledge base of this id answers from an earlier generation again."""
     done = Signal(str)
     """Something was taken back: what, in words."""
 
@@ -43,7 +58,11 @@ class DropsViewModel(ViewModel):
         self.added.emit(f"{what} added to “{name}”", partial(self.undo, job, made))
 
     def undo(self, job: Job, made: bool) -> None:
-        """Take a drop back: end its job, or remove the documents it added; `made` says that it made its base."""
+        """Take a drop back: end its job, or undo what it did; `made` says that it made its base.
+
+        Where it changed documents, the generation before answers again: nothing else has their texts any more. If that
+        cannot be, as something else was built on it or is about to be, what it added is removed and the rest is said.
+        """
         self.launch(f"undo {job.id}", self._undo(job, made))
 
     async def _undo(self, job: Job, made: bool) -> None:
@@ -60,19 +79,42 @@ class DropsViewModel(ViewModel):
             await self._sources.refresh()
             self.done.emit(f"“{kb.name}” is removed again.")
             return
-        paths = await self._added(job.kb_id, generation) if kb is not None and generation is not None else []
-        if paths:
-            await self._queue.add_removal(job.kb_id, paths)
-            self.done.emit(f"{count(len(paths), 'file')} will be removed again.")
-        else:
-            self.done.emit("Taken back.")
+        did = await self._did(job.kb_id, generation) if kb is not None and generation is not None else _Did()
+        is_last = kb is not None and kb.active_generation == generation and not others
+        if did.changed and did.parent is not None and is_last:
+            await self._maintenance.rollback(job.kb_id, did.parent)
+            await self._sources.refresh()
+            self.restored.emit(job.kb_id)
+            self.done.emit(f"Taken back: generation {did.parent} answers searches again.")
+            return
+        if did.added:
+            await self._queue.add_removal(job.kb_id, did.added)
+        said = f"{count(len(did.added), 'file')} will be removed again." if did.added else "Taken back."
+        if did.changed:
+            removed = f"{said} " if did.added else ""
+            said = f"{removed}{count(did.changed, 'changed file')} cannot be taken back: the index was built on since."
+        self.done.emit(said)
 
-    async def _added(self, kb_id: str, number: int) -> list[str]:
-        """Paths of which a generation has documents and the one it was made of has none."""
-        found = next((item for item in await self._maintenance.generations(kb_id) if item.number == number), None)
+    async def _did(self, kb_id: str, number: int) -> _Did:
+        """What a generation is in comparison with the one it was made of."""
+        generations = {item.number: item for item in await self._maintenance.generations(kb_id)}
+        found = generations.get(number)
         if found is None:
-            return []
-        before = await self._library.documents(kb_id, found.parent) if found.parent is not None else []
-        known = {record.source_path for record in before if record.status is DocumentStatus.INDEXED}
+            return _Did()
+        before = _states(await self._library.documents(kb_id, found.parent) if found.parent is not None else [])
         now = await self._library.documents(kb_id, number)
-        return list(dict.fromkeys(record.source_path for record in now if record.source_path not in known))
+        is_new = [record.source_path for record in now if record.source_path not in before]
+        after = _states(now)
+        changed = sum(after.get(path) != state for path, state in before.items())
+        parent = generations.get(found.parent) if found.parent is not None else None
+        kept = parent is not None and parent.state is GenerationState.ARCHIVED
+        return _Did(list(dict.fromkeys(is_new)), changed, found.parent if kept else None)
+
+
+def _states(records: Iterable[DocumentRecord]) -> dict[str, frozenset[str]]:
+    """Path → contents of what is indexed."""
+    found: dict[str, frozenset[str]] = {}
+    for record in records:
+        if record.status is DocumentStatus.INDEXED:
+            found[record.source_path] = found.get(record.source_path, frozenset()) | {record.sha256}
+    return found

@@ -16,6 +16,7 @@ from studio.services.gate import PinOutcome, quality_sentence
 from studio.viewmodels.base import ItemListModel, ViewModel
 from studio.viewmodels.ports import Gate, Library
 from studio.viewmodels.text import document_title
+from studio.viewmodels.ways_out import clickable, sentences
 
 DEFAULT_TOP = 10
 
@@ -117,7 +118,7 @@ class GateViewModel(ViewModel):
         try:
             await self._gate.add(kb_id, query, [document], top)
         except StudioError as error:
-            self.error = error.full_message
+            self.error = sentences(error)
             self.changed.emit()
             return
         self.error = ""
@@ -134,7 +135,7 @@ class GateViewModel(ViewModel):
         passed = sum(outcome.passed for outcome in report.queries)
         self.summary = f"Generation {report.generation}: {passed} of {len(report.queries)} passed"
         if report.quality is not None:
-            self.summary += f". {quality_sentence(report.quality)}"
+            self.summary += f". {clickable(quality_sentence(report.quality))}"
         self.checking = False
         await self._read(kb_id)
 
@@ -168,7 +169,7 @@ def _row(pin: PinnedQuery, outcome: PinOutcome | None) -> PinRow:
 
 def _verdict(outcome: PinOutcome) -> str:
     if outcome.degraded is not None:
-        return f"cannot be judged: {outcome.degraded}"
+        return f"cannot be judged: {clickable(outcome.degraded)}"
     if outcome.passed:
         return f"found as number {max(outcome.found.values())}"
     parts = []

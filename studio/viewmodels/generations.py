@@ -13,6 +13,7 @@ from studio.viewmodels.ingest import IngestViewModel
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import Maintenance
 from studio.viewmodels.text import count, moment, size
+from studio.viewmodels.ways_out import clickable
 
 _CHIPS = {
     GenerationState.BUILDING: "building",
@@ -222,7 +223,7 @@ class GenerationsViewModel(ViewModel):
     def _row(self, item: Generation) -> GenerationRow:
         active = self.active
         # The chip says that it is held back, the sentence only why.
-        held = item.held.removeprefix("Held back: ") if item.state is GenerationState.READY else ""
+        held = clickable(item.held.removeprefix("Held back: ")) if item.state is GenerationState.READY else ""
         when, before = _moments(item)
         return GenerationRow(
             number=item.number,
@@ -240,7 +241,7 @@ class GenerationsViewModel(ViewModel):
 
     def _detail(self, item: Generation) -> str:
         if item.state is GenerationState.FAILED:
-            return item.error.splitlines()[0] if item.error else "The build failed."
+            return clickable(item.error.splitlines()[0]) if item.error else "The build failed."
         parts = [item.model.name, f"{item.model.dimension} d"] if item.model is not None else ["keyword search only"]
         parts.append(f"chunk {item.settings.chunk_tokens}/{item.settings.chunk_overlap}")
         if item.state is GenerationState.BUILDING:

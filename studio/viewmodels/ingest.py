@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from studio.viewmodels.base import ViewModel
 from studio.viewmodels.jobs import JobsViewModel, files_words, stage_words
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import Library, Sample
-from studio.viewmodels.queue import QueueModel, Tone, document_rows
+from studio.viewmodels.queue import QueueModel, QueueRow, Tone, document_rows
 from studio.viewmodels.text import count, duration
+from studio.viewmodels.ways_out import clickable
 
 _FILES_PER_TURN = 1000
 """Rows changed before the window gets a turn: a snapshot of a large folder holds every file, at some 10 µs each."""
@@ -33,6 +35,8 @@ class IngestViewModel(ViewModel):
     """A job ended and the knowledge base of this id may have another generation."""
     accepted = Signal(object, str, bool)
     """(job, what was added in words, whether it made its knowledge base) of files that are in the queue now."""
+    cleared = Signal(str, object)
+    """(in words, call that takes it back): what was through is off the list."""
     held_back = Signal(str, str)
     """(id of the knowledge base, reason): a job built a generation that the gate holds back."""
 
@@ -172,11 +176,28 @@ class IngestViewModel(ViewModel):
 
     def clear_finished(self) -> None:
         """Remove the rows of files that are through, and the jobs that failed."""
+        rows = [] if self.shows_documents else self.queue.through
+        put_back = partial(self._put_back, rows, self._outcome, self._held, self.jobs.forget_failed())
         self.queue.keep_active()
-        self.jobs.forget_failed()
         self.forget_held()
         self._outcome = ""
         self._show_documents()
+        self.changed.emit()
+        self.cleared.emit("The list is cleared", put_back)
+
+    def _put_back(
+        self, rows: Sequence[QueueRow], outcome: str, held: tuple[str, str], jobs: Callable[[], None]
+    ) -> None:
+        """Show again what was cleared, before what came meanwhile."""
+        self.cancel("documents")
+        jobs()
+        new = [] if self.shows_documents else list(self.queue.items)
+        known = {(row.kb_id, row.path) for row in new}
+        if rows:
+            self.queue.reset([*(row for row in rows if (row.kb_id, row.path) not in known), *new])
+            self.shows_documents = False
+        self._outcome = self._outcome or outcome
+        self._held = self._held if self._held[1] else held
         self.changed.emit()
 
     def forget_held(self) -> None:
@@ -289,7 +310,7 @@ class IngestViewModel(ViewModel):
                 self._outcome = f"Cancelled; what was finished is kept: {_outcome(report)}"
             await self._stop(job.kb_id, "Cancelled", Tone.CALM)
         elif job.state is JobState.FAILED:
-            self._outcome = job.error or "The job failed."
+            self._outcome = clickable(job.error) or "The job failed."
             await self._stop(job.kb_id, "Not indexed", Tone.BAD)
             if event.error is not None:
                 self.report(event.error)
@@ -298,9 +319,10 @@ class IngestViewModel(ViewModel):
         elif report is not None:
             self.queue.add_failures(report.kb_id, report.failed)
             self._outcome = _outcome(report)
-            self._held = (report.kb_id, report.held) if report.held else ("", "")
-            if report.held:
-                self.held_back.emit(report.kb_id, report.held)
+            held = clickable(report.held)
+            self._held = (report.kb_id, held) if held else ("", "")
+            if held:
+                self.held_back.emit(report.kb_id, held)
         await self._sources.refresh()
         self.finished.emit(job.kb_id)
 

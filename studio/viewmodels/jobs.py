@@ -18,6 +18,7 @@ from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import JobQueue
 from studio.viewmodels.queue import Tone
 from studio.viewmodels.text import count, remaining
+from studio.viewmodels.ways_out import clickable
 
 _OPTIONS = IngestOptions()
 _WORKS = {
@@ -45,6 +46,11 @@ class JobRow:
     badge: str
     fraction: float
     held: int = 0
+
+    @property
+    def fault(self) -> str:
+        """Why a job does not go on, in words."""
+        return clickable(self.job.error) or self.detail
 
 
 class JobModel(ItemListModel[JobRow]):
@@ -84,7 +90,7 @@ class JobsViewModel(ViewModel):
     ended = Signal(object)
     """A job ended: the `JobEnded` of the queue."""
     cancelled = Signal(str, object)
-    """(in words, call that begins it again) of a job that was cancelled with nothing to keep."""
+    """(in words, call that takes it back) of a job that was cancelled with nothing to keep, or taken off the list."""
     continued = Signal(str)
     """Says that a job goes on which an earlier program left in the middle."""
 
@@ -194,8 +200,9 @@ class JobsViewModel(ViewModel):
 
         `keep` makes the files searchable that are through.
         """
-        if self._failed.pop(job.id, None) is not None or self._kept.pop(job.id, None) is not None:
-            self._show()
+        if job.id in self._failed or job.id in self._kept:
+            put_back = self._take_off([job.id])
+            self.cancelled.emit(f"Off the list: {subject(job)}", put_back)
             return
         self._do(job.id, self._cancel(job, keep))
 
@@ -243,11 +250,21 @@ class JobsViewModel(ViewModel):
             if job.state is JobState.PAUSED:
                 self.resume(job)
 
-    def forget_failed(self) -> None:
-        """Take the jobs that ended off the list."""
-        self._failed.clear()
-        self._kept.clear()
+    def forget_failed(self) -> Callable[[], None]:
+        """Take the jobs that ended off the list; returns the call that puts them back."""
+        return self._take_off([*self._failed, *self._kept])
+
+    def _take_off(self, job_ids: Sequence[str]) -> Callable[[], None]:
+        failed = {job_id: self._failed.pop(job_id) for job_id in job_ids if job_id in self._failed}
+        kept = {job_id: self._kept.pop(job_id) for job_id in job_ids if job_id in self._kept}
         self._show()
+
+        def put_back() -> None:
+            self._failed |= failed
+            self._kept |= kept
+            self._show()
+
+        return put_back
 
     async def close(self) -> None:
         self._unsubscribe()
@@ -340,7 +357,8 @@ class JobsViewModel(ViewModel):
         """A fault made a job wait that went on until now."""
         before = self._jobs.get(job.id)
         if _is_stopped(job) and not (before is not None and _is_stopped(before)):
-            self.failed.emit(job.error, f"“{self._name_of(job.kb_id)}” waits under Ingest until you resume it.")
+            waits = f"“{self._name_of(job.kb_id)}” waits under Ingest until you resume it."
+            self.failed.emit(clickable(job.error), waits)
 
     def _put(self, job: Job) -> None:
         if job.state.ended:
@@ -411,9 +429,9 @@ def _standing(job: Job, progress: IngestProgress | None) -> tuple[str, Tone, str
     files = [f"{job.files_done:,} of {count(job.files_total, 'file')}"] if job.files_total else []
     match job.state:
         case JobState.FAILED:
-            return job.error or "The job failed.", Tone.BAD, "Failed"
+            return clickable(job.error) or "The job failed.", Tone.BAD, "Failed"
         case JobState.PAUSED if _is_stopped(job):
-            return " · ".join([*files, job.error]), Tone.WARN, "Paused"
+            return " · ".join([*files, clickable(job.error)]), Tone.WARN, "Paused"
         case JobState.PAUSED:
             return " · ".join(["Paused", *files]), Tone.CALM, "Paused"
         case JobState.QUEUED:

@@ -11,6 +11,7 @@ from studio.domain import KnowledgeBase
 from studio.viewmodels.base import ItemListModel, ViewModel
 from studio.viewmodels.ports import Library
 from studio.viewmodels.text import count, short_count, size
+from studio.viewmodels.ways_out import clickable
 
 _WATCH_INTERVAL_S = 5.0
 
@@ -63,7 +64,7 @@ class LibraryViewModel(ViewModel):
         self._library = library
         self._selected_id: str | None = None
         self._is_loaded = False
-        self._read_only = library.read_only or ""
+        self._read_only = clickable(library.read_only or "")
 
     @property
     def knowledge_bases(self) -> tuple[KnowledgeBase, ...]:
@@ -182,7 +183,7 @@ class LibraryViewModel(ViewModel):
             self._look_at_writability()
 
     def _look_at_writability(self) -> None:
-        reason = self._library.read_only or ""
+        reason = clickable(self._library.read_only or "")
         if reason != self._read_only:
             self._read_only = reason
             self.writability_changed.emit()

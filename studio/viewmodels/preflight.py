@@ -15,6 +15,7 @@ from studio.viewmodels.base import ViewModel
 from studio.viewmodels.ingest import IngestViewModel
 from studio.viewmodels.ports import Preflights
 from studio.viewmodels.text import about, count, size
+from studio.viewmodels.ways_out import sentences
 
 SMALL_FILES = 20
 SMALL_S = 30.0
@@ -204,7 +205,7 @@ class PreflightViewModel(ViewModel):
         try:
             found = await self._preflight.look(offer.kb_id, offer.paths, _OPTIONS, passwords=passwords)
         except StudioError as error:
-            self._problem = error.full_message
+            self._problem = sentences(error)
         else:
             self.result = found
             if is_small(found):

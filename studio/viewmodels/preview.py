@@ -21,6 +21,7 @@ from studio.errors import StudioError
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.ports import Search
 from studio.viewmodels.text import document_title, utf16_range
+from studio.viewmodels.ways_out import sentences
 
 _PART_CHARS = 60_000
 _MAX_PDF_BYTES = 512 << 20
@@ -194,7 +195,7 @@ class PreviewViewModel(ViewModel):
             except StudioError as error:
                 # The passage itself came with the result, so there is always something to show.
                 section = TextSection(result.content, "", 0, utf16_range(result.content, 0, len(result.content))[1])
-                self._show_text(result, (section,), 0, error.full_message)
+                self._show_text(result, (section,), 0, sentences(error))
                 return
         stored = self._text[1]
         citation = result.citation

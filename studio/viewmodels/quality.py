@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, Signal
 from studio.domain import KnowledgeBase, SearchResult
 from studio.errors import StudioError
 from studio.services.evaluation import AbReport, Evaluation, RunSummary
+from studio.services.judging import JudgedForm
 from studio.services.quality import side_by_side
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.library import LibraryViewModel
@@ -28,6 +29,7 @@ from studio.viewmodels.measured import (
 )
 from studio.viewmodels.ports import Quality
 from studio.viewmodels.text import count
+from studio.viewmodels.ways_out import sentences
 
 TOP_MOVES = 10
 
@@ -43,6 +45,10 @@ class QualityViewModel(ViewModel):
     """What was done, in words."""
     judged = Signal(str, object)
     """(what was judged, in words; the call that takes it back)"""
+    stopped = Signal(str, object)
+    """(in words, the call that begins it again) of a run that was given up."""
+    replacing = Signal(object, str, list)
+    """(folder, form, names): an export would replace these files there; `export` it again with `replace`."""
     grades_known = Signal(str, object)
     """(query, `Grades`) of results that are shown."""
 
@@ -62,6 +68,7 @@ class QualityViewModel(ViewModel):
         self.sides: tuple[str, ...] = ()
         self.report_ab: AbReport | None = None
         self.running = False
+        self._run_of = ""
         self.progress = (0, 0)
         self.error = ""
         sources.selection_changed.connect(self.refresh)
@@ -106,10 +113,10 @@ class QualityViewModel(ViewModel):
         if self.kb is not None:
             self.launch("load", self._load(self.kb.id, queries, qrels))
 
-    def export(self, folder: Path, form: str) -> None:
-        """Write queries and judgments into a folder, in the form "beir" or "trec"."""
+    def export(self, folder: Path, form: str, *, replace: bool = False) -> None:
+        """Write queries and judgments into a folder, in the form "beir" or "trec"; what is there needs `replace`."""
         if self.kb is not None:
-            self.launch("export", self._export(self.kb.id, folder, form))
+            self.launch("export", self._export(self.kb.id, folder, form, replace))
 
     def _change(self, key: str, change: Callable[[str], Awaitable[object]]) -> None:
         if self.kb is not None:
@@ -127,7 +134,12 @@ class QualityViewModel(ViewModel):
             said += f" {count(found.unknown, 'judgment')} of other queries left out."
         self.done.emit(said)
 
-    async def _export(self, kb_id: str, folder: Path, form: str) -> None:
+    async def _export(self, kb_id: str, folder: Path, form: str, replace: bool) -> None:
+        names = JudgedForm(form).files
+        taken = await asyncio.to_thread(lambda: [name for name in names if (folder / name).exists()])
+        if taken and not replace:
+            self.replacing.emit(folder, form, taken)
+            return
         files = await self._judging.export(kb_id, folder, form)
         self.done.emit(f"Wrote {' and '.join(file.name for file in files)} to {folder}.")
 
@@ -218,6 +230,7 @@ class QualityViewModel(ViewModel):
         if self.kb is not None and not self.running:
             self.running, self.progress, self.error = True, (0, 0), ""
             self.changed.emit()
+            self._run_of = self.kb.id
             self.launch("run", self._run(self.kb.id))
 
     def stop(self) -> None:
@@ -226,6 +239,18 @@ class QualityViewModel(ViewModel):
         if self.running:
             self.running = False
             self.changed.emit()
+            self.stopped.emit("The run is given up", partial(self._begin_again, self._run_of, self.choice))
+
+    def _begin_again(self, kb_id: str, choice: Choice) -> None:
+        """The run that was given up, of its knowledge base."""
+        self.launch("begin again", self._run_again(kb_id, choice))
+
+    async def _run_again(self, kb_id: str, choice: Choice) -> None:
+        self._sources.select(kb_id)
+        await self._read()  # of another knowledge base, this ends what runs; so it comes first
+        if self.kb is not None and self.kb.id == kb_id:
+            self.choose(choice)
+            self.run()
 
     def open_run(self, run_id: int) -> None:
         """Show an earlier run."""
@@ -251,7 +276,7 @@ class QualityViewModel(ViewModel):
                 kb_id, settings=self.choice.settings(), store=not self.read_only, progress=self._progressed
             )
         except StudioError as error:
-            self.running, self.error = False, error.full_message
+            self.running, self.error = False, sentences(error)
             self.changed.emit()
             return
         except Exception:

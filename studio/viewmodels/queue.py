@@ -11,10 +11,11 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject
 
-from studio.domain import DocumentRecord, DocumentStatus, FileFailure, FileProgress, FileState, IngestProgress
+from studio.domain import DocumentRecord, DocumentStatus, FileFailure, FileProgress, FileState, IngestProgress, place_of
 from studio.errors import FailureCode
 from studio.viewmodels.base import ItemListModel
 from studio.viewmodels.text import count, duration, size
+from studio.viewmodels.ways_out import clickable
 
 _BADGES = {
     FailureCode.ENCRYPTED: "Locked",
@@ -77,6 +78,11 @@ class QueueModel(ItemListModel[QueueRow]):
     def finished(self) -> int:
         """Rows of files that are through."""
         return len(self._items) - self._tones[Tone.RUN] - self._tones[Tone.WAIT]
+
+    @property
+    def through(self) -> list[QueueRow]:
+        """The rows of files that are through."""
+        return [row for row in self._items if row.tone not in (Tone.RUN, Tone.WAIT)]
 
     def describe(self, row: int, item: QueueRow) -> str:
         state = item.badge or f"{item.fraction:.0%}"
@@ -166,7 +172,7 @@ def badge(error: str) -> str:
 def failure_row(kb_id: str, path: str, error: str, reason: str, roots: Sequence[str] = ()) -> QueueRow:
     """The row of a file that could not be indexed; named with its folder where no other roots are given."""
     name = shown_name(path, roots or (str(Path(path).parent.parent),))
-    return QueueRow(path, kb_id, name, reason, Tone.BAD, badge(error), error=error)
+    return QueueRow(path, kb_id, name, clickable(reason), Tone.BAD, badge(error), error=error)
 
 
 def file_row(file: FileProgress, progress: IngestProgress, name: str) -> QueueRow:
@@ -200,7 +206,7 @@ def file_row(file: FileProgress, progress: IngestProgress, name: str) -> QueueRo
         case FileState.REMOVED:
             return replace(row, tone=Tone.CALM, badge="Removed", fraction=1.0, detail="No longer in the folder")
         case FileState.FAILED:
-            return replace(row, tone=Tone.BAD, badge=badge(file.error), detail=file.reason, error=file.error)
+            return replace(row, tone=Tone.BAD, badge=badge(file.error), detail=clickable(file.reason), error=file.error)
 
 
 def document_rows(kb_id: str, records: Sequence[DocumentRecord]) -> list[QueueRow]:
@@ -214,15 +220,10 @@ def document_rows(kb_id: str, records: Sequence[DocumentRecord]) -> list[QueueRo
 def failed_documents(kb_id: str, records: Sequence[DocumentRecord]) -> list[QueueRow]:
     """A row for everything a generation lists as failed: files, and members of archives."""
     return [
-        failure_row(kb_id, _place(record), record.error, record.reason)
+        failure_row(kb_id, place_of(record.source_path, record.external_id), record.error, record.reason)
         for record in records
         if record.status is DocumentStatus.FAILED
     ]
-
-
-def _place(record: DocumentRecord) -> str:
-    """The path of a file, or of a member as if its archive were a folder."""
-    return f"{record.source_path}/{record.external_id}" if record.external_id else record.source_path
 
 
 def coverage(records: Sequence[DocumentRecord]) -> list[str]:
@@ -248,9 +249,8 @@ def _document_row(kb_id: str, path: str, records: Sequence[DocumentRecord]) -> Q
     row = QueueRow(path, kb_id, title or file_name, "", Tone.OK, "Indexed", 1.0)
     failed = [record for record in records if record.status is DocumentStatus.FAILED]
     if len(failed) == len(records):
-        return replace(
-            row, tone=Tone.BAD, badge=badge(first.error), detail=first.reason, fraction=0.0, error=first.error
-        )
+        why = clickable(first.reason)
+        return replace(row, tone=Tone.BAD, badge=badge(first.error), detail=why, fraction=0.0, error=first.error)
     passages = sum(record.chunks for record in records)
     parts = [
         file_name if title else "",

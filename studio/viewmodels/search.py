@@ -16,6 +16,7 @@ from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import Library, Search, Tags
 from studio.viewmodels.results import Grades, ResultModel, page_summary, passage_of
 from studio.viewmodels.text import document_title
+from studio.viewmodels.ways_out import clickable, sentences
 
 _DEBOUNCE_MS = 120
 _PAGE_SIZE = 30
@@ -257,7 +258,7 @@ class SearchViewModel(ViewModel):
             try:
                 response, said = await self._search.search(request), ""
             except StudioError as error:
-                response, said = None, error.full_message
+                response, said = None, sentences(error)
             if question != self._question():
                 return
             if response is None:
@@ -276,8 +277,8 @@ class SearchViewModel(ViewModel):
         self._answered = request
         self._generations = response.generations
         self._stale.stop()
-        self.degraded = response.degraded or ""
-        self.notes = " ".join(response.notes)
+        self.degraded = clickable(response.degraded or "")
+        self.notes = clickable(" ".join(response.notes))
         self.used_weight = response.weight
         self.summary = page_summary(
             response.results, response.total_candidates, response.took_ms, grouped=request.group, more=more

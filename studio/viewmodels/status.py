@@ -16,6 +16,7 @@ from studio.viewmodels.memory import MemoryViewModel
 from studio.viewmodels.ports import Health
 from studio.viewmodels.text import count
 from studio.viewmodels.transfers import TransfersViewModel
+from studio.viewmodels.ways_out import clickable
 
 HEALTH_INTERVAL_S = 30.0
 """Between two looks at the health of searching; each reads the log of the searches."""
@@ -128,12 +129,12 @@ class StatusViewModel(ViewModel):
     def health_tip(self) -> str:
         """What needs attention, a sentence a line."""
         found = self._report.findings if self._report is not None else []
-        return "\n".join(finding.message for finding in found)
+        return clickable("\n".join(finding.message for finding in found))
 
     @property
     def health_text(self) -> str:
         """The whole report in words."""
-        return text_of(self._report) if self._report is not None else ""
+        return clickable(text_of(self._report)) if self._report is not None else ""
 
     def look_at_health(self) -> None:
         """See how searching stands, soon: not more often than every half minute, and never in the way of a search."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from studio.viewmodels.base import ViewModel
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.ports import Bundles
 from studio.viewmodels.text import count, size
+from studio.viewmodels.ways_out import clickable
 
 SUFFIX = ".ragstudio"
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 def is_bundle(path: Path) -> bool:
@@ -29,6 +33,8 @@ class TransfersViewModel(ViewModel):
 
     changed = Signal()
     """What runs or how far it is changed."""
+    cancelled = Signal(str, object)
+    """(in words, call that begins them again) of exports and imports that were cancelled."""
     exported = Signal(str, object)
     """(in words, path of the file) of an export that is done."""
     imported = Signal(str, str)
@@ -40,14 +46,14 @@ class TransfersViewModel(ViewModel):
         self._sources = sources
         self._turn = asyncio.Lock()
         self._numbers = itertools.count()
-        self._keys: set[str] = set()
+        self._works: dict[str, Work] = {}
         self._doing = ""
         self.fraction = 0.0
 
     @property
     def running(self) -> bool:
         """Whether something is on its way."""
-        return bool(self._keys)
+        return bool(self._works)
 
     @property
     def text(self) -> str:
@@ -75,21 +81,29 @@ class TransfersViewModel(ViewModel):
 
     def cancel_all(self) -> None:
         """Stop what runs and drop what waits; nothing half done stays."""
-        for key in list(self._keys):
+        works, doing = dict(self._works), self._doing
+        for key in works:
             self.cancel(key)
+        if works:
+            more = f" and {len(works) - 1:,} more" if len(works) > 1 else ""
+            self.cancelled.emit(f"Cancelled: {doing or 'an export or import'}{more}", partial(self._again, works))
 
-    def _enqueue(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _again(self, works: dict[str, Work]) -> None:
+        for work in works.values():
+            self._enqueue(work)
+
+    def _enqueue(self, work: Work) -> None:
         key = f"transfer {next(self._numbers)}"
-        self._keys.add(key)
+        self._works[key] = work
         self.launch(key, self._in_turn(key, work))
         self.changed.emit()
 
-    async def _in_turn(self, key: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _in_turn(self, key: str, work: Work) -> None:
         try:
             async with self._turn:
                 await work()
         finally:
-            self._keys.discard(key)
+            self._works.pop(key, None)
             self._doing, self.fraction = "", 0.0
             self.changed.emit()
 
@@ -106,7 +120,7 @@ class TransfersViewModel(ViewModel):
         self._sources.select(done.kb.id)
         bundle = done.bundle
         held = f"{count(bundle.documents, 'document')}, {count(bundle.chunks, 'passage')}"
-        self.imported.emit(f"“{done.kb.name}” is imported: {held}.", done.note)
+        self.imported.emit(f"“{done.kb.name}” is imported: {held}.", clickable(done.note))
 
     def _begin(self, doing: str) -> None:
         self._doing, self.fraction = doing, 0.0

@@ -16,6 +16,7 @@ from studio.services.watch import FolderStatus, WatchState
 from studio.viewmodels.base import Index, ItemListModel, ViewModel
 from studio.viewmodels.ports import Watch
 from studio.viewmodels.queue import Tone
+from studio.viewmodels.ways_out import clickable, sentences
 
 _STANDING = {
     WatchState.OFF: (Tone.CALM, "Off"),
@@ -127,7 +128,7 @@ class WatchedViewModel(ViewModel):
         except NotFound as fault:  # a folder that is not there, or another program took it off the list
             error = str(fault)
         except StudioError as fault:
-            error = fault.full_message
+            error = sentences(fault)
         self.error = error
         await self._read()
 
@@ -149,7 +150,7 @@ class WatchedViewModel(ViewModel):
 def _row(folder: FolderStatus) -> FolderRow:
     tone, words = _STANDING[folder.state]
     if folder.note:
-        words = folder.note
+        words = clickable(folder.note)
         if words.startswith(folder.path):  # the row says it already
             words = f"The folder{words.removeprefix(folder.path)}"
     elif folder.polling and folder.state is WatchState.WATCHING:

@@ -8,9 +8,6 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.domain import ModelInfo
-from studio.errors import StudioError
-from studio.memory.budget import budget_bytes
 from studio.viewmodels.base import ViewModel
 from studio.viewmodels.citing import CitingViewModel
 from studio.viewmodels.cleanup import CleanupViewModel
@@ -28,75 +25,13 @@ from studio.viewmodels.preflight import PreflightViewModel
 from studio.viewmodels.preview import PreviewViewModel
 from studio.viewmodels.quality import QualityViewModel
 from studio.viewmodels.search import SearchViewModel
+from studio.viewmodels.settings import SettingsViewModel
 from studio.viewmodels.status import StatusViewModel
 from studio.viewmodels.transfers import TransfersViewModel, is_bundle
 from studio.viewmodels.watched import WatchedViewModel
 
 NEW = ""
 """The target of files that are to make a knowledge base of their own."""
-
-
-class SettingsViewModel(ViewModel):
-    """The settings the window shows."""
-
-    models_changed = Signal()
-    """The list of embedding models was read."""
-    memory_changed = Signal()
-    """The memory budget or the idle time is another one, and in effect."""
-
-    def __init__(self, services: StudioServices, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._services = services
-        self.models: tuple[ModelInfo, ...] = ()
-
-    @property
-    def data_dir(self) -> Path:
-        """Where everything is kept."""
-        return self._services.paths.root
-
-    @property
-    def default_model(self) -> str:
-        """Name of the model new knowledge bases use."""
-        return self.get("model")
-
-    def get(self, key: str) -> str:
-        """A setting as text."""
-        return str(self._services.config.get(key))
-
-    def set(self, key: str, value: str) -> None:
-        """Save a setting; a settings file that cannot be written is reported, the window goes on."""
-        try:
-            self._services.config.set(key, value)
-        except StudioError as error:
-            self.report(error)
-
-    def set_remember_queries(self, remember: bool) -> None:
-        """Keep the texts of searches, or remove those that were kept."""
-        self.set("remember_queries", str(remember).lower())
-        self.launch("queries", self._services.health.forget_queries())
-
-    @property
-    def memory_ceiling(self) -> int:
-        """The most memory the program could be allowed, in bytes."""
-        return self._services.memory.budget.ceiling
-
-    @property
-    def automatic_budget(self) -> int:
-        """What the memory budget is while none is set, in bytes."""
-        return budget_bytes(self.memory_ceiling)
-
-    def set_memory(self, key: str, value: int) -> None:
-        """Save the memory budget or the idle time of models; the program keeps to it from then on."""
-        self.set(key, str(value))
-        self.memory_changed.emit()
-
-    def read_models(self) -> None:
-        """Read the list of models."""
-        self.launch("models", self._read_models())
-
-    async def _read_models(self) -> None:
-        self.models = tuple(await self._services.models.list())
-        self.models_changed.emit()
 
 
 class Workspace(QObject):
@@ -167,6 +102,7 @@ class Workspace(QObject):
         self.ingest.finished.connect(self.failures.refresh)
         self.generations.promoted.connect(self.search.refresh)
         self.generations.promoted.connect(self.ingest.forget_held)
+        self.drops.restored.connect(self.search.refresh)
         self.search.judged.connect(self.quality.judge)
         self.search.results_changed.connect(self._look_up_grades)
         self.quality.grades_known.connect(self.search.show_grades)

@@ -80,9 +80,9 @@ class Bench:
         generation = await self.store.seal(build)
         return generation.number, time.perf_counter() - begun
 
-    def promote(self, number: int) -> float:
+    async def promote(self, number: int) -> float:
         begun = time.perf_counter()
-        self.stores.catalog.promote(self.kb_id, number)
+        await self.stores.catalog.promote(self.kb_id, number)
         return time.perf_counter() - begun
 
 
@@ -90,12 +90,12 @@ async def measure(chunks: int) -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as folder:
         stores = await Stores.open(DataPaths(Path(folder)))
-        kb = stores.catalog.create_kb("Benchmark", KbSettings())
+        kb = await stores.catalog.create_kb("Benchmark", KbSettings())
         stores.paths.kb(kb.id).create()
         bench, root = Bench(stores, kb.id), stores.paths.kb(kb.id).root
         names = [f"d{n}" for n in range(chunks // CHUNKS_PER_DOCUMENT)]
         number, full_s = await bench.build(names)
-        bench.promote(number)
+        await bench.promote(number)
         full_bytes = tree_bytes(root)
         print(f"{'step':<34}{'seconds':>10}{'share':>9}{'MB':>10}{'share':>9}")
         print(f"{'full build':<34}{full_s:>10.2f}{'':>9}{full_bytes / 1e6:>10.1f}")
@@ -103,20 +103,20 @@ async def measure(chunks: int) -> None:
         for at in range(4):
             number, seconds = await bench.build([f"new{at}"], replaced=[f"d{at}"])
             written = tree_bytes(root) - before
-            promote_s = bench.promote(number)
+            promote_s = await bench.promote(number)
             before = tree_bytes(root)
             print(
                 f"{f'change of one document (g{number})':<34}{seconds:>10.2f}{seconds / full_s:>9.1%}"
                 f"{written / 1e6:>10.2f}{written / full_bytes:>9.2%}   promotion {promote_s * 1000:.1f} ms"
             )
         begun = time.perf_counter()
-        stores.catalog.promote(kb.id, number - 1)
+        await stores.catalog.promote(kb.id, number - 1)
         async with bench.store.reading() as snapshot:
             assert snapshot.generation.number == number - 1
         print(f"{'rollback, until it can be read':<34}{time.perf_counter() - begun:>10.3f}")
         bench.store.release()
         begun = time.perf_counter()
-        report = await collect(bench.store, stores.catalog, stores.thread, retention=Retention(0), dry_run=False)
+        report = await collect(bench.store, stores.catalog, retention=Retention(0), dry_run=False)
         print(
             f"{'collection of the rest':<34}{time.perf_counter() - begun:>10.2f}"
             f"{'':>9}{report.freed_bytes / 1e6:>10.1f}"

@@ -118,7 +118,7 @@ class Filled:
 async def fill(stores: Stores, data: Data, queries: list[Query], model: ModelInfo, export: Path | None) -> Filled:
     """Build and promote a generation of `data`; with `export` also write vectors and texts for the peers."""
     settings = KbSettings(model=model.name)
-    kb = await stores.thread.run(stores.catalog.create_kb, NAME, settings)
+    kb = await stores.catalog.create_kb(NAME, settings)
     stores.paths.kb(kb.id).create()
     store, exact = stores.store(kb.id), Exact(queries)
     lines = matrix = None
@@ -142,7 +142,7 @@ async def fill(stores: Stores, data: Data, queries: list[Query], model: ModelInf
             await build.add_record(_record(number))
         begun = time.perf_counter()
         generation = await store.seal(build)
-        await stores.thread.run(stores.catalog.promote, kb.id, generation.number)
+        await stores.catalog.promote(kb.id, generation.number)
         seconds += time.perf_counter() - begun
     finally:
         lock.release()

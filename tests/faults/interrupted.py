@@ -100,7 +100,7 @@ class Killer:
 async def _open_jobs(data_dir: Path) -> int:
     async with open_services(data_dir) as services:
         stores = services.library._stores
-        return len(await stores.thread.run(stores.catalog.jobs.open))
+        return len(await stores.catalog.jobs.open())
 
 
 async def chunk_ids(data_dir: Path) -> list[str]:

@@ -163,7 +163,7 @@ async def run(folder: Path, *, generations: int, readers: int) -> list[Seen]:
                 assert not report.errors, report.errors
             outputs = [await asyncio.to_thread(process.communicate) for process in processes]
         report = await bench.collect(0)
-        left = await stores.thread.run(stores.catalog.generations, bench.kb.id)
+        left = await stores.catalog.generations(bench.kb.id)
         assert [item.number for item in left] == [generations + 1], "a lease outlived its process"
         assert await bench.contents() == texts_of(generations + 1)
     finally:

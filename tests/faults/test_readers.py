@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
 
 import pytest
@@ -33,12 +32,13 @@ async def test_a_reader_too_late_for_a_generation_opens_the_one_that_followed(
     writer, reader = [await Stores.open(DataPaths(tmp_path)) for _ in range(2)]
     bench = await Bench.create(writer)
     await promote_next(bench, 1)
-    look_up, asked, overtaken = reader.catalog.knowledge_base, threading.Event(), threading.Event()
+    look_up, asked, overtaken = reader.catalog.knowledge_base, asyncio.Event(), asyncio.Event()
 
-    def slowly(name: str) -> KnowledgeBase:
-        found = look_up(name)
+    async def slowly(name: str) -> KnowledgeBase:
+        found = await look_up(name)
         asked.set()
-        assert overtaken.wait(60)
+        async with asyncio.timeout(60):
+            await overtaken.wait()
         return found
 
     async def read() -> int:
@@ -48,7 +48,8 @@ async def test_a_reader_too_late_for_a_generation_opens_the_one_that_followed(
     monkeypatch.setattr(reader.catalog, "knowledge_base", slowly)
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(read())
-        await asyncio.to_thread(asked.wait, 60)
+        async with asyncio.timeout(60):
+            await asked.wait()
         await promote_next(bench, 2)
         assert (await bench.collect(0)).deleted == ["Bench/1"]
         overtaken.set()

@@ -12,6 +12,7 @@ from filesystems import unprivileged
 from studio.bootstrap import Services
 from studio.domain import SearchMode, SearchRequest, SearchResponse
 from studio.errors import StorageFault
+from studio.ways_out import RunRepair, ways_in
 
 WHALES, PIANOS = "Blue whales sing songs.", "Pianos are heavy and make songs."
 
@@ -44,7 +45,7 @@ async def test_without_the_keyword_index_vectors_answer(services: Services, kb_r
         return
     assert found.degraded is not None
     assert found.degraded.startswith("Vector results only: The keyword index ")
-    assert "doctor --repair" in found.degraded
+    assert ways_in(found.degraded) == [RunRepair()]
     await services.doctor.repair()
     assert (await ask(services, mode=mode)).degraded is None
 
@@ -74,7 +75,7 @@ async def test_without_a_data_file_keywords_answer_with_the_rest(
     assert file.name in found.degraded
     with pytest.raises(StorageFault, match="gone") as caught:
         await ask(services, "whales", mode)
-    assert "doctor --repair" in caught.value.way_out
+    assert ways_in(caught.value.way_out) == [RunRepair()]
 
     shutil.move(tmp_path / "away", file)
     again = await ask(services, mode=mode)
@@ -102,7 +103,7 @@ async def test_without_either_side_the_error_names_the_way_out(services: Service
     for mode in SearchMode:
         with pytest.raises(StorageFault, match="gone") as caught:
             await ask(services, mode=mode)
-        assert "doctor --repair" in caught.value.way_out
+        assert ways_in(caught.value.way_out) == [RunRepair()]
 
 
 @pytest.mark.parametrize("opened_before", [True, False])
@@ -119,7 +120,7 @@ async def test_without_its_folder_a_knowledge_base_is_not_whole(
     except StorageFault as fault:
         told = fault.full_message
     assert "gone" in told
-    assert "doctor --repair" in told
+    assert RunRepair() in ways_in(told)
     with pytest.raises(StorageFault):
         await services.ingest.ingest("Notes", [folder / "a.txt", folder])
 

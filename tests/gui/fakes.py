@@ -274,7 +274,7 @@ class FakeConfig:
     def get(self, key: str) -> object:
         return self.values[key]
 
-    def set(self, key: str, value: str) -> None:
+    async def save(self, key: str, value: str) -> None:
         self.values[key] = value
         for listener in self.listeners:
             listener(frozenset({key}))

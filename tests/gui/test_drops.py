@@ -124,13 +124,21 @@ async def test_a_bundle_is_imported_wherever_it_is_dropped(theme: Theme) -> None
         workspace.bundle_given.disconnect()
         workspace.bundle_given.connect(given.append)
         bundle = "/papers/Old.ragstudio"
-        drop_on(window.sidebar.list, 1, files(bundle))
-        window.ingest.drop.chosen.emit([Path(bundle)])
-        window.welcome.drop.chosen.emit([Path(bundle)])
-        window.take_files([Path(bundle)])
+        data = files(bundle)  # an event does not keep it
+        drop_on(window.sidebar.list, 1, data)
+        for place_of_drop in (window.ingest.drop, window.welcome.drop, window):
+            place_of_drop.dropEvent(QDropEvent(QPointF(5, 5), COPY, data, LEFT, NONE))
         await asyncio.sleep(0)
         assert given == [Path(bundle)] * 4
         assert services.preflight.asked == []
+
+
+def test_nothing_but_the_one_door_looks_at_files_or_offers_a_dropped_bundle() -> None:
+    studio = Path(__file__).resolve().parents[2] / "studio"
+    places = [*(studio / "ui").rglob("*.py"), *(studio / "viewmodels").rglob("*.py"), studio / "app.py"]
+    texts = {path.name: path.read_text(encoding="utf-8") for path in places}
+    assert [name for name, text in texts.items() if ".look_at(" in text] == ["workspace.py"]
+    assert [name for name, text in texts.items() if "bundle_given.emit(" in text] == ["workspace.py"]
 
 
 @on_qt_loop

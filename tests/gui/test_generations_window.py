@@ -196,6 +196,8 @@ async def test_pinned_queries_are_added_tried_and_removed(theme: Theme) -> None:
         assert model.rows.items[1].passed is False
         dialog.list.set_current_row(1)
         click(dialog, "Remove")
+        assert len(model.rows.items) == 2, "it is asked first"
+        click(dialog_of(QDialog), "Unpin")
         await until(lambda: len(model.rows.items) == 1, model.changed)
         assert not dialog.remove.isEnabled(), "nothing is selected any more"
         click(dialog, "Close")

@@ -19,8 +19,9 @@ from studio.ui.screenshots import until
 from studio.ui.status_bar import StatusBar
 from studio.ui.theme import Theme
 from studio.viewmodels import status
+from studio.ways_out import Tune
 
-SLOW = Finding("One in twenty searches of “Compilers” takes more than 350 ms.", 'Run: rag-studio tune "Compilers"')
+SLOW = Finding("One in twenty searches of “Compilers” takes more than 350 ms.", str(Tune("Compilers")))
 KB = KbHealth(
     kb_id="kb1", name="Compilers", level=Level.GOOD, findings=(), index=AnnIndex.IVF_RQ,
     latency=Latency(40, 20.0, 35.0, 60.0), sides={}, recent_searches=40, error_rate=0.0, degraded_rate=0.0,
@@ -77,7 +78,7 @@ async def test_the_chip_opens_the_report_which_is_then_measured(theme: Theme) ->
         (dialog,) = bar.findChildren(HealthDialog)
         shown = dialog.text.toPlainText()
         assert "Searching needs attention." in shown
-        assert f"{SLOW.message} {SLOW.way_out}" in shown
+        assert f"{SLOW.message} “New generation” under “Generations” makes its vector index anew." in shown
         await until(lambda: "good health" in dialog.text.toPlainText(), workspace.status.health_changed)
         assert "0.981 of the ten nearest" in dialog.text.toPlainText()
         assert services.health.measured == [False, True]

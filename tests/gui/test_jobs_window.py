@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from fake_queue import job, report
-from gestures import buttons, choose, click, menu_of, texts
+from gestures import buttons, choose, click, dialog_of, menu_of, texts
 from ingesting import shown, with_jobs
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QDialog
 from qt_loop import on_qt_loop
 
 from studio.domain import (
@@ -223,6 +224,7 @@ async def test_documents_that_a_job_kept_are_removed_with_a_button_or_stay(theme
                 QTest.keyClick(pane.list, Qt.Key.Key_Delete)
                 await until(lambda: not jobs.rows.items, jobs.changed)
         click(banner, "Remove 36 documents")
+        click(dialog_of(QDialog), "Remove")
         await until(lambda: len(services.queue.past) == 4, jobs.changed)
         assert not jobs.rows.items
         assert services.queue.past[0].ingest_options.allow_removals == 36

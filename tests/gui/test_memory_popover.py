@@ -246,23 +246,23 @@ async def test_the_budget_is_set_and_taken_back(theme: Theme) -> None:
         assert field.accessibleDescription() == "8.6 GB: half of the 17 GB of this computer, at least 1 GiB."
         click(dialog, "Memory budget of at most")
         assert field.isEnabled()
-        assert care.read == [("8192", "15")]
+        await until(lambda: care.read == [("8192", "15")], workspace.settings.memory_changed)
         field.setFocus()
         field.selectAll()
         QTest.keyClicks(field, "2048")
         assert len(care.read) == 1, "not before it is typed"
         QTest.keyClick(field, Qt.Key.Key_Tab)
-        assert care.read[1:] == [("2048", "15")]
+        await until(lambda: care.read[1:] == [("2048", "15")], workspace.settings.memory_changed)
         assert field.accessibleDescription() == "2.1 GB of the 17 GB of this computer."
         field.setFocus()
         QTest.keyClick(field, Qt.Key.Key_Up)
-        assert care.read[2:] == [("2304", "15")]
+        await until(lambda: care.read[2:] == [("2304", "15")], workspace.settings.memory_changed)
         field.selectAll()
         QTest.keyClicks(field, "16")
         QTest.keyClick(field, Qt.Key.Key_Tab)
-        assert care.read[3:] == [("512", "15")], "less is no use"
+        await until(lambda: care.read[3:] == [("512", "15")], workspace.settings.memory_changed)
         click(dialog, "Automatic memory budget")
-        assert care.read[4:] == [("0", "15")]
+        await until(lambda: care.read[4:] == [("0", "15")], workspace.settings.memory_changed)
         dialog.reject()
 
 
@@ -279,10 +279,11 @@ async def test_the_budget_keeps_to_the_machine(theme: Theme) -> None:
         assert field.toolTip() == "From 512 to 1,200 MiB"
         field.setFocus()
         QTest.keyClick(field, Qt.Key.Key_PageUp)
-        assert services.config.values["memory_budget_mib"] == "1200"
+        budget = services.config.values
+        await until(lambda: budget["memory_budget_mib"] == "1200", workspace.settings.memory_changed)
         click(dialog, "Automatic memory budget")
         assert field.accessibleDescription() == "1.1 GB: half of the 1.3 GB of this computer, at least 1 GiB."
-        assert services.memory_care.read[-1] == ("0", "15")
+        await until(lambda: services.memory_care.read[-1] == ("0", "15"), workspace.settings.memory_changed)
         dialog.reject()
 
 
@@ -294,11 +295,13 @@ async def test_what_is_set_in_the_window_holds_in_the_program_at_once(theme: The
         click(dialog, "Memory budget of at most")
         dialog.budget.limit.setFocus()
         dialog.budget.limit.stepBy(-1)
-        assert services.memory.budget.total == dialog.budget.limit.value() << 20
+        await until(
+            lambda: services.memory.budget.total == dialog.budget.limit.value() << 20, workspace.settings.memory_changed
+        )
         assert services.memory.budget.total < before
         await until(lambda: workspace.memory.budget_bytes == services.memory.budget.total, workspace.memory.changed)
         click(dialog, "Automatic memory budget")
-        assert services.memory.budget.total == before
+        await until(lambda: services.memory.budget.total == before, workspace.settings.memory_changed)
         dialog.reject()
 
 
@@ -313,6 +316,6 @@ async def test_the_idle_time_is_set_and_never_is_one(theme: Theme) -> None:
         field.selectAll()
         QTest.keyClicks(field, "0")
         QTest.keyClick(field, Qt.Key.Key_Tab)
-        assert services.memory_care.read == [("0", "0")]
+        await until(lambda: services.memory_care.read == [("0", "0")], workspace.settings.memory_changed)
         assert field.text() == "Never"
         dialog.reject()

@@ -118,10 +118,11 @@ async def test_settings_of_the_memory_take_effect_at_once() -> None:
         await until(lambda: bool(workspace.memory.text), workspace.memory.changed)
         services.memory.reading = held(APPLICATION, budget=2 * GIB)
         settings.set_memory("memory_budget_mib", 2048)
+        await until(lambda: bool(services.memory_care.read), settings.memory_changed)
         assert services.memory_care.read == [("2048", "15")], "saved before it is read"
         await until(lambda: workspace.memory.budget_bytes == 2 * GIB, workspace.memory.changed)
         settings.set_memory("model_idle_minutes", 0)
-        assert services.memory_care.read[-1] == ("2048", "0")
+        await until(lambda: services.memory_care.read[-1] == ("2048", "0"), settings.memory_changed)
 
 
 @on_qt_loop

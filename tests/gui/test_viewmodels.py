@@ -332,3 +332,20 @@ def test_the_context_is_a_quotation_with_its_source() -> None:
     assert text.startswith("> First line.\n>\n> Second line.\n>\n> — ")
     assert "/nowhere/file1.md" in text
     assert "Title 1" in text
+
+
+@on_qt_loop
+async def test_what_is_set_while_the_window_closes_is_saved() -> None:
+    services = with_kb()
+    save = services.config.save
+
+    async def slow(key: str, value: str) -> None:
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        await save(key, value)
+
+    services.config.save = slow  # type: ignore[method-assign]
+    async with opened(services) as (workspace, complaints):
+        workspace.settings.set("window_geometry", "AdnQ")
+    assert services.config.values["window_geometry"] == "AdnQ"
+    assert complaints == []

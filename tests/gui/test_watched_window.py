@@ -10,7 +10,7 @@ from gestures import buttons, choose, click, dialog_of, menu_of, shown, texts
 from opening import opened, with_kb
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QFileDialog, QLabel
+from PySide6.QtWidgets import QDialog, QFileDialog, QLabel
 from qt_loop import on_qt_loop
 
 from studio.bootstrap import open_services
@@ -22,6 +22,7 @@ from studio.ui.screenshots import until
 from studio.ui.theme import Theme, ThemeChoice
 from studio.ui.watched_dialog import WatchedDialog
 from studio.viewmodels.workspace import Workspace
+from studio.ways_out import Listing, See
 
 LEFT = Qt.MouseButton.LeftButton
 FULL = StorageFault("The disk is full.", way_out="Free some space.")
@@ -108,7 +109,7 @@ async def test_what_cannot_be_done_is_said_until_something_can() -> None:
         watched.add(Path("/b"))
         await until(lambda: bool(watched.error), watched.changed)
         assert watched.error == "The disk is full. Free some space."
-        services.watch.error = NotFound("The folder /a is not watched.", way_out="See: rag-studio watch list.")
+        services.watch.error = NotFound("The folder /a is not watched.", way_out=See(Listing.WATCHED))
         watched.switch("/a", False)
         await until(lambda: watched.error == "The folder /a is not watched.", watched.changed)
         services.watch.error = None
@@ -164,10 +165,15 @@ async def test_folders_are_added_and_removed(theme: Theme, tmp_path: Path) -> No
         await shows(workspace, (str(tmp_path), True))
         assert dialog.list.isVisible()
         click(dialog, "Remove")
+        click(dialog_of(QDialog), "Cancel")
+        click(dialog, "Remove")
+        click(dialog_of(QDialog), "Take it off the list")
         await shows(workspace)
         workspace.watched.add(Path("/c"))
         await shows(workspace, ("/c", True))
         QTest.keyClick(dialog.list, Qt.Key.Key_Delete)
+        assert folders(workspace) == [("/c", True)], "it is asked first"
+        click(dialog_of(QDialog), "Take it off the list")
         await shows(workspace)
 
 
@@ -237,6 +243,7 @@ async def test_a_folder_added_in_the_window_is_indexed(theme: Theme, tmp_path: P
             missing = "The folder is not there."
             await until(lambda: details(workspace)[0].startswith(missing), workspace.watched.changed)
             click(dialog, "Remove")
+            click(dialog_of(QDialog), "Take it off the list")
             await shows(workspace)
             assert workspace.library.knowledge_bases[0].chunks, "its documents stay"
             dialog.close()

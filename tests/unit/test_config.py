@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import portalocker
 import pytest
 
 from studio.config import SETTINGS, Config
@@ -160,3 +162,24 @@ def test_what_is_read_at_the_start_says_so() -> None:
     late = {setting.key for setting in SETTINGS if setting.when}
     assert late == {"window_geometry", "embed_threads", "parse_workers", "parse_time_limit_s",
                     "parse_memory_limit_mib", "ocr", "ocr_languages"}  # fmt: skip
+
+
+async def test_saving_waits_for_another_program_without_holding_up_the_event_loop(tmp_path: Path) -> None:
+    config = Config(tmp_path / "config.json")
+    config.set("theme", "dark")
+    heard: list[frozenset[str]] = []
+    config.subscribe(heard.append)
+    lock = portalocker.Lock(tmp_path / "config.json.lock", "r+")
+    lock.acquire()
+    first = asyncio.create_task(config.save("theme", "light"))
+    second = asyncio.create_task(config.save("theme", "system"))
+    for _ in range(20):
+        await asyncio.sleep(0)  # the event loop goes on
+    assert not first.done()
+    assert config.get("theme") == "dark"
+    lock.release()
+    await asyncio.gather(first, second)
+    assert Config(config.path).get("theme") == config.get("theme") == "system", "in the order they were asked for"
+    assert heard == [frozenset({"theme"})] * 2
+    with pytest.raises(InvalidRequest):
+        await config.save("theme", "pink")

@@ -41,7 +41,7 @@ def test_what_is_made_is_private_but_for_what_a_person_asked_for(tmp_path: Path)
     assert (mode(tmp_path / "a"), mode(tmp_path / "a" / "b")) == (0o750, 0o750)
 
 
-def test_an_older_data_directory_is_closed_at_once_where_it_counts_and_wholly_by_doctor(tmp_path: Path) -> None:
+def test_an_open_data_directory_is_closed_at_once_where_it_counts_and_wholly_by_doctor(tmp_path: Path) -> None:
     paths = DataPaths(tmp_path / "data")
     deep = paths.kb("k").texts
     deep.mkdir(parents=True)

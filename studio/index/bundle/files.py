@@ -35,7 +35,7 @@ from studio.index.bundle.values import (
     MAX_LINE_BYTES,
     Census,
     Manifest,
-    TooNew,
+    OtherVersion,
     Unsound,
     decode_chunk,
     decode_document,
@@ -297,9 +297,10 @@ class BundleReader:
             yield
         except Unsound as error:
             self._archive.refuse(str(error))
-        except TooNew as error:
+        except OtherVersion as error:
             raise BundleFault(
-                f"“{self.path}” was written by a newer version of RAG Studio ({error}).", way_out="Update RAG Studio."
+                f"“{self.path}” was written by another version of RAG Studio ({error}).",
+                way_out="Update RAG Studio, or export it again with this version.",
             ) from error
 
 

@@ -32,8 +32,7 @@ from studio.index.catalog import checked_name
 from studio.index.rows import ROWS_VERSION, text_key
 
 FORMAT = "rag-studio-bundle"
-BUNDLE_VERSION = 2
-"""Version 1 knew no date of a document, no recognised pages, and no contextual chunks."""
+BUNDLE_VERSION = 1
 MAX_LINE_BYTES = 16 << 20
 MAX_DIMENSION = 8192
 
@@ -44,8 +43,8 @@ class Unsound(ValueError):
     """Content that no sound generation has; the message completes "because …"."""
 
 
-class TooNew(ValueError):
-    """A later program wrote it; the message says which version of what."""
+class OtherVersion(ValueError):
+    """A program of another version wrote it; the message says which version of what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Manifest:
 
     @classmethod
     def decode(cls, data: bytes) -> Manifest:
-        """Raises Unsound, or TooNew."""
+        """Raises Unsound, or OtherVersion."""
         values = _object(data, "the manifest")
         if values.get("format") != FORMAT:
             raise Unsound("the manifest is not one of a bundle")
@@ -94,12 +93,8 @@ class Manifest:
             version: Any = values.get(what)
             if not _whole(version, 1):
                 raise Unsound(f"the manifest has a bad {what}")
-            if version > known:
-                raise TooNew(f"{what.replace('_', ' ')} {version}, this program knows {known}")
-        if values["version"] == 1 and isinstance(values.get("settings"), dict):
-            values["settings"].setdefault("contextual", False)
-        if isinstance(values.get("settings"), dict):
-            values["settings"].setdefault("index", AnnIndex.AUTO.value)
+            if version != known:
+                raise OtherVersion(f"{what.replace('_', ' ')} {version}; this program reads {known}")
         _check(values, _MANIFEST, "the manifest")
         settings, pins = values["settings"], values["pinned_queries"]
         try:
@@ -150,9 +145,6 @@ def encode_document(record: DocumentRecord) -> bytes:
 def decode_document(line: bytes) -> DocumentRecord:
     """Raises Unsound."""
     values = _object(line, "a document")
-    if "created" not in values and isinstance(values.get("pages"), list) and len(values["pages"]) == 4:
-        values |= {"created": "", "pages": [*values["pages"], 0]}  # as version 1 wrote it
-    values.setdefault("metadata", {})  # rows of version 2 have none
     _check(values, _DOCUMENT, "a document")
     status = DocumentStatus(values["status"])
     if (status is DocumentStatus.INDEXED) != bool(values["sha256"]) or (values["chunks"] > 0) != bool(values["sha256"]):

@@ -10,7 +10,7 @@ from studio.documents import SUPPORTED_EXTENSIONS, document_id, file_kind, texts
 from studio.documents.chunker import segment
 from studio.documents.parsers import PARSERS
 from studio.documents.parsers.base import make_document
-from studio.documents.texts import TextStoreWriter, check_texts, has_texts, read_text
+from studio.documents.texts import TextStoreWriter, check_texts, read_text, stored_keys
 from studio.domain import ParsedDocument, Span
 from studio.errors import InvariantViolated, NotFound, StorageFault
 
@@ -25,17 +25,17 @@ def test_a_stored_text_comes_back_with_its_spans(tmp_path: Path) -> None:
     parsed = document("Größe 😀 你好")
     with TextStoreWriter(tmp_path / "texts", KEY) as writer:
         writer.add(0, parsed)
-        assert not has_texts(tmp_path / "texts", KEY)
+        assert stored_keys(tmp_path / "texts") == []
         writer.commit()
     stored = read_text(tmp_path / "texts", KEY)
     assert (stored.text, stored.spans) == (parsed.text, parsed.spans)
     assert [path.name for path in (tmp_path / "texts").iterdir()] == [KEY]
 
 
-def test_what_is_to_be_kept_whole_is_stored_and_other_texts_stay_in_the_older_format(tmp_path: Path) -> None:
+def test_what_is_to_be_kept_whole_is_stored_as_such(tmp_path: Path) -> None:
     text = "prose 1 | 2"
     whole = make_document(text, (Span(0, 6), Span(6, 11, None, "A", whole=True)), "html")
-    for row, (parsed, number) in enumerate([(document(text), 1), (whole, 2)]):
+    for row, parsed in enumerate([document(text), whole]):
         with TextStoreWriter(tmp_path, KEY) as writer:
             writer.add(row, parsed)
             writer.commit()
@@ -43,7 +43,7 @@ def test_what_is_to_be_kept_whole_is_stored_and_other_texts_stay_in_the_older_fo
         assert (stored.text, stored.spans) == (parsed.text, parsed.spans)
         assert segment(stored.text, stored.spans) == parsed.segments
         with zipfile.ZipFile(tmp_path / KEY) as archive:
-            assert json.loads(archive.read("0"))["format"] == number
+            assert json.loads(archive.read("0"))["format"] == 1
         with (tmp_path / KEY).open("rb") as file:
             assert list(check_texts(file, (tmp_path / KEY).stat().st_size, {row}))
 

@@ -11,6 +11,7 @@ import fragile_worker
 import numpy as np
 import pytest
 
+from studio.cli.ways_out import typed
 from studio.confinement import available
 from studio.domain import Embedder, EmbedderProvider, ModelInfo
 from studio.embedding import client as client_module
@@ -266,7 +267,7 @@ async def test_the_pool_starts_one_worker_per_model_and_unloads_it(model_paths: 
         assert pool.loaded()[0].pid != loaded.pid
         with pytest.raises(ModelFault) as caught:
             await pool.embedder("nobody-knows-me")
-        assert "rag-studio model install nobody-knows-me" in caught.value.full_message
+        assert "rag-studio model install nobody-knows-me" in typed(caught.value.full_message)
     finally:
         await pool.close()
     assert pool.loaded() == []

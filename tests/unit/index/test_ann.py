@@ -120,7 +120,7 @@ async def test_every_index_finds_what_an_exact_search_finds(bench: Bench, small:
 async def test_the_index_follows_the_metric(bench: Bench, small: None, metric: Metric) -> None:
     kb = await bench.stores.knowledge_base(bench.kb.id)
     settings = replace(kb.settings, metric=metric)
-    await bench.stores.thread.run(bench.stores.catalog.update_settings, bench.kb.id, settings)
+    await bench.stores.catalog.update_settings(bench.kb.id, settings)
     lengths = np.random.default_rng(1).uniform(0.5, 1.5, size=(3_000, 1)).astype(np.float32)
     matrix = vectors(3_000) * lengths
     assert (await generation_of(bench, matrix)).ann.index is AnnIndex.IVF_RQ
@@ -217,7 +217,7 @@ async def test_excluded_chunks_make_room_for_the_next(bench: Bench, small: None)
 async def test_only_what_is_similar_enough(bench: Bench, small: None, metric: Metric) -> None:
     kb = await bench.stores.knowledge_base(bench.kb.id)
     settings = replace(kb.settings, metric=metric)
-    await bench.stores.thread.run(bench.stores.catalog.update_settings, bench.kb.id, settings)
+    await bench.stores.catalog.update_settings(bench.kb.id, settings)
     matrix = vectors(2_500)
     await generation_of(bench, matrix)
     async with bench.store.reading() as snapshot:
@@ -278,7 +278,7 @@ async def test_an_index_whose_recall_fell_is_learnt_anew(
 ) -> None:
     first = await generation_of(bench, vectors(2_500))
     poor = replace(first.ann, nprobes=1, refine_factor=2)
-    await bench.stores.thread.run(lambda: bench.stores.catalog.annotate(bench.kb.id, first.number, ann=poor))
+    await bench.stores.catalog.annotate(bench.kb.id, first.number, ann=poor)
     second = await generation_of(bench, vectors(1_000, 5), first=2_500)
     assert second.ann.trained_rows == 3_500
     assert second.ann.recall is not None

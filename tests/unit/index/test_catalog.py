@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
 
-from studio.domain import GenerationState, JobKind, JobState, KbSettings, Metric
+from studio.domain import GenerationState, JobKind, JobState, KbSettings, Metric, SavedQuery
 from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault
 from studio.index.catalog import Catalog
-from studio.index.migrations import SCHEMA_VERSION
 
 
 @pytest.fixture
@@ -126,16 +124,6 @@ def test_unfinished_jobs_are_found_and_finished_ones_are_not(catalog: Catalog) -
     assert catalog.jobs.unfinished(kb.id) is None
 
 
-def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:
-    Catalog(tmp_path / "c").close()
-    database = sqlite3.connect(tmp_path / "c")
-    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    database.close()
-    with pytest.raises(StorageFault, match="newer version") as caught:
-        Catalog(tmp_path / "c")
-    assert "--data-dir" in caught.value.way_out
-
-
 def test_a_damaged_catalog_is_named(tmp_path: Path) -> None:
     (tmp_path / "c").write_bytes(b"this is not a database, whatever its name says" * 50)
     with pytest.raises(StorageFault, match="damaged") as caught:
@@ -150,3 +138,52 @@ def test_deleting_takes_generations_and_jobs_along(catalog: Catalog) -> None:
     catalog.delete_kb(kb.id)
     assert catalog.generations(kb.id) == []
     assert catalog.jobs.unfinished(kb.id) is None
+
+
+def test_horizons_are_those_of_one_moment(catalog: Catalog) -> None:
+    kb, importing = catalog.create_kb("Law", KbSettings()), catalog.begin_import("Tax", KbSettings())
+    catalog.promote(kb.id, ready(catalog, kb.id))
+    building = catalog.begin_generation(kb.id, parent=1, settings=KbSettings(), model=None, table="chunks", note="")
+    found = catalog.horizons()
+    assert found == {kb.id: catalog.horizon(kb.id), importing.id: None}
+    assert (found[kb.id].next_generation, found[kb.id].building) == (3, {building.number})
+
+
+def test_active_models_are_those_that_searches_need(catalog: Catalog) -> None:
+    old, new = KbSettings(model="old"), KbSettings(model="new")
+    kb, empty = catalog.create_kb("Law", old), catalog.create_kb("Empty", KbSettings(model="unused"))
+    assert (empty.active_generation, catalog.active_models()) == (None, set())
+    for settings in (old, new):
+        begun = catalog.begin_generation(kb.id, parent=None, settings=settings, model=None, table="c", note="")
+        catalog.mark_ready(
+            kb.id, begun.number, chunks_version=1, documents_version=1, documents=0, chunks=0, size_bytes=0, own_bytes=0
+        )
+        catalog.promote(kb.id, begun.number)
+        assert catalog.active_models() == {settings.model}
+
+
+def test_programs_that_save_the_same_query_save_it_once(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kb = catalog.create_kb("Law", KbSettings())
+    another = Catalog(tmp_path / "catalog.sqlite3")
+    require_writable, theirs = Catalog.require_writable, list[SavedQuery]()
+
+    def overtaken(mine: Catalog) -> None:
+        """Between the look for the query and the transaction."""
+        if mine is catalog and not theirs:
+            theirs.append(another.saved.save(kb.id, "theirs", "who sings"))
+        require_writable(mine)
+
+    monkeypatch.setattr(Catalog, "require_writable", overtaken)
+    assert [catalog.saved.save(kb.id, "mine", "who sings")] == theirs == catalog.saved.list(kb.id)
+    another.close()
+
+
+def test_judgments_change_all_at_once(catalog: Catalog) -> None:
+    kb = catalog.create_kb("Law", KbSettings())
+    saved = catalog.saved.save(kb.id, "whales", "who sings")
+    assert catalog.saved.judge(kb.id, saved.id, {"a": 1, "b": 2}).judgments == {"a": 1, "b": 2}
+    assert catalog.saved.judge(kb.id, saved.id, {"a": None, "b": 3}).judgments == {"b": 3}
+    with pytest.raises(NotFound):
+        catalog.saved.judge(kb.id, saved.id + 1, {"a": 1})

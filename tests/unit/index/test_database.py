@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from studio.domain import KbSettings
 from studio.errors import StorageFault
 from studio.index.catalog import Catalog
 from studio.index.image import log_path, read_image
-from studio.index.migrations import STEPS
+from studio.ways_out import AnotherDataFolder, ways_in
 
 
 def names(catalog: Catalog) -> list[str]:
@@ -90,6 +92,25 @@ def test_an_image_agrees_with_sqlite_after_the_log_began_anew(path: Path) -> Non
     catalog.close()
 
 
+def test_an_image_leaves_no_copy_behind(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+    monkeypatch.setattr("studio.index.temporary._OTHER_PLACES", (str(elsewhere),))
+    with closing(Catalog(path)) as catalog:
+        catalog.create_kb("a", KbSettings())
+        assert rows_of(read_image(path)[0]) == ["a"]
+        damaged = path.with_name("damaged.sqlite3")
+        damaged.write_bytes(b"no database " * 1000)
+        log_path(damaged).write_bytes(b"no log")
+        with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+            read_image(damaged)
+        assert not list(elsewhere.iterdir())
+        monkeypatch.setattr("studio.index.temporary._OTHER_PLACES", ())
+        with pytest.raises(FileNotFoundError):
+            read_image(path)
+
+
 def test_a_catalog_on_a_read_only_file_system_is_read(path: Path) -> None:
     first = Catalog(path)
     first.create_kb("Notes", KbSettings())
@@ -114,7 +135,7 @@ def test_a_copy_follows_what_others_write(path: Path, monkeypatch: pytest.Monkey
     writer = Catalog(path)
     writer.create_kb("a", KbSettings())
     with monkeypatch.context() as patch:
-        patch.setattr("studio.index.database.sqlite3.connect", _only_in_memory)
+        patch.setattr("studio.index.database.sqlite3.connect", partial(_refused, path))
         reader = Catalog(path)
         assert reader.read_only is not None
         stamp = reader.stamp()
@@ -126,35 +147,19 @@ def test_a_copy_follows_what_others_write(path: Path, monkeypatch: pytest.Monkey
     reader.close()
 
 
-def _only_in_memory(path: Path | str, **options: object) -> sqlite3.Connection:
+def _refused(refused: Path, path: Path | str, **options: object) -> sqlite3.Connection:
     """What SQLite does in a folder that is not the reader's."""
-    if path != ":memory:":
+    if path == refused:
         error = sqlite3.OperationalError("attempt to write a readonly database")
         error.sqlite_errorname = "SQLITE_READONLY_DIRECTORY"
         raise error
     return sqlite3.Connection(path, **options)  # type: ignore[arg-type]
 
 
-def test_an_older_catalog_is_migrated_in_the_copy_only(path: Path) -> None:
-    old = sqlite3.connect(path)
-    old.execute("PRAGMA journal_mode = WAL")
-    old.executescript(STEPS[0])
-    old.execute("INSERT INTO kb (id, name, settings, created_ms) VALUES ('k', 'Old', '{\"metric\": \"cosine\"}', 1)")
-    old.execute("PRAGMA user_version = 1")
-    old.commit()
-    old.close()
-    before = path.read_bytes()
-    with read_only(path.parent):
-        catalog = Catalog(path)
-        assert names(catalog) == ["Old"]
-        catalog.close()
-    assert path.read_bytes() == before
-
-
 def test_a_missing_catalog_that_cannot_be_made_is_explained(path: Path) -> None:
     with read_only(path.parent), pytest.raises(StorageFault, match="There is no catalog yet") as caught:
         Catalog(path)
-    assert "--data-dir" in caught.value.way_out
+    assert ways_in(caught.value.way_out) == [AnotherDataFolder("Check the folder's permissions")]
 
 
 def test_a_file_that_may_not_be_written_is_known_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

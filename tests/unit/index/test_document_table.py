@@ -9,7 +9,7 @@ import pytest
 
 from studio.domain import DocumentRecord, DocumentStatus, PageCounts
 from studio.index.document_table import DocumentTable
-from studio.index.rows import ADDED_COLUMNS, document_rows, document_schema
+from studio.index.rows import document_rows, document_schema
 
 PLAIN = DocumentRecord(
     "b" * 32, "/papers/plain.txt", "ab" * 32, 2_000, 1_700_000_000_000_000_000, "txt", "Plain", "", "", "", 0,
@@ -43,21 +43,6 @@ def test_rows_of_batches_and_of_parts_of_tables_are_the_same(batch: int) -> None
 
     found = {record.document_id: record.title for record in table.records([f"{n:032x}" for n in range(20)])}
     assert found == {f"{n:032x}": f"T{n}" for n in range(5, 15)}
-
-
-def test_columns_that_older_tables_lack_are_empty() -> None:
-    table = DocumentTable(document_rows([RICH]).drop_columns(list(ADDED_COLUMNS)))
-
-    (found,) = table.records([RICH.document_id])
-    assert found == dataclasses.replace(RICH, created="", metadata={}, pages=dataclasses.replace(RICH.pages, ocr=0))
-
-
-def test_what_is_not_known_is_empty() -> None:
-    known = {"document_key": "k", "document_id": "d", "source_path": "/p", "kind": "txt", "status": "indexed"}
-    table = DocumentTable(pa.Table.from_pylist([known], schema=document_schema()))
-
-    (found,) = table.records(["d"])
-    assert (found.title, found.metadata, found.size_bytes, found.pages) == ("", {}, 0, PageCounts())
 
 
 def test_a_table_without_rows_finds_nothing() -> None:

@@ -17,9 +17,7 @@ from studio.index.gc import collect, plan
 
 async def gc(bench: Bench, keep: int = 0, *, dry_run: bool = False):
     bench.store.release()
-    return await collect(
-        bench.store, bench.stores.catalog, bench.stores.thread, retention=Retention(keep), dry_run=dry_run
-    )
+    return await collect(bench.store, bench.stores.catalog, retention=Retention(keep), dry_run=dry_run)
 
 
 async def test_gc_keeps_what_the_policy_says_and_drops_the_rest(bench: Bench) -> None:

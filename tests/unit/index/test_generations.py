@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from catalog_sql import catalog_sql
 from toy import DIMENSION, MODEL, Bench, chunk_of, contents_of, record_of, states, vector_of
 
 from studio.domain import (
@@ -19,10 +19,9 @@ from studio.domain import (
     GenerationState,
     Metric,
     ModelIdentity,
-    PageCounts,
 )
 from studio.errors import Busy, Conflict, InvariantViolated, NotFound, StorageFault
-from studio.index import generations, rows, table_writer, vectors
+from studio.index import rows
 from studio.index.locks import try_lock
 from studio.index.predicates import Within, sql_text
 from studio.index.upkeep import readable_embeddings
@@ -204,41 +203,6 @@ async def test_hostile_ids_stay_data(bench: Bench, tmp_path: Path) -> None:
     assert await bench.contents() == {"two"}
 
 
-async def test_rows_of_an_older_version_get_the_columns_it_lacks(bench: Bench, monkeypatch) -> None:
-    with monkeypatch.context() as older:
-        full = rows.document_schema
-        names = [name for name in full().names if name not in rows.ADDED_COLUMNS]
-        schema = pa.schema([full().field(name) for name in names])
-        older.setattr(generations, "ROWS_VERSION", 1)
-        older.setattr(vectors, "document_schema", lambda: schema)
-        older.setattr(table_writer, "document_rows", lambda records: rows.document_rows(records).select(names))
-        first = await bench.promote(await bench.built({"old": ["old text"]}))
-    assert first.rows_version == 1
-    build = await bench.begin()
-    await build.add_record(
-        replace(
-            record_of("dated", "/docs/dated.pdf", 0),
-            created="2026-01-02",
-            pages=PageCounts(5, 2, 1, 1, 1),
-            metadata={"tags": "a"},
-        )
-    )
-    await bench.add(build, "new", ["new text"])
-    second = await bench.promote(await bench.store.seal(build))
-    assert second.rows_version == rows.ROWS_VERSION
-    async with bench.store.reading() as snapshot:
-        found = {record.document_id: record for record in await snapshot.tables.documents()}
-    assert (found["dated"].created, found["dated"].pages) == ("2026-01-02", PageCounts(5, 2, 1, 1, 1))
-    assert (found["old"].created, found["old"].pages, found["old"].title) == ("", PageCounts(), "Title of old")
-    assert (found["dated"].metadata, found["old"].metadata) == ({"tags": "a"}, {})
-    await bench.promote(first)
-    async with bench.store.reading() as snapshot:
-        (old,) = await snapshot.tables.documents()
-    assert (old.created, old.pages.ocr, old.metadata) == ("", 0, {})
-    await bench.promote(await bench.built({"third": ["third text"]}))
-    assert await bench.contents() == {"old text", "third text"}
-
-
 async def test_embeddings_are_known_by_what_was_embedded(bench: Bench) -> None:
     plain = chunk_of("d", "the same words")
     titled = replace(plain, chunk_id="titled", char_start=900, metadata={CONTEXT: "A title"})
@@ -260,8 +224,7 @@ async def test_embeddings_are_known_by_what_was_embedded(bench: Bench) -> None:
 
 async def test_a_generation_of_a_newer_program_is_refused(bench: Bench) -> None:
     done = await bench.promote(await bench.built({"d": ["text"]}))
-    with bench.stores.catalog.transaction() as db:
-        db.execute("UPDATE generation SET rows_version = 99 WHERE number = ?", (done.number,))
+    catalog_sql(bench.stores.paths, "UPDATE generation SET rows_version = 99 WHERE number = ?", (done.number,))
     with pytest.raises(StorageFault, match="newer version"):
         await bench.contents()
     with pytest.raises(StorageFault, match="newer version"):

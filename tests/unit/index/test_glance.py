@@ -38,16 +38,16 @@ def read(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     real = stores.catalog.knowledge_base
 
-    def noted(name_or_id: str) -> KnowledgeBase:
+    async def noted(name_or_id: str) -> KnowledgeBase:
         asked.append(name_or_id)
-        return real(name_or_id)
+        return await real(name_or_id)
 
     monkeypatch.setattr(stores.catalog, "knowledge_base", noted)
     return asked
 
 
 async def test_a_row_is_read_once_while_nothing_changes(stores: Stores, read: list[str]) -> None:
-    kb = await stores.thread.run(stores.catalog.create_kb, "Law", KbSettings())
+    kb = await stores.catalog.create_kb("Law", KbSettings())
     read.clear()
     first = await stores.knowledge_base("law")
     assert [await stores.knowledge_base("law"), await stores.knowledge_base(kb.id)] == [first, first]
@@ -55,9 +55,9 @@ async def test_a_row_is_read_once_while_nothing_changes(stores: Stores, read: li
 
 
 async def test_what_this_and_other_processes_write_is_seen_at_once(stores: Stores, elsewhere: Catalog) -> None:
-    kb = await stores.thread.run(stores.catalog.create_kb, "Law", KbSettings())
+    kb = await stores.catalog.create_kb("Law", KbSettings())
     assert (await stores.knowledge_base(kb.id)).name == "Law"
-    await stores.thread.run(stores.catalog.rename_kb, kb.id, "Tax")
+    await stores.catalog.rename_kb(kb.id, "Tax")
     assert (await stores.knowledge_base(kb.id)).name == "Tax"
     elsewhere.rename_kb(kb.id, "Art")
     assert (await stores.knowledge_base(kb.id)).name == "Art"
@@ -71,11 +71,11 @@ async def test_what_this_and_other_processes_write_is_seen_at_once(stores: Store
 async def test_what_is_written_while_a_row_is_read_is_seen_by_the_next(
     stores: Stores, elsewhere: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kb = await stores.thread.run(stores.catalog.create_kb, "Law", KbSettings())
+    kb = await stores.catalog.create_kb("Law", KbSettings())
     real = stores.catalog.knowledge_base
 
-    def overtaken(name_or_id: str) -> KnowledgeBase:
-        found = real(name_or_id)
+    async def overtaken(name_or_id: str) -> KnowledgeBase:
+        found = await real(name_or_id)
         if found.name == "Law":
             elsewhere.rename_kb(kb.id, "Art")
         return found

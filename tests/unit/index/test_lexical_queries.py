@@ -10,18 +10,17 @@ import pytest
 
 from studio.domain import Candidate
 from studio.errors import InvariantViolated
-from studio.index.analysis import LEXICAL_VERSION
 from studio.index.lexical import LexicalReader
 from studio.index.lexical_writer import LexicalWriter
 from studio.index.query import Condition, Operand, Word, parse
 
 
-def made(tmp_path: Path, rows: dict[str, str], language: str = "en", version: int = LEXICAL_VERSION) -> LexicalReader:
+def made(tmp_path: Path, rows: dict[str, str], language: str = "en") -> LexicalReader:
     """An index of chunks "a", "b", … each of a document named alike in capitals."""
-    writer = LexicalWriter(tmp_path / "made", language, None, version)
+    writer = LexicalWriter(tmp_path / "made", language, None)
     writer.add_contents((name, name.upper(), text) for name, text in rows.items())
     writer.seal()
-    return LexicalReader(tmp_path / "made", language, version)
+    return LexicalReader(tmp_path / "made", language)
 
 
 def found(reader: LexicalReader, query: str, **options: object) -> str:
@@ -37,7 +36,6 @@ COLOURS = {
 }
 
 
-@pytest.mark.parametrize("version", [1, LEXICAL_VERSION])
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -62,8 +60,8 @@ COLOURS = {
         ("red | - green", "abd"),
     ],
 )
-def test_what_a_query_demands_and_excludes_holds(tmp_path: Path, query: str, expected: str, version: int) -> None:
-    assert found(made(tmp_path, COLOURS, version=version), query) == expected
+def test_what_a_query_demands_and_excludes_holds(tmp_path: Path, query: str, expected: str) -> None:
+    assert found(made(tmp_path, COLOURS), query) == expected
 
 
 def test_conditions_are_answered_by_their_caller(tmp_path: Path) -> None:
@@ -149,17 +147,13 @@ def test_identifiers_are_found_by_their_parts_and_whole(tmp_path: Path) -> None:
 
 
 def test_words_beside_identifiers_score_as_if_there_were_none(tmp_path: Path) -> None:
-    writer = LexicalWriter(tmp_path / "old", "en", None, 1)
-    rows = [
-        ("a", "A", "snake_case and camelCase words"),
-        ("b", "B", "plain words of 2.5 mg"),
-        ("c", "C", "other words"),
-    ]
-    writer.add_contents(rows)
-    writer.seal()
-    new = made(tmp_path, {name: text for name, _, text in rows})
-    for query in ("words", "plain other words", "snake mg", "camelcase"):
-        assert new.search(query, limit=5) == LexicalReader(tmp_path / "old", "en", 1).search(query, limit=5)
+    texts = {"a": "snake_case and camelCase words", "b": "plain words of 2.5 mg", "c": "other words"}
+    plain = {"a": "snake case and camelcase words", "b": "plain words of 2 5 mg", "c": "other words"}
+    for folder in ("named", "plain"):
+        (tmp_path / folder).mkdir()
+    named, bare = made(tmp_path / "named", texts), made(tmp_path / "plain", plain)
+    for query in ("words", "plain other words", "mg", "camelcase"):
+        assert named.search(query, limit=5) == bare.search(query, limit=5)
 
 
 def test_a_single_character_is_found_inside_a_run(tmp_path: Path) -> None:
@@ -214,19 +208,6 @@ def test_many_documents_pass_or_stay_out_exactly(tmp_path: Path) -> None:
     few = frozenset(documents[-1100:])  # none of them is among the first of "common"
     expected = [hit for hit in reader.search("rare", limit=count) if parent[hit.chunk_id] in few]
     assert same(reader.search("rare", limit=2, document_ids=few), expected[:2])
-
-
-def test_an_index_of_the_first_version_is_read_and_written_as_before(tmp_path: Path) -> None:
-    reader = made(tmp_path, {"a": "snake_case 北京大 café", "b": "camelCase"}, version=1)
-    assert found(reader, "snake_case") == "a" and found(reader, "大") == "" and found(reader, "京大") == "a"
-    assert (
-        found(reader, "camel") == "" and found(reader, '"camelcase"') == "b" and found(reader, '"北京大 cafe"') == "a"
-    )
-    assert reader.matching(parse("-café"), limit=5) == {"b"}
-    writer = LexicalWriter(tmp_path / "next", "en", tmp_path / "made", 1)
-    writer.add_contents([("c", "C", "snake")])
-    writer.seal()
-    assert found(LexicalReader(tmp_path / "next", "en", 1), "snake") == "ac"
 
 
 # ------------------------------------------------------------ hostile queries

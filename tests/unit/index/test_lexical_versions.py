@@ -1,29 +1,15 @@
-"""A keyword index whose terms an older analysis made: read as it is, never built upon."""
+"""A keyword index of another version is not built upon but made again from the rows."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
-from studio.index import generations
+from studio.errors import StorageFault
+from studio.index import generations, reading
 from studio.index.analysis import LEXICAL_VERSION
-from studio.index.lexical_writer import LexicalWriter
-from studio.index.mending import rebuild_keywords
 from tests.toy import MODEL, Bench
-
-
-@pytest.fixture
-async def older(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    """A knowledge base whose active generation has a keyword index of version 1."""
-    with monkeypatch.context() as before:
-        before.setattr(generations, "LEXICAL_VERSION", 1)
-        before.setattr(generations, "LexicalWriter", partial(LexicalWriter, version=1))
-        generation = await bench.promote(await bench.built({"a": ["the camelCase name"], "b": ["nothing else"]}))
-    assert generation.lexical_version == 1
-    yield bench
 
 
 async def found(bench: Bench, query: str, number: int | None = None) -> int:
@@ -31,21 +17,37 @@ async def found(bench: Bench, query: str, number: int | None = None) -> int:
         return len(snapshot.lexical.search(query, limit=9))
 
 
-async def test_an_older_keyword_index_is_read_by_its_own_analysis(older: Bench) -> None:
-    assert await found(older, "camelcase") == 1
-    assert await found(older, "camel") == 0
+def make_newer(patch: pytest.MonkeyPatch) -> None:
+    """From here on this is the program of a next version."""
+    for module in (generations, reading):
+        patch.setattr(module, "LEXICAL_VERSION", LEXICAL_VERSION + 1)
 
 
-async def test_a_build_on_it_makes_its_keyword_index_anew(older: Bench) -> None:
-    second = await older.promote(await older.built({"c": ["another snake_case"]}, delete=["b"]))
-    assert second.lexical_version == LEXICAL_VERSION
-    assert await found(older, "camel case") == 2
-    assert await found(older, "nothing") == 0
-    assert len(await older.contents()) == 2
-    third = await older.promote(await older.built({"d": ["a third"]}))
-    assert await found(older, "camel", third.number) == 1
-    files = older.store.paths.lexical_generation(third.number)
-    assert any(file.stat().st_nlink > 1 for file in files.iterdir()), "one of the same version is built upon"
+def links(bench: Bench, number: int) -> bool:
+    """Whether a generation shares files of its keyword index with another one."""
+    files = bench.store.paths.lexical_generation(number).iterdir()
+    return any(file.stat().st_nlink > 1 for file in files)
+
+
+async def test_a_build_on_another_version_makes_its_keyword_index_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await bench.promote(await bench.built({"a": ["the camelCase name"], "b": ["nothing else"]}))
+    assert first.lexical_version == LEXICAL_VERSION == 1
+    make_newer(monkeypatch)
+    second = await bench.promote(await bench.built({"c": ["another snake_case"]}, delete=["b"]))
+    assert second.lexical_version == 2
+    assert not links(bench, second.number)
+    assert await found(bench, "camel case") == 2
+    assert await found(bench, "nothing") == 0
+    assert len(await bench.contents()) == 2
+    third = await bench.promote(await bench.built({"d": ["a third"]}))
+    assert await found(bench, "camel", third.number) == 1
+    assert links(bench, third.number), "one of the same version is built upon"
+    monkeypatch.undo()
+    with pytest.raises(StorageFault, match=r"newer version .*keyword index 2; this program knows 1 and 1"):
+        await found(bench, "camel")
+    assert await found(bench, "nothing", first.number) == 1
 
 
 async def test_a_build_in_another_language_makes_it_anew(bench: Bench) -> None:
@@ -57,25 +59,13 @@ async def test_a_build_in_another_language_makes_it_anew(bench: Bench) -> None:
     assert await found(bench, "mangé") == 1
 
 
-async def test_a_build_that_an_older_program_began_is_not_gone_on_with(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_build_of_another_version_is_not_gone_on_with(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     build = await bench.begin()
     await bench.add(build, "a", ["text"])
     checkpoint = await bench.store.checkpoint(build, [], [], {})
     build.lexical.seal()
     kb = await bench.stores.knowledge_base(bench.kb.id)
     with monkeypatch.context() as newer:
-        newer.setattr(generations, "LEXICAL_VERSION", LEXICAL_VERSION + 1)
+        make_newer(newer)
         assert await bench.store.reopen(kb, MODEL, checkpoint) is None
     assert await bench.store.reopen(kb, MODEL, checkpoint) is not None
-
-
-async def test_mending_keeps_the_version_of_a_generation(older: Bench) -> None:
-    generation = (await older.stores.thread.run(older.stores.catalog.generations, older.kb.id))[0]
-    directory = older.store.paths.lexical_generation(generation.number)
-    older.store.release()
-    await rebuild_keywords(older.store.vectors, directory, generation, lambda path: path.rename(path.parent / "aside"))
-    assert len(await older.contents()) == 2
-    assert await found(older, "camelcase") == 1
-    assert await found(older, "camel") == 0

@@ -205,7 +205,7 @@ async def test_passages_come_from_their_table_where_their_file_cannot_be_read(be
 async def test_vectors_without_an_index_are_compared_in_memory_as_in_the_table(bench: Bench, metric: Metric) -> None:
     kb = await bench.stores.knowledge_base(bench.kb.id)
     settings = replace(kb.settings, metric=metric)
-    await bench.stores.thread.run(bench.stores.catalog.update_settings, bench.kb.id, settings)
+    await bench.stores.catalog.update_settings(bench.kb.id, settings)
     matrix = 3 * vectors(1300)
     await generation_of(bench, matrix[:700])
     await generation_of(bench, matrix[700:], first=700)
@@ -263,7 +263,7 @@ async def test_vectors_that_are_many_are_not_kept(bench: Bench, monkeypatch: pyt
 async def test_other_metrics_are_not_estimated(bench: Bench, metric: Metric) -> None:
     kb = await bench.stores.knowledge_base(bench.kb.id)
     settings = replace(kb.settings, metric=metric)
-    await bench.stores.thread.run(bench.stores.catalog.update_settings, bench.kb.id, settings)
+    await bench.stores.catalog.update_settings(bench.kb.id, settings)
     matrix = vectors(3000)
     await generation_of(bench, matrix, index=AnnIndex.IVF_RQ)
     async with bench.store.reading() as snapshot:

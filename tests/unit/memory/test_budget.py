@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from studio.cli.ways_out import typed
 from studio.errors import EnvironmentFault, InvariantViolated, MemoryRefused
 from studio.memory import GIB, Budget, Grant, amount
 from studio.memory.budget import budget_bytes
@@ -91,7 +92,7 @@ def test_a_refusal_says_what_is_needed_what_is_free_and_who_holds_it() -> None:
         "“model bge-large” needs 1.36 GB of memory, and 419 MB of the budget of 2.10 GB are free "
         "(held by “model bge-small” 1.47 GB, “application” 210 MB)."
     )
-    assert refused.value.way_out == (
+    assert typed(refused.value.way_out) == (
         "Choose a smaller quantisation of the model, or allow more memory: rag-studio config set memory_budget_mib 2900"
     )
     assert [grant.component for grant in budget.grants] == ["application", "model bge-small"]
@@ -104,12 +105,12 @@ def test_a_refusal_that_no_budget_can_avoid_says_so() -> None:
     with pytest.raises(MemoryRefused) as refused:
         budget.admit("build", minimum=1200 * MB, smaller="Choose a smaller batch")
     assert str(refused.value) == "“build” needs 1.20 GB of memory, and 500 MB of the budget of 500 MB are free."
-    assert refused.value.way_out == (
+    assert typed(refused.value.way_out) == (
         "Choose a smaller batch: no budget would do, as the program can have 1.00 GB here."
     )
     with pytest.raises(MemoryRefused) as refused:
         budget.admit("build", minimum=600 * MB)
-    assert refused.value.way_out == "Allow more memory: rag-studio config set memory_budget_mib 573"
+    assert typed(refused.value.way_out) == "Allow more memory: rag-studio config set memory_budget_mib 573"
 
 
 def test_a_smaller_budget_keeps_what_was_promised() -> None:

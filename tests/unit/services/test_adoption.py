@@ -22,6 +22,7 @@ from studio.index.backups import backups
 from studio.index.stores import Stores
 from studio.paths import DataPaths
 from studio.services.restoring import examine_catalog, restore_catalog
+from studio.ways_out import AdoptFiles, RestoreCatalog, ways_in
 
 DOCUMENTS = {*TEXTS, "copy of whale.txt", "rows.jsonl"}
 
@@ -47,15 +48,11 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         async with opened(DataPaths(root / "data"), root / "documents") as ward:
             await ward.fill()
             catalog, kb_id, whale = ward.stores.catalog, ward.kb_id, str(root / "documents" / "whale.txt")
-
-            def add() -> None:
-                catalog.set_retention(kb_id, Retention(7))
-                catalog.tags.change(kb_id, [whale], add=["sea"])
-                catalog.pins.add(kb_id, "whale", ["whale.txt"], 3)
-                catalog.saved.load(kb_id, [("one", "who sings", {whale: 2})])
-                catalog.watched.add(kb_id, str(root / "documents"))
-
-            await ward.stores.thread.run(add)
+            await catalog.set_retention(kb_id, Retention(7))
+            await catalog.tags.change(kb_id, [whale], add=["sea"])
+            await catalog.pins.add(kb_id, "whale", ["whale.txt"], 3)
+            await catalog.saved.load(kb_id, [("one", "who sings", {whale: 2})])
+            await catalog.watched.add(kb_id, str(root / "documents"))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table_writer, "GROWN", float("inf"))
@@ -96,11 +93,11 @@ class Patient:
                 "retention": base.retention,
                 "states": await ward.states(),
                 "documents": names,
-                "tags": list(catalog.tags.by_path(base.id).values()),
-                "pins": [pin.query for pin in catalog.pins.list(base.id)],
-                "judged": [list(query.judgments.values()) for query in catalog.saved.list(base.id)],
-                "watched": [Path(item.path).name for item in catalog.watched.list(base.id)],
-                "jobs": len(catalog.jobs.ended(base.id)),
+                "tags": list((await catalog.tags.by_path(base.id)).values()),
+                "pins": [pin.query for pin in await catalog.pins.list(base.id)],
+                "judged": [list(query.judgments.values()) for query in await catalog.saved.list(base.id)],
+                "watched": [Path(item.path).name for item in await catalog.watched.list(base.id)],
+                "jobs": len(await catalog.jobs.ended(base.id)),
             }
 
 
@@ -201,7 +198,7 @@ async def test_no_command_but_doctor_begins_beside_a_lost_catalog(
     with pytest.raises(StorageFault) as caught:
         await Stores.open(patient.paths)
     assert str(patient.paths.catalog) in str(caught.value)
-    assert "rag-studio doctor --repair" in caught.value.way_out
+    assert ways_in(caught.value.way_out) == [RestoreCatalog()]
 
 
 async def test_a_new_data_directory_needs_no_repair(tmp_path: Path) -> None:
@@ -246,7 +243,7 @@ async def test_beside_an_older_catalog_later_generations_are_adopted(patient: Pa
         assert base.active_generation == 1
         with pytest.raises(StorageFault, match="older than the files") as caught:
             await ward.ingest.ingest(base.id, [patient.documents])
-        assert "doctor --repair" in caught.value.way_out
+        assert ways_in(caught.value.way_out) == [AdoptFiles()]
         ward.kb_id = base.id
         assert wrong(await ward.doctor.check())["folders of knowledge bases"] == f"newer than the catalog: {base.id}"
     assert {path for path in before if not path.exists()} == set()
@@ -346,7 +343,7 @@ async def test_a_deleted_base_stays_deleted_with_a_catalog_that_knows_it(patient
 async def test_a_deletion_that_fails_can_be_gone_back_on(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(patient.paths, patient.documents) as ward:
 
-        def full(kb_id: str) -> None:
+        async def full(kb_id: str) -> None:
             raise StorageFault("The disk is full.")
 
         with monkeypatch.context() as patch:

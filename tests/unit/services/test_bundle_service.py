@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,9 @@ from studio.domain import (
     SearchResponse,
 )
 from studio.errors import Conflict, InvalidRequest, NotFound
+from studio.index.catalog import Catalog
 from studio.index.stores import Stores
+from studio.ways_out import InstallModel, ways_in
 
 Write = Callable[[str, str], Path]
 
@@ -98,7 +100,7 @@ async def test_an_import_needs_no_model(
         imported = await other.bundles.load(file)
         assert not imported.model_installed
         assert "keywords only" in imported.note
-        assert "rag-studio model install all-MiniLM-L6-v2" in imported.note
+        assert ways_in(imported.note) == [InstallModel("all-MiniLM-L6-v2")]
         found = await ask(other, "Notes", "grand piano", SearchMode.HYBRID)
         assert "grand piano" in found.results[0].content
         assert found.degraded is not None
@@ -161,14 +163,14 @@ async def test_pinned_queries_and_an_older_generation(
     services: Services, notes: str, folder: Path, write: Write, file: Path
 ) -> None:
     stores = stores_of(services)
-    await stores.thread.run(stores.catalog.pins.add, notes, "volcano", ["table.csv"], 3)
+    await stores.catalog.pins.add(notes, "volcano", ["table.csv"], 3)
     write("new.txt", "A new document about glaciers.")
     await services.ingest.ingest(notes, [folder])
     exported = await services.bundles.export(notes, file, generation=1)
     assert (exported.generation, exported.documents, exported.pinned_queries) == (1, 5, 1)
     imported = await services.bundles.load(file)
     assert imported.kb.documents == 5
-    (pin,) = await stores.thread.run(stores.catalog.pins.list, imported.kb.id)
+    (pin,) = await stores.catalog.pins.list(imported.kb.id)
     assert (pin.query, pin.must_find, pin.top) == ("volcano", ("table.csv",), 3)
     with pytest.raises(NotFound):
         await services.bundles.export(notes, file, generation=9, overwrite=True)
@@ -230,8 +232,8 @@ async def test_progress_rises_to_the_end(services: Services, notes: str, file: P
 async def test_an_unfinished_import_is_not_seen(services: Services, notes: str, file: Path) -> None:
     await services.bundles.export(notes, file)
     seen: set[tuple[str, ...]] = set()
-    catalog = stores_of(services).catalog
-    await services.bundles.load(
-        file, None, lambda done, total: seen.add(tuple(base.name for base in catalog.knowledge_bases()))
-    )
+    with closing(Catalog(stores_of(services).paths.catalog)) as another:
+        await services.bundles.load(
+            file, None, lambda done, total: seen.add(tuple(base.name for base in another.knowledge_bases()))
+        )
     assert seen == {("Notes",), ("Notes", "Notes 2")}

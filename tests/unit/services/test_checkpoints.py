@@ -44,12 +44,12 @@ async def interrupted(bench: Bench, folder: Path, texts: int) -> None:
 
 
 async def open_jobs(bench: Bench):
-    return await bench.stores.thread.run(bench.stores.catalog.jobs.open)
+    return await bench.stores.catalog.jobs.open()
 
 
 async def states(bench: Bench) -> list[GenerationState]:
     kb = await bench.library.get("Toy")
-    return [item.state for item in await bench.stores.thread.run(bench.stores.catalog.generations, kb.id)]
+    return [item.state for item in await bench.stores.catalog.generations(kb.id)]
 
 
 @pytest.fixture
@@ -122,12 +122,12 @@ async def test_finished_files_are_not_read_again(bench: Bench, folder: Path, wri
         return parse(path, passwords=passwords)
 
     monkeypatch.setattr(bench.work._parser, "parse", noted)
-    files = await bench.stores.thread.run(bench.stores.catalog.jobs.files, job.id)
+    files = await bench.stores.catalog.jobs.files(job.id)
     done = {Path(file.path).name for file in files if file.state == "indexed"}
     assert done
     await bench.ingest.resume("Toy")
     assert not done & set(read)
-    files = await bench.stores.thread.run(bench.stores.catalog.jobs.files, job.id)
+    files = await bench.stores.catalog.jobs.files(job.id)
     assert {file.state.value for file in files} == {"indexed"}
 
 
@@ -138,7 +138,7 @@ async def test_a_long_table_goes_on_in_the_middle(bench: Bench, folder: Path, wr
     whole, ids, contents = await undisturbed(bench, folder)
     await interrupted(bench, folder, 60)
     job = (await open_jobs(bench))[0]
-    checkpoint = Checkpoint.decode(await bench.stores.thread.run(bench.stores.catalog.jobs.checkpoint_of, job.id))
+    checkpoint = Checkpoint.decode(await bench.stores.catalog.jobs.checkpoint_of(job.id))
     assert checkpoint is not None and checkpoint.open_paths
     before = len(bench.toy.embedded)
     report = await bench.ingest.resume("Toy")
@@ -201,7 +201,7 @@ async def test_a_collection_leaves_what_an_interrupted_job_needs(
     await interrupted(bench, folder, 30)
     kb = await bench.library.get("Toy")
     report = GcReport()
-    await sweep(bench.stores.store(kb.id), bench.stores.catalog, bench.stores.thread, report)
+    await sweep(bench.stores.store(kb.id), bench.stores.catalog, report)
     assert report.errors == []
     before = len(bench.toy.embedded)
     await bench.ingest.resume("Toy")
@@ -232,12 +232,12 @@ async def test_a_job_cut_off_between_a_checkpoint_and_the_catalog_goes_on_from_t
     monkeypatch.undo()
     kb = await bench.library.get("Toy")
     job = (await open_jobs(bench))[0]
-    found = Checkpoint.decode(await bench.stores.thread.run(bench.stores.catalog.jobs.checkpoint_of, job.id))
+    found = Checkpoint.decode(await bench.stores.catalog.jobs.checkpoint_of(job.id))
     store = bench.stores.store(kb.id)
     tags = await store.vectors.tags_of("documents")
     assert found is not None and tags[marked[-1]] > found.documents_version
     report = GcReport()
-    await sweep(store, bench.stores.catalog, bench.stores.thread, report)
+    await sweep(store, bench.stores.catalog, report)
     assert report.errors == []
     before = len(bench.toy.embedded)
     await bench.ingest.resume("Toy")
@@ -277,8 +277,8 @@ async def test_resuming_a_removal_that_had_happened_ends_it(bench: Bench, folder
     await bench.ingest.ingest("Toy", [folder])
     kb = await bench.library.get("Toy")
     await bench.ingest.remove("Toy", [str(folder / "a.txt")])
-    jobs, thread = bench.stores.catalog.jobs, bench.stores.thread
-    await thread.run(jobs.create, kb.id, JobKind.REMOVE, [str(folder / "a.txt")], {})
+    jobs = bench.stores.catalog.jobs
+    await jobs.create(kb.id, JobKind.REMOVE, [str(folder / "a.txt")], {})
     report = await bench.ingest.resume("Toy")
     assert (report.removed, report.generation) == (0, None)
     assert await open_jobs(bench) == []

@@ -164,7 +164,7 @@ async def test_a_removed_document_is_gone_until_a_rollback(ward: Ward, citing: C
     found = await citing.verify(text)
     assert (found.status, found.where) == (GONE, None)
     assert str(ward.folder / "piano.txt") in found.detail
-    await ward.stores.thread.run(ward.stores.catalog.promote, ward.kb_id, 3)
+    await ward.stores.catalog.promote(ward.kb_id, 3)
     assert (await citing.verify(text)).status is SAME
     await ward.library.delete(ward.kb_id)
     assert (await citing.verify(text)).status is GONE

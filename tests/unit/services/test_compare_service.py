@@ -232,7 +232,7 @@ async def test_neither_an_edit_elsewhere_nor_new_chunk_sizes_lose_hits(
     write("long.txt", f"{text} {WHALES} {text}")
     await services.ingest.ingest(kb, [folder])
     stores = services.library._stores
-    await stores.thread.run(stores.catalog.update_settings, kb, replace(settings, chunk_tokens=90))
+    await stores.catalog.update_settings(kb, replace(settings, chunk_tokens=90))
     await services.ingest.rebuild(kb)
     queries = tmp_path / "q.jsonl"
     queries.write_text(json.dumps({"_id": "w", "text": "whales that sing"}))
@@ -309,7 +309,7 @@ async def test_generations_of_two_models_are_compared(
     write("whales.txt", WHALES)
     write("pianos.txt", PIANOS)
     await ingest.ingest(kb, [folder])
-    await stores.thread.run(stores.catalog.update_settings, kb, replace(settings, model="large"))
+    await stores.catalog.update_settings(kb, replace(settings, model="large"))
     await ingest.rebuild(kb)
     await parser.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -126,11 +125,5 @@ async def test_a_rebuild_from_stored_texts_gives_the_same_chunks(
     }
 
 
-async def test_new_knowledge_bases_are_contextual_and_older_ones_stay_as_they_are(services: Services) -> None:
-    kb = await services.library.create("New")
-    assert kb.settings.contextual
-    catalog = services.library._stores.catalog
-    old = json.dumps({"model": "m", "chunk_tokens": 240, "chunk_overlap": 32, "metric": "cosine", "language": "en"})
-    with catalog.transaction() as db:
-        db.execute("UPDATE kb SET settings = ? WHERE id = ?", (old, kb.id))
-    assert not (await services.library.get("New")).settings.contextual
+async def test_new_knowledge_bases_are_contextual(services: Services) -> None:
+    assert (await services.library.create("New")).settings.contextual

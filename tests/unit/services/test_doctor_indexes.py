@@ -126,7 +126,7 @@ async def test_a_torn_manifest_of_an_abandoned_build_does_not_hide_the_others(wa
     before = await ward.prints(1, 2, 3)
     (ward.folder / "new.txt").write_text("A new document.")
     await ward.ingest.ingest(ward.kb_id, [ward.folder])
-    await ward.stores.thread.run(ward.stores.catalog.promote, ward.kb_id, 3)
+    await ward.stores.catalog.promote(ward.kb_id, 3)
     newest = min((ward.store.paths.vectors / f"{table}.lance" / "_versions").glob("*.manifest"))
     newest.write_bytes(newest.read_bytes()[:30])
     ward.close()

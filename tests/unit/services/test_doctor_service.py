@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 
+from catalog_sql import catalog_sql
 from ward import MODEL, TEXTS, Ward, Write, wrong
 
 from studio.bootstrap import Services
 from studio.confinement import describe
 from studio.domain import JobKind, KbSettings
 from studio.index.locks import try_lock
+from studio.ways_out import GoOn, ways_in
 
 # ------------------------------------------------------------ sound
 
@@ -84,7 +86,7 @@ async def test_an_interrupted_build_is_no_fault_and_its_files_are_no_orphans(war
 
 
 async def test_an_interrupted_import_is_named_and_removed(ward: Ward) -> None:
-    kb = await ward.stores.thread.run(ward.stores.catalog.begin_import, "Half", KbSettings())
+    kb = await ward.stores.catalog.begin_import("Half", KbSettings())
     ward.stores.paths.kb(kb.id).create()
     checks = await ward.doctor.check()
     assert wrong(checks) == {}
@@ -112,7 +114,7 @@ async def test_without_the_model_the_documents_wait(ward: Ward) -> None:
     ward.toy.gone = True
     checks = await ward.doctor.repair()
     (note,) = [check for check in checks if check.name == "Care: repair"]
-    assert "--resume" in note.repair
+    assert GoOn(then=True) in ways_in(note.repair)
     assert (await ward.active()).number == 3
     ward.toy.gone = False
     report = await ward.ingest.resume(ward.kb_id)
@@ -137,7 +139,7 @@ async def test_without_the_model_past_requests_wait(ward: Ward) -> None:
     ward.toy.gone = True
     checks = await ward.doctor.repair()
     (note,) = [check for check in checks if check.name == "Care: repair"]
-    assert "--resume" in note.repair
+    assert GoOn(then=True) in ways_in(note.repair)
     assert (await ward.active()).number == 4, "passages that are there need no model"
     ward.toy.gone = False
     await ward.ingest.resume(ward.kb_id)
@@ -150,9 +152,7 @@ async def test_documents_that_must_come_back_do_so_before_anything_else(ward: Wa
     ward.toy.gone = True
     await ward.doctor.repair()
     ward.toy.gone = False
-    await ward.stores.thread.run(
-        ward.stores.catalog.jobs.create, ward.kb_id, JobKind.INGEST, [str(ward.folder)], {"interrupted": True}
-    )
+    await ward.stores.catalog.jobs.create(ward.kb_id, JobKind.INGEST, [str(ward.folder)], {"interrupted": True})
     ward.files("texts/*")[0].unlink()
     assert await ward.repaired() == {}
     await ward.answers()
@@ -170,11 +170,7 @@ async def test_damage_in_one_knowledge_base_hides_nothing_of_another(ward: Ward)
 
 
 async def test_a_newer_schema_is_named_and_left_alone(ward: Ward) -> None:
-    def newer() -> None:
-        with ward.stores.catalog.transaction() as db:
-            db.execute("UPDATE generation SET rows_version = 99 WHERE number = 2")
-
-    await ward.stores.thread.run(newer)
+    catalog_sql(ward.stores.paths, "UPDATE generation SET rows_version = 99 WHERE number = 2")
     before = await ward.prints(1, 2, 3)
     found = await ward.repaired()
     assert list(found) == ["Care/2: known schema"]
@@ -190,15 +186,8 @@ async def test_the_real_model_is_compared_with_the_one_that_was_used(services: S
     await services.ingest.ingest(base.id, [path])
     assert {check.name for check in await services.doctor.check() if not check.ok} == set()
 
-    stores = services.library._stores
-
-    def another() -> None:
-        with stores.catalog.transaction() as db:
-            db.execute(
-                "UPDATE generation SET model = replace(model, substr(json_extract(model, '$.sha256'), 1, 8), 'ff')"
-            )
-
-    await stores.thread.run(another)
+    another = "UPDATE generation SET model = replace(model, substr(json_extract(model, '$.sha256'), 1, 8), 'ff')"
+    catalog_sql(services.library._stores.paths, another)
     assert "Care/1: model matches" in {check.name for check in await services.doctor.check() if not check.ok}
 
 

@@ -146,7 +146,7 @@ async def test_only_what_no_file_holds_any_more_is_embedded_again(ward: Ward) ->
 
 async def test_an_archived_generation_is_given_up_only_when_it_is_proven_damaged(ward: Ward) -> None:
     await ward.overwrite(lambda table: replaced(table, "embedding", [[0.0] * DIMENSION] * len(table)))
-    await ward.stores.thread.run(ward.stores.catalog.promote, ward.kb_id, 2)
+    await ward.stores.catalog.promote(ward.kb_id, 2)
     assert list(await ward.wrong()) == ["Care/3: vectors are sound"]
     assert await ward.repaired() == {}
     assert await ward.states() == {3: "failed", 2: "active", 1: "archived"}

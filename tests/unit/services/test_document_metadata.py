@@ -73,20 +73,6 @@ async def test_a_rebuild_and_a_copy_keep_what_documents_say(bench: Bench, folder
     assert (after.metadata, after.created) == (before.metadata, "2024-05-06")
 
 
-async def test_records_of_older_versions_stay_until_their_file_changes(
-    bench: Bench, folder: Path, write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write("note.md", NOTE)
-    with monkeypatch.context() as older:
-        older.setattr("studio.index.rows._metadata_text", lambda record: "")
-        await bench.ingest.ingest("Toy", [folder])
-    assert (await bench.ingest.ingest("Toy", [folder])).generation is None
-    assert (await records(bench))["note.md"].metadata == {}
-    write("note.md", NOTE + "And on.\n")
-    await bench.ingest.ingest("Toy", [folder])
-    assert (await records(bench))["note.md"].metadata["audience"] == "all"
-
-
 async def test_tags_of_people_and_of_documents(bench: Bench, folder: Path, write: Write) -> None:
     write("note.md", NOTE)
     write("deep/plain.txt", "A piano.")

@@ -7,13 +7,13 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import toy
 
+from studio.cli.ways_out import typed
 from studio.config import Config
 from studio.domain import AnnIndex, DocumentStatus, Embedder, Generation, KbSettings, ModelInfo, Vectors
 from studio.errors import ModelFault, NotFound
@@ -34,6 +34,7 @@ from studio.services.health_report import (
 )
 from studio.services.search_log import FLUSH_AT, SearchLog
 from studio.services.watch import FolderStatus, WatchState
+from studio.ways_out import RunRepair, SeeWhatIsMissing, Tune, WayOut, ways_in
 
 PARTS = {"embed": 4.0, "vector": 6.0, "keyword": 2.0, "fetch": 3.0}
 DAY_MS = 24 * 3600 * 1000
@@ -75,7 +76,7 @@ class Clinic:
         return [folder for folder in self.watched if folder.kb_id == kb]
 
     async def base(self, name: str, index: AnnIndex = AnnIndex.AUTO) -> toy.Bench:
-        kb = await self.stores.thread.run(self.stores.catalog.create_kb, name, KbSettings(index=index))
+        kb = await self.stores.catalog.create_kb(name, KbSettings(index=index))
         self.stores.paths.kb(kb.id).create()
         return toy.Bench(self.stores, kb)
 
@@ -86,7 +87,7 @@ class Clinic:
 
     async def logged(self, kb_id: str) -> list[LoggedQuery]:
         """What the catalog holds, without what waits in memory."""
-        return await self.stores.thread.run(self.stores.catalog.queries.recent, kb_id, 10_000)
+        return await self.stores.catalog.queries.recent(kb_id, 10_000)
 
 
 @pytest.fixture
@@ -104,12 +105,11 @@ async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
 async def test_searches_are_written_in_batches_and_at_the_end(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_log, "FLUSH_AFTER_S", 3600.0)
     kb = (await clinic.base("Papers")).kb.id
-    before = clinic.stores.catalog.stamp
-    stamp = await clinic.stores.thread.run(before)
+    stamp = await clinic.stores.catalog.stamp()
     for number in range(FLUSH_AT - 1):
         clinic.log.record(kb, f"query {number}", 10.0 + number, Outcome.ANSWERED, PARTS)
         await asyncio.sleep(0)
-    assert await clinic.stores.thread.run(before) == stamp, "nothing is written for a few searches"
+    assert await clinic.stores.catalog.stamp() == stamp, "nothing is written for a few searches"
     assert len(await clinic.log.recent(kb, 1000)) == FLUSH_AT - 1, "yet they are known"
     clinic.log.record(kb, "the last one", 1.0, Outcome.DEGRADED, PARTS)
     async with asyncio.timeout(60):
@@ -213,20 +213,20 @@ GOOD = [entry()] * MIN_SEARCHES
 @pytest.mark.parametrize(
     ("entries", "recall", "freshness", "index", "message", "way_out"),
     [
-        ([entry(250.0)] * MIN_SEARCHES, None, FRESH, "ivf_rq", "more than 250 ms.*nearest vectors", 'tune "Papers"'),
-        ([*GOOD, entry(outcome=Outcome.FAILED)], None, FRESH, "ivf_rq", "4.8% of the searches.*failed", "--repair"),
-        ([*GOOD, entry(outcome=Outcome.DEGRADED)], None, FRESH, "flat", "one side only", "rag-studio doctor"),
-        (GOOD, Recall(0.94, 30, "searches"), FRESH, "ivf_rq", "finds 94.0%", 'tune "Papers"'),
-        (GOOD, None, replace(FRESH, unindexed_rows=101), "ivf_rq", "101 of 1,000 passages", 'tune "Papers"'),
+        ([entry(250.0)] * MIN_SEARCHES, None, FRESH, "ivf_rq", "more than 250 ms.*nearest vectors", Tune("Papers")),
+        ([*GOOD, entry(outcome=Outcome.FAILED)], None, FRESH, "ivf_rq", "4.8% of the searches.*failed", RunRepair()),
+        ([*GOOD, entry(outcome=Outcome.DEGRADED)], None, FRESH, "flat", "one side only", SeeWhatIsMissing()),
+        (GOOD, Recall(0.94, 30, "searches"), FRESH, "ivf_rq", "finds 94.0%", Tune("Papers")),
+        (GOOD, None, replace(FRESH, unindexed_rows=101), "ivf_rq", "101 of 1,000 passages", Tune("Papers")),
     ],
 )
 def test_each_threshold_gives_a_sentence_and_a_way_out(
-    entries: list[LoggedQuery], recall: Recall | None, freshness: Freshness, index: str, message: str, way_out: str
+    entries: list[LoggedQuery], recall: Recall | None, freshness: Freshness, index: str, message: str, way_out: WayOut
 ) -> None:
     (finding,) = judge("Papers", AnnIndex(index), summarise(entries, DAY_MS), recall, freshness)
     assert message.split(".*")[0] in finding.message
     assert message.split(".*")[-1] in finding.message
-    assert way_out in finding.way_out
+    assert ways_in(finding.way_out) == [way_out]
 
 
 def test_at_the_thresholds_all_is_good() -> None:
@@ -275,9 +275,9 @@ async def test_a_report_over_several_knowledge_bases(clinic: Clinic) -> None:
     fresh = by_name["Papers"].freshness
     assert fresh is not None
     assert (fresh.folders_waiting, fresh.folders_gone, fresh.rows) == (("/papers",), ("/gone",), 3)
-    text = text_of(report)
+    text = typed(text_of(report))
     assert text.startswith("Searching needs attention.")
-    for part in ("Papers: good", "Mail: needs attention", 'tune "Mail"', "/papers", "1.000"):
+    for part in ("Papers: good", "Mail: needs attention", "tune Mail", "/papers", "1.000"):
         assert part in text, part
     (alone,) = (await clinic.health.report("Papers")).knowledge_bases
     assert alone.name == "Papers"
@@ -303,8 +303,7 @@ async def worsened(clinic: Clinic, bench: toy.Bench) -> Generation:
     async with bench.store.reading() as snapshot:
         ann = replace(snapshot.generation.ann, nprobes=1)
     bench.store.release()
-    catalog = clinic.stores.catalog
-    await clinic.stores.thread.run(partial(catalog.annotate, bench.kb.id, snapshot.generation.number, ann=ann))
+    await clinic.stores.catalog.annotate(bench.kb.id, snapshot.generation.number, ann=ann)
     async with bench.store.reading() as snapshot:
         return snapshot.generation
 
@@ -324,7 +323,7 @@ async def test_recall_is_measured_with_real_searches_and_found_too_low(clinic: C
     assert kb.recall is not None
     assert (kb.recall.of, kb.recall.queries) == ("searches", 30)
     assert kb.recall.value < 0.9
-    assert [finding.way_out for finding in kb.findings] == ['Run: rag-studio tune "Papers"']
+    assert [finding.way_out for finding in kb.findings] == [str(Tune("Papers"))]
     (quick,) = (await clinic.health.report(measure=False)).knowledge_bases
     assert quick.recall == kb.recall, "what was measured last is remembered"
     clinic.embedder.gone = True

@@ -10,6 +10,7 @@ import pytest
 from toy import contents_of
 
 from studio.bootstrap import Services
+from studio.cli.ways_out import typed
 from studio.domain import (
     DocumentStatus,
     FileState,
@@ -288,7 +289,7 @@ async def test_changed_settings_rebuild_before_adding(services: Services, folder
     first = await services.ingest.ingest(kb, [folder])
     stores = services.library._stores
     settings = KbSettings(chunk_tokens=32, chunk_overlap=0)
-    await stores.thread.run(stores.catalog.update_settings, kb, settings)
+    await stores.catalog.update_settings(kb, settings)
     report = await services.ingest.rebuild(kb)
     assert report.chunks_added > first.chunks_added * 3
     active = (await services.maintenance.generations(kb))[0]
@@ -327,7 +328,7 @@ async def test_a_missing_model_is_said_and_leaves_nothing(services: Services, fo
     write("a.txt", "Whales sing.")
     with pytest.raises(ModelFault, match="no-such-model") as caught:
         await services.ingest.ingest(kb, [folder])
-    assert "model install" in caught.value.way_out
+    assert "model install" in typed(caught.value.way_out)
     assert await services.maintenance.generations(kb) == []
 
 
@@ -349,7 +350,7 @@ async def test_an_unfinished_job_can_be_resumed(services: Services, kb: str, fol
     write("b.md", "Pianos play.")
     stores = services.library._stores
     options = {"recursive": True, "include": ["*.txt"], "exclude": [], "promote": True, "jobs": 1}
-    await stores.thread.run(stores.catalog.jobs.create, kb, JobKind.INGEST, [str(folder)], options)
+    await stores.catalog.jobs.create(kb, JobKind.INGEST, [str(folder)], options)
     report = await services.ingest.resume(kb)
     assert report.added == 1
     assert await paths(services, kb) == {"a.txt"}

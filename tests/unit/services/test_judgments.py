@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from catalog_sql import catalog_sql
 from ward import Ward
 
 from studio.errors import Conflict, InvalidRequest, NotFound
@@ -69,7 +70,7 @@ async def test_rows_are_named_by_their_ids_and_not_by_their_file(ward: Ward, jud
     (ward.folder / "plain.csv").write_text("word,meaning\nwhale,a large animal\npiano,an instrument\n")
     await ward.ingest.ingest(ward.kb_id, [ward.folder])
     for name in ("rows.jsonl", "plain.csv", str(ward.folder / "plain.csv"), "plain"):
-        with pytest.raises(NotFound):
+        with pytest.raises(InvalidRequest, match="documents of the name"):
             await judging.judge(ward.kb_id, "row three", name)
     async with ward.store.reading() as snapshot:
         rows = [record for record in await snapshot.tables.documents() if record.source_path.endswith("plain.csv")]
@@ -117,7 +118,7 @@ async def test_queries_are_renamed_found_and_deleted(ward: Ward, judging: Judgin
             await judging.rename(ward.kb_id, number, "x")
     with pytest.raises(NotFound):
         await judging.find(ward.kb_id, "whales")
-    assert ward.stores.catalog.rows("SELECT * FROM judgment") == []
+    assert catalog_sql(ward.stores.paths, "SELECT * FROM judgment") == []
 
 
 async def test_long_queries_that_begin_alike_have_different_names(ward: Ward, judging: JudgingService) -> None:

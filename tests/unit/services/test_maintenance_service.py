@@ -47,7 +47,7 @@ async def test_going_back_and_forward_across_a_change_of_model(
     other = await services.models.install(str(tiny_bert.make_model(tmp_path / "tiny-bert")))
     before = (await services.library.get(kb)).settings
     after = replace(before, model=other.name, chunk_tokens=32, chunk_overlap=0)
-    await services.library._stores.thread.run(services.library._stores.catalog.update_settings, kb, after)
+    await services.library._stores.catalog.update_settings(kb, after)
     assert (await services.ingest.rebuild(kb)).generation == 4
 
     async def answers(generation: int) -> None:
@@ -136,7 +136,7 @@ async def test_a_failing_collection_never_fails_a_promotion(
 async def test_documents_can_be_removed_without_the_model(services: Services, kb: str) -> None:
     stores = services.library._stores
     settings = KbSettings(model="gone")
-    await stores.thread.run(stores.catalog.update_settings, kb, settings)
+    await stores.catalog.update_settings(kb, settings)
     (first, *_) = await services.library.documents(kb)
     report = await services.ingest.remove(kb, [first.document_id])
     assert (report.removed, report.promoted) == (1, True)

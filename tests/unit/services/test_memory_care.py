@@ -41,9 +41,10 @@ from studio.services import memory as memory_care
 from studio.services import pipeline, reader
 from studio.services.build_room import BUILD_BYTES, TIMES_WITHOUT_PRESSURE, BuildRoom
 from studio.services.control import JobControl
+from studio.services.costs import FILE_BYTES, READER_BYTES
 from studio.services.memory import CACHES_MINIMUM_BYTES, IN_USE_S
-from studio.services.preflight import FILE_BYTES, READER_BYTES
 from studio.services.queue import JobEnded, JobEvent, JobProgress
+from studio.ways_out import AllowMemory, ways_in
 
 Write = Callable[[str, str], Path]
 TOTAL = 16 * GIB
@@ -552,9 +553,7 @@ async def test_a_build_without_room_is_refused_with_numbers(
         f"“indexing Notes” needs {needed / 1e6:.0f} MB of memory, and 238 MB of the budget of 472 MB are free "
         "(held by “the program itself” 200 MB"
     )
-    assert refused.value.way_out == (
-        "Choose a smaller embedding model, or allow more memory: rag-studio config set memory_budget_mib 452"
-    )
+    assert ways_in(refused.value.way_out) == [AllowMemory(452, "Choose a smaller embedding model")]
     assert model_pids(services) == [], "idle models were unloaded before"
     assert granted(services, "indexing Notes") is None
     await services.queue.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from workbench import Bench, Write
 
 from studio.domain import ALL_REMOVALS, IngestOptions, IngestReport
 from studio.errors import NotFound
-from studio.services import plan
+from studio.services import file_state, plan
 from studio.services.queue import JobQueue
 from studio.services.removals import EMPTY, NOT_THERE
 
@@ -107,7 +108,7 @@ async def test_an_archived_generation_that_is_damaged_costs_only_embedding(
     file.unlink()
     await ingest(bench, folder)
     kb = await bench.library.get("Toy")
-    first = await bench.stores.thread.run(bench.stores.catalog.generation, kb.id, 1)
+    first = await bench.stores.catalog.generation(kb.id, 1)
     versions = bench.stores.paths.kb(kb.id).vectors / f"{table}.lance" / "_versions"
     version = first.chunks_version if table == "chunks" else first.documents_version
     (versions / f"{2**64 - 1 - version}.manifest").unlink()
@@ -213,3 +214,18 @@ async def test_a_drive_that_does_not_answer_takes_no_document_along(
     assert (report.removed, {item.error for item in report.failed}) == (0, {"unreadable"})
     assert "Check the drive" in report.failed[0].reason
     assert await bench.sound() == before
+
+
+async def test_an_edit_within_the_tick_of_a_coarse_clock_is_found(
+    bench: Bench, folder: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on FAT: the time is a whole second, and neither it nor the size nor the stamp tells of the edit."""
+    monkeypatch.setattr(file_state, "change_stamp", lambda status: 7)
+    tick = time.time_ns() // 10**9 * 10**9 + 10**9
+    file = write("a.txt", "The first text.")
+    os.utime(file, ns=(tick, tick))
+    await ingest(bench, folder)
+    file.write_text("The other text.")
+    os.utime(file, ns=(tick, tick))
+    assert (await ingest(bench, folder)).updated == 1
+    assert await bench.sound() == {"The other text."}

@@ -148,15 +148,15 @@ def test_failures_with_odd_words_go_into_rows() -> None:
 
 
 async def test_jobs_end_with_any_words(bench: Bench) -> None:
-    jobs, thread = bench.stores.catalog.jobs, bench.stores.thread
+    jobs = bench.stores.catalog.jobs
     kb = await bench.library.get("Toy")
     for text in TEXTS:
-        job = await thread.run(jobs.create, kb.id, JobKind.INGEST, [text], {})
+        job = await jobs.create(kb.id, JobKind.INGEST, [text], {})
         file = FileProgress(text, FileState.FAILED, error="corrupt", reason=text)
-        await thread.run(jobs.update_files, job, [file])
-        await thread.run(jobs.set_state, job, JobState.PAUSED, error=text)
-        await thread.run(jobs.finish, job, JobState.FAILED, error=text)
-        assert (await thread.run(jobs.get, job)).paths == (text,)
+        await jobs.update_files(job, [file])
+        await jobs.set_state(job, JobState.PAUSED, error=text)
+        await jobs.finish(job, JobState.FAILED, error=text)
+        assert (await jobs.get(job)).paths == (text,)
 
 
 def test_no_date_is_too_odd_to_be_asked() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import zipfile
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from studio.domain import (
     ParserEvent,
 )
 from studio.errors import DocumentFault, FailureCode, WorkerDied
+from studio.index.catalog import Catalog
 from studio.services import plan, writer
 from studio.services.file_state import sha256_of
 
@@ -285,17 +288,20 @@ async def test_a_cancellation_during_promotion_leaves_a_whole_generation(
     write("a.txt", "the first text")
     await bench.ingest.ingest("Toy", [folder])
     write("a.txt", "the second text")
-    catalog = bench.stores.catalog
-    promote = catalog.promote
+    promote, transaction = bench.stores.catalog.promote, Catalog.transaction
     reached, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
-    def slow(kb_id: str, number: int, **how: int | None) -> object:
+    def held(catalog: Catalog) -> AbstractContextManager[sqlite3.Connection]:
         loop.call_soon_threadsafe(reached.set)
         go_on.wait(30)
-        return promote(kb_id, number, **how)
+        return transaction(catalog)
 
-    monkeypatch.setattr(catalog, "promote", slow)
+    async def slow(kb_id: str, number: int, **how: int | None) -> object:
+        monkeypatch.setattr(Catalog, "transaction", held)
+        return await promote(kb_id, number, **how)
+
+    monkeypatch.setattr(bench.stores.catalog, "promote", slow)
     job = loop.create_task(bench.ingest.ingest("Toy", [folder]))
     async with asyncio.timeout(60):
         await reached.wait()
@@ -320,12 +326,12 @@ async def test_another_model_rebuilds_everything_before_adding(bench: Bench, fol
     kb = await bench.library.get("Toy")
     bench.toy.model = replace(MODEL, name="other", sha256="d" * 64)
     settings = replace(kb.settings, model="other")
-    await bench.stores.thread.run(bench.stores.catalog.update_settings, kb.id, settings)
+    await bench.stores.catalog.update_settings(kb.id, settings)
     write("b.txt", "the second text")
     report = await bench.ingest.ingest("Toy", [folder])
     assert (report.added, report.unchanged, report.generation) == (1, 1, 3)
     assert await bench.sound() == {"the first text", "the second text"}
-    generations = await bench.stores.thread.run(bench.stores.catalog.generations, kb.id)
+    generations = await bench.stores.catalog.generations(kb.id)
     tables = {item.number: (item.chunks_table, item.model.name) for item in generations if item.model}
     assert tables == {1: ("chunks", "toy"), 2: ("chunks_dddddddd", "other"), 3: ("chunks_dddddddd", "other")}
 

@@ -109,9 +109,9 @@ async def test_what_is_read_in_full_is_counted_exactly(bench: Bench, write: Writ
     write(".hidden.txt", "x")
     write("empty.txt", "")
     write("broken.pdf", "%PDF-1.4 and nothing else")
-    before = await bench.stores.thread.run(bench.stores.catalog.jobs.open)
+    before = await bench.stores.catalog.jobs.open()
     found = await bench.look()
-    assert await bench.stores.thread.run(bench.stores.catalog.jobs.open) == before
+    assert await bench.stores.catalog.jobs.open() == before
     assert await bench.library.documents(bench.kb) == []
     assert (found.files, found.new, found.changed, found.unchanged, found.removed) == (5, 5, 0, 0, 0)
     assert found.bytes == sum(file.stat().st_size for file in bench.folder.iterdir() if file.name != ".hidden.txt")
@@ -123,7 +123,7 @@ async def test_what_is_read_in_full_is_counted_exactly(bench: Bench, write: Writ
     assert found.peak_memory_bytes > 300_000_000
     report = await bench.ingest.ingest(bench.kb, [bench.folder])
     assert found.chunks == report.chunks_added
-    (generation,) = await bench.stores.thread.run(bench.stores.catalog.generations, bench.kb)
+    (generation,) = await bench.stores.catalog.generations(bench.kb)
     assert generation.size_bytes / 10 < found.disk_bytes < generation.size_bytes, "so few rows take little of a table"
 
 
@@ -154,7 +154,7 @@ async def test_changed_settings_mean_that_all_is_embedded_anew(bench: Bench, wri
     await bench.ingest.ingest(bench.kb, [bench.folder])
     chunks = (await bench.library.get(bench.kb)).chunks
     settings = KbSettings(chunk_tokens=48, chunk_overlap=4)
-    await bench.stores.thread.run(bench.stores.catalog.update_settings, bench.kb, settings)
+    await bench.stores.catalog.update_settings(bench.kb, settings)
     found = await bench.look()
     assert found.chunks == round(chunks / 2)
     assert found.disk_bytes > 0
@@ -313,12 +313,12 @@ def test_a_dry_run_changes_nothing(program: Program, folder: Path, write: Write)
     write(".b.txt", prose(30))
     program.ok("kb", "create", "Notes")
     value = program.ok("ingest", "Notes", folder, "--dry-run")
-    assert (value["files"], value["new"], value["sampled"]) == (1, 1, 1)
+    assert (value["files"], value["new"]) == (1, 1)
     assert value["skipped"][0]["examples"] == [os.fspath(folder / ".b.txt")]
     assert program.ok("ingest", "Notes", folder, "--dry-run", "--hidden")["files"] == 2
     outcome = program.run("ingest", "Notes", folder, "--dry-run")
     assert outcome.code == 0
-    assert outcome.out.startswith("1 file (")
+    assert "1 file (" in outcome.out  # "At least" before it on a machine that is too busy to look at it all in time
     assert program.ok("documents", "Notes") == []
     report = program.ok("ingest", "Notes", folder, "--hidden")
     assert report["added"] == 2

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from catalog_sql import catalog_sql
 from workbench import Bench, ToyProvider, Write
 
 from studio.domain import FileState, GenerationState, IngestReport, Job, JobKind, JobState, KnowledgeBase
@@ -137,7 +138,7 @@ async def left_running(bench: Bench, jobs: JobQueue, folder: Path, write: Write)
 
 async def building(bench: Bench) -> list[int]:
     kb = await bench.library.get("Toy")
-    found = await bench.stores.thread.run(bench.stores.catalog.generations, kb.id)
+    found = await bench.stores.catalog.generations(kb.id)
     return [item.number for item in found if item.state is GenerationState.BUILDING]
 
 
@@ -206,7 +207,7 @@ async def test_a_job_that_stops_for_another_process_can_be_resumed_at_once(bench
 
     async def stops_slowly(job_id: str, *, control, passwords) -> IngestReport:
         attempts.append(job_id)
-        await bench.stores.thread.run(bench.stores.catalog.jobs.set_state, job_id, JobState.RUNNING)
+        await bench.stores.catalog.jobs.set_state(job_id, JobState.RUNNING)
         try:
             await asyncio.Event().wait()
         finally:
@@ -218,7 +219,7 @@ async def test_a_job_that_stops_for_another_process_can_be_resumed_at_once(bench
     await jobs.start()
     await until(lambda: attempts)
     await until(lambda: jobs._bulletin._told[job.id].state is JobState.RUNNING)
-    await bench.stores.thread.run(bench.stores.catalog.jobs.wish, job.id, "pause")
+    await bench.stores.catalog.jobs.wish(job.id, "pause")
     await until(lambda: jobs._running is not None and jobs._running.control.pausing)
     resuming = asyncio.get_running_loop().create_task(jobs.resume(job.id))
     await asyncio.sleep(0.05)  # as long as it takes where nothing keeps it
@@ -238,7 +239,7 @@ async def test_closing_while_a_job_stops_leaves_it_paused(
     await pausing
     found = await jobs.job(job.id)
     assert (found.state, found.wish) == (JobState.PAUSED, "")
-    assert await bench.stores.thread.run(bench.stores.catalog.jobs.checkpoint_of, job.id)
+    assert await bench.stores.catalog.jobs.checkpoint_of(job.id)
 
 
 # ------------------------------------------------------------ other processes
@@ -312,16 +313,12 @@ async def test_a_wish_that_a_dead_program_did_not_obey_is_obeyed_at_the_next_sta
     (job,) = await other.jobs()
     assert job.state is JobState.RUNNING and not await other.is_live(job)
     embedded = len(bench.toy.embedded)
-    await bench.stores.thread.run(bench.stores.catalog.jobs.wish, job.id, "pause")
+    await bench.stores.catalog.jobs.wish(job.id, "pause")
     heard = Heard(other)
     await other.start()
     await until(lambda: heard.states(job.id)[-1:] == [JobState.PAUSED])
-
-    def die_with_a_wish() -> None:  # at once, or the queue goes on with the job in between
-        bench.stores.catalog.jobs.set_state(job.id, JobState.RUNNING)
-        bench.stores.catalog.jobs.wish(job.id, "cancel")
-
-    await bench.stores.thread.run(die_with_a_wish)
+    # At once, or the queue goes on with the job in between.
+    catalog_sql(bench.stores.paths, "UPDATE job SET state = 'running', wish = 'cancel' WHERE id = ?", (job.id,))
     await until(lambda: job.id in heard.ended)
     assert heard.ended[job.id].job.state is JobState.CANCELLED
     assert len(bench.toy.embedded) == embedded
@@ -361,7 +358,7 @@ async def test_a_job_ends_with_the_rebuild_it_needs(
     held.clear()
     kb = await bench.library.get("Toy")
     settings = replace(kb.settings, chunk_tokens=12)
-    await bench.stores.thread.run(bench.stores.catalog.update_settings, kb.id, settings)
+    await bench.stores.catalog.update_settings(kb.id, settings)
     heard = Heard(jobs)
     job = await jobs.add("Toy", [fill(write, folder / "b")])
     rest = await jobs.add("Toy", [fill(write, folder / "c", 1)])
@@ -386,8 +383,7 @@ async def test_a_repair_that_misses_its_model_waits_to_be_tried_again(bench: Ben
         raise ModelFault("The model is not installed.", way_out="Install it.")
 
     kb = await bench.library.get("Toy")
-    create = bench.stores.catalog.jobs.create
-    job_id = await bench.stores.thread.run(create, kb.id, JobKind.REINDEX, ["x"], {})
+    job_id = await bench.stores.catalog.jobs.create(kb.id, JobKind.REINDEX, ["x"], {})
     jobs = JobQueue(bench.stores, Scripted(no_model))
     heard = Heard(jobs)
     await jobs.start()
@@ -406,10 +402,10 @@ async def test_what_cannot_be_written_down_is_tried_again(bench: Bench, folder: 
 
     finish, faults = bench.stores.catalog.jobs.finish, ["The disk is full."]
 
-    def full(*args: Any, **kwargs: Any) -> None:
+    async def full(*args: Any, **kwargs: Any) -> None:
         if faults:
             raise StorageFault(faults.pop())
-        finish(*args, **kwargs)
+        await finish(*args, **kwargs)
 
     monkeypatch.setattr(bench.stores.catalog.jobs, "finish", full)
     jobs = JobQueue(bench.stores, Scripted(fails))
@@ -470,7 +466,7 @@ async def test_passwords_reach_their_job_and_are_forgotten_with_it(bench: Bench,
         given.append(tuple(passwords))
         if len(given) == 1:
             raise Busy("Somebody else writes.")
-        await bench.stores.thread.run(bench.stores.catalog.jobs.finish, job_id, JobState.FAILED)
+        await bench.stores.catalog.jobs.finish(job_id, JobState.FAILED)
         raise NotFound("It is not there.")
 
     jobs = JobQueue(bench.stores, Scripted(noted))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from catalog_sql import catalog_sql
 from ward import TEXTS, Ward
 
 from studio.services.filters import DocumentFilters
@@ -101,7 +102,7 @@ async def test_what_was_said_of_a_file_follows_it_and_comes_back_with_a_rollback
     await said.ingest()
     await said.is_of(moved)
     stores = said.ward.stores
-    await stores.thread.run(stores.catalog.promote, said.ward.kb_id, before)
+    await stores.catalog.promote(said.ward.kb_id, before)
     await said.is_of("whale.txt")
 
 
@@ -141,7 +142,7 @@ async def test_what_is_said_after_a_rename_is_there_after_the_rollback_and_can_b
     judging = JudgingService(said.ward.stores)
     await judging.judge(said.ward.kb_id, TEXTS["whale.txt"], moved, 1)
     stores = said.ward.stores
-    await stores.thread.run(stores.catalog.promote, said.ward.kb_id, before)
+    await stores.catalog.promote(said.ward.kb_id, before)
     old = str(said.ward.folder / "whale.txt")
     assert await tags.given(said.ward.kb_id) == {old: ("blue",)}
     assert (await judging.unjudge(said.ward.kb_id, TEXTS["whale.txt"], "whale.txt")).judgments == {}
@@ -155,6 +156,6 @@ async def test_names_that_no_generation_has_are_forgotten(said: Said) -> None:
     stores, kb_id = said.ward.stores, said.ward.kb_id
     catalog = stores.catalog
     between = (await said.ward.generations())[1].number
-    assert catalog.names.of(kb_id, between).moved
-    await stores.thread.run(catalog.forget_generation, kb_id, between)
-    assert catalog.rows("SELECT 1 FROM document_origin WHERE generation = ?", (between,)) == []
+    assert (await catalog.names.of(kb_id, between)).moved
+    await catalog.forget_generation(kb_id, between)
+    assert catalog_sql(stores.paths, "SELECT 1 FROM document_origin WHERE generation = ?", (between,)) == []

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from catalog_sql import catalog_sql
 
 from studio.bootstrap import Services, open_services
 from studio.domain import Fusion, SearchMode, SearchRequest
@@ -153,11 +154,9 @@ async def test_a_missing_model_degrades_to_keywords(data_dir: Path, services: Se
     async with open_services(data_dir) as fresh:
         for file in (data_dir / "models").iterdir():
             file.unlink()
-        stores = fresh.library._stores
         base = await fresh.library.get(kb)
-        await stores.thread.run(
-            stores.catalog._db.execute, "UPDATE generation SET settings = replace(settings, 'all-MiniLM-L6-v2', 'gone')"
-        )
+        gone = "UPDATE generation SET settings = replace(settings, 'all-MiniLM-L6-v2', 'gone')"
+        catalog_sql(fresh.library._stores.paths, gone)
         for mode in (SearchMode.HYBRID, SearchMode.VECTOR):
             response = await fresh.search.search(SearchRequest((base.id,), "piano", mode))
             assert response.degraded is not None

@@ -142,7 +142,7 @@ async def test_every_side_says_which_document_a_passage_is_of(services: Services
     request = SearchRequest((kb,), "whales strings", mode)
     named = {result.chunk_id: result.document_id for result in (await services.search.search(request)).results}
     async with services.search.ranking(request) as ranking:
-        known = {chunk.partition(":")[2]: document for chunk, document in ranking.documents.items()}
+        known = {chunk.chunk_id: document for chunk, document in ranking.documents.items()}
     assert named and known == {**known, **named}
     assert len(known) == len(ranking.fused)
 

@@ -60,7 +60,7 @@ async def filled(ward: Ward, rows: int = ROWS) -> Generation:
         )
     )
     generation = await ward.store.seal(build)
-    return await ward.stores.thread.run(ward.stores.catalog.promote, kb.id, generation.number)
+    return await ward.stores.catalog.promote(kb.id, generation.number)
 
 
 def service(ward: Ward) -> TuningService:
@@ -69,7 +69,7 @@ def service(ward: Ward) -> TuningService:
 
 async def collected(ward: Ward) -> None:
     ward.store.release()
-    report = await collect(ward.store, ward.stores.catalog, ward.stores.thread, retention=Retention(), dry_run=False)
+    report = await collect(ward.store, ward.stores.catalog, retention=Retention(), dry_run=False)
     assert not report.errors
 
 

@@ -25,6 +25,7 @@ from studio.services.folder_events import FolderEvents, Noise
 from studio.services.power import on_battery, reason_to_wait
 from studio.services.queue import JobEnded, JobEvent, JobQueue
 from studio.services.watch import FolderStatus, WatchService, WatchState
+from studio.ways_out import AllowRemovals
 
 DEADLINE_S = 60
 
@@ -146,7 +147,7 @@ async def test_a_folder_says_what_was_kept_of_it_and_how_it_would_go(guard: Guar
     await guard.until(told)
     assert (await guard.status(folder)).note == (
         f"2 documents of {folder / 'sub'} are kept. There is nothing in it any more. "
-        f"If they are to go: rag-studio ingest KB {folder / 'sub'} --allow-removals"
+        f"{AllowRemovals('KB', (str(folder / 'sub'),))}"
     )
     await guard.holds("a.txt", "b.txt", "c.txt")
     (folder.parent / "unmounted").rename(folder / "sub")
@@ -390,7 +391,7 @@ async def test_another_process_switches_a_folder_on(guard: Guard, folder: Path, 
     await guard.service.start()
     await guard.jobs.start()
     kb = await guard.bench.library.get("Toy")
-    await guard.bench.stores.thread.run(guard.bench.stores.catalog.watched.add, kb.id, str(folder))
+    await guard.bench.stores.catalog.watched.add(kb.id, str(folder))
     await guard.holds("a.txt")
     await guard.bench.library.delete(kb.id)
     await guard.until(lambda: _nothing(guard))
