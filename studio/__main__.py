@@ -9,7 +9,7 @@ from pathlib import Path
 
 from studio.private import keep_private
 
-WORKERS = ("studio.embedding.worker", "studio.documents.parser_worker")
+WORKERS = ("studio.embedding.worker.main", "studio.documents.parser_worker")
 
 
 def main() -> int:

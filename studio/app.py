@@ -22,13 +22,8 @@ from studio.concurrency import TaskOwner, keep_gui_responsive
 from studio.errors import StudioError, storage_fault
 from studio.paths import DataPaths, resources_dir
 from studio.terminal import visible
-from studio.ui.caret import RestingCaret
-from studio.ui.event_loop import StudioEventLoop
-from studio.ui.main_window import MainWindow
-from studio.ui.plain_text import message_box
-from studio.ui.screenshots import render_screenshots
-from studio.ui.single_instance import SingleInstance
-from studio.ui.theme import Theme, ThemeChoice
+from studio.ui.parts import RestingCaret, Theme, ThemeChoice, message_box
+from studio.ui.window import MainWindow, SingleInstance, StudioEventLoop, render_screenshots
 from studio.viewmodels.ways_out import sentences
 from studio.viewmodels.workspace import Workspace
 

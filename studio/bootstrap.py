@@ -11,37 +11,23 @@ from pathlib import Path
 from studio.concurrency import Attention
 from studio.config import Config
 from studio.documents.ocr_settings import ocr_environment
-from studio.documents.parser_pool import ParserPool
-from studio.embedding.launch import usual_threads
+from studio.documents.pool import ParserPool
+from studio.embedding.client import usual_threads
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
-from studio.index.stores import Stores
+from studio.index.generations import Stores
 from studio.memory import MemoryCoordinator
 from studio.paths import DataPaths, resources_dir
-from studio.services.build_room import BuildRoom
-from studio.services.bundles import BundleService
-from studio.services.citing import CitingService
-from studio.services.compare import CompareService
 from studio.services.costs import MODEL, PARSERS
-from studio.services.doctor import DoctorService
-from studio.services.gate import GateService
-from studio.services.health import HealthService
-from studio.services.ingest import IngestService
-from studio.services.library import LibraryService
-from studio.services.maintenance import MaintenanceService
-from studio.services.memory import MemoryCare, ModelRoom, idle_seconds
-from studio.services.models import ModelService
+from studio.services.generations import BundleService, CompareService, MaintenanceService, Promotion
+from studio.services.health import DoctorService, HealthService, TuningService
+from studio.services.ingest import BuildRoom, IngestService, SampleService
+from studio.services.jobs import JobQueue, Requests
+from studio.services.library import LibraryService, ModelService, TagService
+from studio.services.memory_care import MemoryCare, ModelRoom, idle_seconds
 from studio.services.preflight import PreflightService
-from studio.services.promotion import Promotion
-from studio.services.quality import QualityService
-from studio.services.queue import JobQueue
-from studio.services.requests import Requests
-from studio.services.rerank import Rerankers
-from studio.services.sample import SampleService
-from studio.services.search import SearchService
-from studio.services.search_log import SearchLog
-from studio.services.tags import TagService
-from studio.services.tuning import TuningService
+from studio.services.quality import GateService, QualityService
+from studio.services.search import CitingService, Rerankers, SearchLog, SearchService
 from studio.services.watch import WatchService
 
 

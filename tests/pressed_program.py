@@ -15,7 +15,7 @@ from pathlib import Path
 
 from studio.bootstrap import Services, open_services
 from studio.domain import KbSettings, SearchRequest
-from studio.services.bulletin import JobEnded, JobEvent, JobProgress
+from studio.services.jobs import JobEnded, JobEvent, JobProgress
 
 NAME = "Notes"
 

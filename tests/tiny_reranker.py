@@ -11,8 +11,9 @@ import numpy as np
 import tiny_bert
 from numpy.typing import NDArray
 
-from studio.embedding.gguf_convert import Precision, convert
-from studio.embedding.safetensors_file import SafetensorsFile
+from studio.embedding.model_files import convert
+from studio.embedding.model_files.gguf_convert import Precision
+from studio.embedding.model_files.safetensors_file import SafetensorsFile
 
 WIDTH = 64
 POSITIONS = 64

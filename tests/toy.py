@@ -19,11 +19,9 @@ from studio.domain import (
     Retention,
     Vectors,
 )
-from studio.index.gc import GcReport, collect
-from studio.index.generations import Build, GenerationStore
-from studio.index.rows import CHUNK_TEXT, indexed_texts
-from studio.index.stores import Stores
-from studio.index.table_reader import TableReader
+from studio.index.generations import Build, GenerationStore, Stores
+from studio.index.upkeep import GcReport, collect
+from studio.index.vectors import CHUNK_TEXT, TableReader, indexed_texts
 
 DIMENSION = 8
 MODEL = ModelIdentity("toy", "a" * 64, DIMENSION, "mean")

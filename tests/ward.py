@@ -14,7 +14,7 @@ import pyarrow as pa
 from catalog_sql import catalog_sql
 
 from studio.config import Config
-from studio.documents.parser_pool import ParserPool
+from studio.documents.pool import ParserPool
 from studio.domain import (
     Check,
     Embedder,
@@ -29,16 +29,13 @@ from studio.domain import (
 )
 from studio.embedding.models import ModelCatalog
 from studio.errors import ModelFault
-from studio.index.generations import GenerationStore
-from studio.index.stores import Stores
-from studio.services.doctor import DoctorService
-from studio.services.gate import GateService
+from studio.index.generations import GenerationStore, Stores
+from studio.services.generations import MaintenanceService, Promotion
+from studio.services.health import DoctorService
 from studio.services.ingest import IngestService
+from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
-from studio.services.maintenance import MaintenanceService
-from studio.services.promotion import Promotion
-from studio.services.queue import JobQueue
-from studio.services.requests import Requests
+from studio.services.quality import GateService
 from studio.services.search import SearchService
 
 Write = Callable[[str, str], Path]

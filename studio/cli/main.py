@@ -37,7 +37,7 @@ def run(arguments: Sequence[str], *, window: Window, screenshots: Screenshots) -
         if options.command is None:
             keep_gui_responsive()
             return window(options.data_dir, options.sample)
-        from studio.cli.commands import execute
+        from studio.cli.dispatch import execute
 
         return execute(options, screenshots)
     except StudioError as error:

@@ -14,7 +14,7 @@ from studio.cli.arguments import Options
 from studio.cli.ways_out import typed
 from studio.domain import FileFailure, FileProgress, HeldRemovals, IngestProgress, IngestStage
 from studio.errors import FailureCode, StudioError
-from studio.services.report import allowing
+from studio.services.ingest import allowing
 from studio.terminal import in_line, visible, visible_json
 
 

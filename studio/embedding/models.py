@@ -25,18 +25,25 @@ from urllib.parse import unquote, urlsplit
 import portalocker
 
 from studio.domain import ModelInfo
-from studio.embedding import sources
 from studio.embedding.admission import Admission, Unlimited
-from studio.embedding.download import download, partial_path
-from studio.embedding.files import copy_file, sha256_of
-from studio.embedding.footprint import read_footprint
-from studio.embedding.gguf_convert import DEFAULT_MAX_TOKENS, convert
-from studio.embedding.gguf_header import read_header
-from studio.embedding.launch import probe
-from studio.embedding.loading import reserve
-from studio.embedding.progress import Monitor, ProgressCallback
-from studio.embedding.protocol import ReadyInfo
-from studio.embedding.sources import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
+from studio.embedding.client import probe, reserve
+from studio.embedding.model_files import (
+    DEFAULT_MAX_TOKENS,
+    DEFAULT_MODEL,
+    KNOWN_MODELS,
+    KnownModel,
+    Monitor,
+    ProgressCallback,
+    convert,
+    copy_file,
+    download,
+    partial_path,
+    read_footprint,
+    read_header,
+    sha256_of,
+    sources,
+)
+from studio.embedding.worker import ReadyInfo
 from studio.errors import Conflict, ModelFault, NotFound, StorageFault, storage_fault
 from studio.paths import DataPaths
 from studio.replacing import publish, replacing

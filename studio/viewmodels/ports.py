@@ -25,17 +25,14 @@ from studio.domain import (
     SearchResponse,
     StoredText,
 )
-from studio.index.gc import GcReport
+from studio.index.upkeep import GcReport
 from studio.memory import MemorySnapshot
-from studio.services.bundles import BundleInfo, ByteProgress, Imported
-from studio.services.citing import Verification
-from studio.services.compare import Comparison
-from studio.services.evaluation import Evaluation, RunSummary, Setting
-from studio.services.gate import GateReport
-from studio.services.health_report import HealthReport
-from studio.services.judging import Loaded
-from studio.services.queue import JobEvent
-from studio.services.tags import TagCount
+from studio.services.generations import BundleInfo, ByteProgress, Comparison, Imported
+from studio.services.health import HealthReport
+from studio.services.jobs import JobEvent
+from studio.services.library import TagCount
+from studio.services.quality import Evaluation, GateReport, Loaded, RunSummary, Setting
+from studio.services.search import Verification
 from studio.services.watch import FolderStatus
 
 

@@ -7,15 +7,14 @@ import time
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.services.health_report import HealthReport, text_of
+from studio.services.health import HealthReport, text_of
 from studio.viewmodels.base import ViewModel
-from studio.viewmodels.generations import GenerationsViewModel
+from studio.viewmodels.generations import GenerationsViewModel, TransfersViewModel
 from studio.viewmodels.ingest import IngestViewModel
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.memory import MemoryViewModel
 from studio.viewmodels.ports import Health
 from studio.viewmodels.text import count
-from studio.viewmodels.transfers import TransfersViewModel
 from studio.viewmodels.ways_out import clickable
 
 HEALTH_INTERVAL_S = 30.0

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from studio.domain import SearchResult
 from studio.memory import APPLICATION
-from studio.services import citations
-from studio.services.citations import CitationStyle
+from studio.services.search import CitationStyle, citations
 
 _COMPONENTS = {
     APPLICATION: "Program",

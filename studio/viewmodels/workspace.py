@@ -9,26 +9,29 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 
 from studio.viewmodels.base import ViewModel
-from studio.viewmodels.citing import CitingViewModel
-from studio.viewmodels.cleanup import CleanupViewModel
-from studio.viewmodels.compare import CompareViewModel
-from studio.viewmodels.drops import DropsViewModel
-from studio.viewmodels.failures import FailuresViewModel
-from studio.viewmodels.gate import GateViewModel
-from studio.viewmodels.generations import GenerationsViewModel
-from studio.viewmodels.ingest import IngestViewModel
-from studio.viewmodels.jobs import JobsViewModel
+from studio.viewmodels.generations import (
+    CleanupViewModel,
+    CompareViewModel,
+    GateViewModel,
+    GenerationsViewModel,
+    TransfersViewModel,
+    is_bundle,
+)
+from studio.viewmodels.ingest import (
+    DropsViewModel,
+    FailuresViewModel,
+    IngestViewModel,
+    JobsViewModel,
+    PreflightViewModel,
+    WatchedViewModel,
+)
 from studio.viewmodels.library import LibraryViewModel
 from studio.viewmodels.memory import MemoryViewModel
 from studio.viewmodels.ports import StudioServices
-from studio.viewmodels.preflight import PreflightViewModel
-from studio.viewmodels.preview import PreviewViewModel
 from studio.viewmodels.quality import QualityViewModel
-from studio.viewmodels.search import SearchViewModel
+from studio.viewmodels.search import CitingViewModel, PreviewViewModel, SearchViewModel
 from studio.viewmodels.settings import SettingsViewModel
 from studio.viewmodels.status import StatusViewModel
-from studio.viewmodels.transfers import TransfersViewModel, is_bundle
-from studio.viewmodels.watched import WatchedViewModel
 
 NEW = ""
 """The target of files that are to make a knowledge base of their own."""

@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from studio.domain import Chunk, DocumentRecord, DocumentStatus, KbSettings, ModelIdentity, PageCounts, Retention
-from studio.index.gc import collect
-from studio.index.generations import Build
-from studio.index.stores import Stores
+from studio.index.generations import Build, Stores
+from studio.index.upkeep import collect
 from studio.paths import DataPaths
 
 DIMENSION = 384

@@ -49,9 +49,9 @@ from search_data import Data
 
 from studio.bootstrap import open_services
 from studio.domain import KbSettings, SearchRequest
-from studio.index.generations import MERGE_EVERY
-from studio.services.query_embeddings import KEPT
+from studio.index.generations.building import MERGE_EVERY
 from studio.services.search import SearchService
+from studio.services.search.query_embeddings import KEPT
 
 DIMENSION = 384
 SEARCHES = 500

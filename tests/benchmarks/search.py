@@ -65,9 +65,9 @@ from studio.domain import (
 )
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
-from studio.index.ann import refine_for
-from studio.index.stores import Stores
-from studio.index.upkeep import load_library
+from studio.index.generations import Stores
+from studio.index.vectors import load_library
+from studio.index.vectors.ann import refine_for
 from studio.paths import DataPaths
 from studio.services.search import SearchService
 

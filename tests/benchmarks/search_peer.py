@@ -234,8 +234,8 @@ def _queries(folder: Path) -> dict[str, Any]:
 def marking() -> Callable[[str, list[str]], None]:
     """Marks the words of a query in texts, and cuts these to snippets, as RAG Studio does."""
     sys.path.insert(0, str(Path(__file__).parents[2]))
-    from studio.index.analysis import Analyzer
-    from studio.index.snippets import snippet
+    from studio.index.keywords import Analyzer
+    from studio.index.ranking import snippet
 
     analyzer = Analyzer("en")
 

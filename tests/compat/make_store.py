@@ -17,8 +17,8 @@ from pathlib import Path
 
 from studio.bootstrap import open_services
 from studio.domain import Retention
-from studio.index.bundle.values import BUNDLE_VERSION
-from studio.index.migrations import schema_version
+from studio.index.bundle import BUNDLE_VERSION
+from studio.index.catalog.migrations import schema_version
 
 STORES = Path(__file__).parent / "stores"
 WHALES = """---

@@ -11,13 +11,13 @@ import pytest
 
 from studio.bootstrap import Services, open_services
 from studio.domain import DocumentStatus, GenerationState, SearchMode, SearchRequest
-from studio.index.analysis import LEXICAL_VERSION
-from studio.index.bundle.values import BUNDLE_VERSION
+from studio.index.bundle import BUNDLE_VERSION
 from studio.index.catalog import Catalog
-from studio.index.migrations import schema_version
-from studio.index.rows import ROWS_VERSION
+from studio.index.catalog.migrations import schema_version
+from studio.index.keywords import LEXICAL_VERSION
+from studio.index.vectors import ROWS_VERSION
 from studio.paths import DataPaths
-from studio.services.restoring import restore_catalog
+from studio.services.recovery import restore_catalog
 
 STORES = Path(__file__).parent / "stores"
 SONGS = "Blue whales sing low songs that travel hundreds of kilometres under water."

@@ -14,7 +14,7 @@ import pytest
 from command import Program
 
 from studio.failpoints import VARIABLE
-from studio.index.locks import try_lock
+from studio.index.files import try_lock
 from studio.paths import DataPaths
 
 Write = Callable[[str, str], Path]

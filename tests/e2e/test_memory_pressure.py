@@ -20,7 +20,7 @@ from mixed_files import sentences
 from studio.bootstrap import Services
 from studio.domain import JobState, KbSettings, SearchRequest
 from studio.memory import DROP_CACHES, PAUSE_INGEST, SMALLER_BATCHES, UNLOAD_IDLE_MODELS, Level
-from studio.services.bulletin import JobEvent, JobProgress
+from studio.services.jobs import JobEvent, JobProgress
 
 MIB = 1 << 20
 PROGRAM = Path(__file__).parents[1] / "pressed_program.py"

@@ -26,12 +26,12 @@ if __name__ == "__main__":
 from lance.file import LanceFileReader
 from ward import ToyEmbedder, Ward
 
-from studio.documents.parser_pool import ParserPool
+from studio.documents.pool import ParserPool
 from studio.domain import Check, DocumentStatus
-from studio.index.backups import backups
-from studio.index.stores import Stores
+from studio.index.catalog import backups
+from studio.index.generations import Stores
 from studio.paths import DataPaths
-from studio.services.restoring import restore_catalog
+from studio.services.recovery import restore_catalog
 
 HOW = ("remove", "truncate", "flip")
 SOURCES = ("all", "some", "none")

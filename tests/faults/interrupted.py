@@ -29,7 +29,7 @@ from mixed_files import write_files
 from toy import chunk_ids_of
 
 from studio.bootstrap import open_services
-from studio.services.pipeline import CHUNKS_PER_BATCH
+from studio.services.ingest.pipeline import CHUNKS_PER_BATCH
 
 NOTING = Path(__file__).with_name("noting.py")
 BATCHES_UNDER_WAY = 2

@@ -27,9 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from toy import Bench, chunk_of, record_of, vector_of
 
-from studio.index.generations import Build
-from studio.index.rows import text_key
-from studio.index.stores import Stores
+from studio.index.generations import Build, Stores
+from studio.index.vectors import text_key
 from studio.paths import DataPaths
 
 DOCUMENTS = 200

@@ -30,8 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from toy import Bench, vector_of
 
 from studio.domain import Metric
-from studio.index.generations import GenerationStore
-from studio.index.stores import Stores
+from studio.index.generations import GenerationStore, Stores
 from studio.paths import DataPaths
 
 DOCUMENTS = 20

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from studio.bootstrap import Services, open_services
 from studio.domain import GenerationState, SearchMode, SearchRequest
-from studio.index.reading import READABLE
+from studio.index.generations import READABLE
 
 KB = "Notes"
 KEEP_ARCHIVED = 3

@@ -10,7 +10,7 @@ from damage import Damage, apply, describe, fill, prints_of, still_held, verdict
 from ward import Ward
 
 from studio.cli.ways_out import typed
-from studio.services.losses import NAMELESS
+from studio.services.recovery.losses import NAMELESS
 
 LISTS, PASSAGES = "vectors/documents.lance", "vectors/chunks.lance"
 

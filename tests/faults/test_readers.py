@@ -10,7 +10,7 @@ from readers import promote_next, run
 from toy import Bench
 
 from studio.domain import KnowledgeBase
-from studio.index.stores import Stores
+from studio.index.generations import Stores
 from studio.paths import DataPaths
 
 READERS = 4

@@ -16,7 +16,7 @@ from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
 
 from studio.paths import resources_dir
-from studio.ui.theme import Theme, ThemeChoice
+from studio.ui.parts import Theme, ThemeChoice
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from studio.domain import ModelIdentity, PinnedQuery, SearchMode
-from studio.services.bundles import BundleInfo, ByteProgress, Imported
-from studio.services.compare import (
-    ChangedDocument,
+from studio.services.generations import (
+    BundleInfo,
     Comparison,
     DocumentChanges,
     DocumentItem,
     HitChange,
-    MovedDocument,
+    Imported,
     QueryChange,
 )
-from studio.services.gate import GateReport, MissingDocument, PinOutcome
+from studio.services.generations.bundles import ByteProgress
+from studio.services.generations.compare import ChangedDocument, MovedDocument
+from studio.services.quality import GateReport, MissingDocument, PinOutcome
 
 
 class FakeCompare:

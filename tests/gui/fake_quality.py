@@ -9,9 +9,9 @@ from pathlib import Path
 
 from studio.domain import SavedQuery
 from studio.errors import InvalidRequest, NotFound
-from studio.services.evaluation import Evaluation, Measured, RunSummary, Setting, summary
-from studio.services.judging import Loaded
-from studio.services.measures import MEASURES
+from studio.services.quality import Evaluation, Loaded, Measured, RunSummary, Setting
+from studio.services.quality.evaluation import summary
+from studio.services.quality.measures import MEASURES
 
 
 class FakeJudging:

@@ -22,7 +22,7 @@ from studio.domain import (
     ProgressSink,
 )
 from studio.errors import StudioError
-from studio.services.queue import JobChanged, JobEnded, JobEvent, JobProgress
+from studio.services.jobs.queue import JobChanged, JobEnded, JobEvent, JobProgress
 
 Script = Callable[[str, Sequence[Path], ProgressSink], Any]
 

@@ -34,12 +34,14 @@ from studio.domain import (
     StoredText,
 )
 from studio.errors import Conflict, NotFound, StorageFault
-from studio.index.gc import GcReport
+from studio.index.upkeep import GcReport
 from studio.memory import GIB, Holding, MemorySnapshot
-from studio.services.citations import locator
-from studio.services.citing import Place, Verification, VerificationStatus
-from studio.services.health_report import HealthReport, Level
-from studio.services.tags import TagCount
+from studio.services.health import HealthReport
+from studio.services.health.report import Level
+from studio.services.library import TagCount
+from studio.services.search import Verification, VerificationStatus
+from studio.services.search.citations import locator
+from studio.services.search.verification import Place
 
 
 def result(number: int = 1, **changes: Any) -> SearchResult:

@@ -16,9 +16,10 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QListView, QMenu, QWidget
 
 from studio.domain import GenerationState
-from studio.ui.main_window import GENERATIONS, MainWindow
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme
+from studio.ui.parts import Theme
+from studio.ui.window import MainWindow
+from studio.ui.window.main_window import GENERATIONS
+from studio.ui.window.screenshots import until
 from studio.viewmodels.ports import StudioServices
 from studio.viewmodels.workspace import Workspace
 

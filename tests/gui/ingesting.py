@@ -11,9 +11,10 @@ from fakes import FakeServices
 from opening import with_kb
 
 from studio.domain import JobState
-from studio.ui.main_window import INGEST, MainWindow
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme
+from studio.ui.parts import Theme
+from studio.ui.window import MainWindow
+from studio.ui.window.main_window import INGEST
+from studio.ui.window.screenshots import until
 from studio.viewmodels.workspace import Workspace
 
 

@@ -10,7 +10,7 @@ from fakes import FakeServices, generation
 from studio.domain import (
     GenerationState,
 )
-from studio.ui.screenshots import until
+from studio.ui.window.screenshots import until
 from studio.viewmodels.workspace import Workspace
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from PySide6.QtWidgets import QApplication
 
-from studio.ui.event_loop import StudioEventLoop
+from studio.ui.window import StudioEventLoop
 
 TEST_TIMEOUT_S = 60.0
 

@@ -13,11 +13,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMenu
 
 from studio.domain import SearchRequest, SearchResult
-from studio.ui.main_window import MainWindow
-from studio.ui.result_card import Zone
-from studio.ui.screenshots import until
-from studio.ui.search_box import RemovableChip
-from studio.ui.theme import Theme
+from studio.ui.parts import Theme
+from studio.ui.search.box import RemovableChip
+from studio.ui.search.result_card import Zone
+from studio.ui.window import MainWindow
+from studio.ui.window.screenshots import until
 from studio.viewmodels.workspace import Workspace
 
 CONTROL = Qt.KeyboardModifier.ControlModifier

@@ -13,8 +13,8 @@ from qt_loop import on_qt_loop
 
 from studio.domain import SearchRequest, SearchResponse, SearchResult, StoredText
 from studio.errors import InvalidRequest
-from studio.ui.screenshots import until
-from studio.viewmodels.filters import Filters
+from studio.ui.window.screenshots import until
+from studio.viewmodels.search import Filters
 from studio.viewmodels.workspace import Workspace
 
 

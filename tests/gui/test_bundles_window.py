@@ -12,9 +12,9 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QLineEdit
 from qt_loop import on_qt_loop
 
-from studio.ui.main_window import GENERATIONS, INGEST
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme
+from studio.ui.parts import Theme
+from studio.ui.window.main_window import GENERATIONS, INGEST
+from studio.ui.window.screenshots import until
 
 # ---------------------------------------------------------------- bundles
 

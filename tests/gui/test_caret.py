@@ -5,8 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLineEdit, QWidget
 
-from studio.ui import caret
-from studio.ui.caret import RestingCaret
+from studio.ui.parts import RestingCaret, caret
 
 
 def test_the_cursor_rests_until_the_next_key(qtbot, monkeypatch) -> None:

@@ -16,11 +16,12 @@ from PySide6.QtWidgets import QApplication, QComboBox, QDialog
 from qt_loop import on_qt_loop
 
 from studio.domain import DocumentRecord, DocumentStatus, GenerationState, JobKind, JobState, PageCounts
-from studio.services.queue import JobChanged
-from studio.ui.drops import SourceList
-from studio.ui.main_window import INGEST, MainWindow
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme
+from studio.services.jobs.queue import JobChanged
+from studio.ui.parts import Theme
+from studio.ui.window import MainWindow
+from studio.ui.window.drops import SourceList
+from studio.ui.window.main_window import INGEST
+from studio.ui.window.screenshots import until
 from studio.viewmodels.workspace import NEW, Workspace
 
 LEFT, NONE, COPY = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, Qt.DropAction.CopyAction

@@ -14,9 +14,9 @@ from qt_loop import on_qt_loop
 
 from studio.domain import GenerationState, PinnedQuery, Retention
 from studio.errors import Conflict, NotFound, StorageFault
-from studio.index.gc import GcReport, Kept
-from studio.ui.screenshots import until
-from studio.viewmodels.compare import Change
+from studio.index.upkeep import GcReport, Kept
+from studio.ui.window.screenshots import until
+from studio.viewmodels.generations import Change
 from studio.viewmodels.text import moment
 from studio.viewmodels.workspace import Workspace
 

@@ -10,13 +10,13 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QLineEdit,
 from qt_loop import on_qt_loop
 
 from studio.domain import GenerationState, PinnedQuery, Retention
-from studio.index.gc import GcReport, Kept
-from studio.ui.cleanup_dialog import CleanupDialog
-from studio.ui.compare_dialog import CompareDialog
-from studio.ui.gate_dialog import GateDialog
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme
-from studio.ui.watched_dialog import WatchedDialog
+from studio.index.upkeep import GcReport, Kept
+from studio.ui.generations.cleanup_dialog import CleanupDialog
+from studio.ui.generations.compare_dialog import CompareDialog
+from studio.ui.generations.gate_dialog import GateDialog
+from studio.ui.ingest import WatchedDialog
+from studio.ui.parts import Theme
+from studio.ui.window.screenshots import until
 
 # ---------------------------------------------------------------- the list
 

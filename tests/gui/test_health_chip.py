@@ -13,11 +13,12 @@ from PySide6.QtWidgets import QPushButton
 from qt_loop import on_qt_loop
 
 from studio.domain import AnnIndex
-from studio.services.health_report import Finding, HealthReport, KbHealth, Latency, Level, Recall
-from studio.ui.health_dialog import HealthDialog
-from studio.ui.screenshots import until
-from studio.ui.status_bar import StatusBar
-from studio.ui.theme import Theme
+from studio.services.health import HealthReport
+from studio.services.health.report import Finding, KbHealth, Latency, Level, Recall
+from studio.ui.parts import Theme
+from studio.ui.settings import HealthDialog
+from studio.ui.window.screenshots import until
+from studio.ui.window.status_bar import StatusBar
 from studio.viewmodels import status
 from studio.ways_out import Tune
 

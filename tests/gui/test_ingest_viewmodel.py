@@ -23,8 +23,8 @@ from studio.domain import (
     ProgressSink,
 )
 from studio.errors import StorageFault
-from studio.ui.screenshots import until
-from studio.viewmodels.queue import Tone
+from studio.ui.window.screenshots import until
+from studio.viewmodels.ingest import Tone
 
 
 def progress(stage: IngestStage, *files: FileProgress, done: int = 0, total: int = 0) -> IngestProgress:

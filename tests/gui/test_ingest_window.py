@@ -29,13 +29,14 @@ from studio.domain import (
     ProgressSink,
     SkippedFiles,
 )
+from studio.services.jobs.queue import JobProgress
 from studio.services.preflight import NEEDS_PASSWORD
-from studio.services.queue import JobProgress
-from studio.ui import failures_list
-from studio.ui.ingest_pane import FAILED
-from studio.ui.main_window import INGEST, SEARCH, MainWindow
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme, ThemeChoice
+from studio.ui.ingest import failures_list
+from studio.ui.ingest.pane import FAILED
+from studio.ui.parts import Theme, ThemeChoice
+from studio.ui.window import MainWindow
+from studio.ui.window.main_window import INGEST, SEARCH
+from studio.ui.window.screenshots import until
 from studio.viewmodels.workspace import Workspace
 
 BIG = preflight(files=512, new=512, chunks=14_100, seconds=360.0)

@@ -25,9 +25,10 @@ from studio.domain import (
     PageCounts,
     ProgressSink,
 )
-from studio.services.queue import JobProgress
-from studio.ui.screenshots import until
-from studio.viewmodels.queue import Tone, document_rows, file_row
+from studio.services.jobs.queue import JobProgress
+from studio.ui.window.screenshots import until
+from studio.viewmodels.ingest import Tone
+from studio.viewmodels.ingest.file_rows import document_rows, file_row
 from studio.viewmodels.workspace import Workspace
 
 LOCKED = FileFailure("/papers/locked.pdf", "encrypted", "The file is protected by a password.")

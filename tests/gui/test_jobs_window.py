@@ -22,12 +22,11 @@ from studio.domain import (
     ProgressSink,
 )
 from studio.errors import StorageFault
-from studio.services.queue import JobChanged
-from studio.ui.main_window import SEARCH
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme
-from studio.ui.widgets import Banner
-from studio.viewmodels.queue import Tone
+from studio.services.jobs.queue import JobChanged
+from studio.ui.parts import Banner, Theme
+from studio.ui.window.main_window import SEARCH
+from studio.ui.window.screenshots import until
+from studio.viewmodels.ingest import Tone
 
 
 @on_qt_loop

@@ -16,11 +16,11 @@ from qt_loop import on_qt_loop
 
 from studio.bootstrap import open_services
 from studio.memory import PAUSE_INGEST, SMALLER_BATCHES, SMALLER_CACHES, Holding, Level
-from studio.ui.main_window import INGEST, MainWindow
-from studio.ui.memory_popover import MemoryGauge, MemoryPopover
-from studio.ui.screenshots import until
-from studio.ui.settings_dialog import SettingsDialog
-from studio.ui.theme import Theme, ThemeChoice
+from studio.ui.parts import Theme, ThemeChoice
+from studio.ui.settings import MemoryGauge, MemoryPopover, SettingsDialog
+from studio.ui.window import MainWindow
+from studio.ui.window.main_window import INGEST
+from studio.ui.window.screenshots import until
 from studio.viewmodels.workspace import Workspace
 
 MB = 1_000_000

@@ -16,8 +16,8 @@ from qt_loop import on_qt_loop
 
 from studio.domain import IngestProgress, IngestReport, IngestStage, JobState, ProgressSink
 from studio.memory import GIB, PAUSE_INGEST, SMALLER_BATCHES, Holding, Level
-from studio.services.queue import JobProgress
-from studio.ui.screenshots import until
+from studio.services.jobs.queue import JobProgress
+from studio.ui.window.screenshots import until
 from studio.viewmodels import memory
 from studio.viewmodels.memory import MemoryViewModel, Part
 from studio.viewmodels.text import component

@@ -14,8 +14,8 @@ from qt_loop import on_qt_loop
 from test_plain_text import seen
 
 from studio.domain import JobState
-from studio.services.queue import JobChanged
-from studio.ui.theme import Theme
+from studio.services.jobs.queue import JobChanged
+from studio.ui.parts import Theme
 
 MARKUP = '<img src="/tmp/secret.png"><b>bold</b> &amp; a'
 FIELDS = (QAccessible.Text.Name, QAccessible.Text.Description, QAccessible.Text.Help, QAccessible.Text.Value)

@@ -14,9 +14,7 @@ from PySide6.QtWidgets import QAbstractItemView, QLabel, QPushButton, QWidget
 from qt_loop import on_qt_loop
 from searching import searching
 
-from studio.ui.plain_text import PlainLabel, message_box, set_tip
-from studio.ui.theme import Theme
-from studio.ui.widgets import Banner, ElidedLabel, forbid, label
+from studio.ui.parts import Banner, ElidedLabel, PlainLabel, Theme, forbid, label, message_box, set_tip
 from studio.viewmodels.text import literal_tip
 
 

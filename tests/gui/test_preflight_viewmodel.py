@@ -14,7 +14,7 @@ from qt_loop import on_qt_loop
 from studio.domain import HeldRemovals, Preflight, SkippedFiles
 from studio.errors import StorageFault
 from studio.services.preflight import NEEDS_OCR, NEEDS_PASSWORD
-from studio.ui.screenshots import until
+from studio.ui.window.screenshots import until
 
 BIG = preflight(
     files=512, bytes=148_000_000, new=80, changed=40, unchanged=392, removed=3, chunks=14_100, seconds=360.0,

@@ -18,14 +18,14 @@ from qt_loop import on_qt_loop
 
 from studio.domain import SavedQuery, SearchMode
 from studio.errors import NotFound
-from studio.services.evaluation import Setting
-from studio.ui.main_window import QUALITY, SEARCH, MainWindow
-from studio.ui.quality_pane import MEASUREMENTS, QUERIES
-from studio.ui.quality_plot import QualityPlot
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme, ThemeChoice
-from studio.viewmodels.measured import Choice, Point
-from studio.viewmodels.quality import QualityViewModel
+from studio.services.quality import Setting
+from studio.ui.parts import Theme, ThemeChoice
+from studio.ui.quality.pane import MEASUREMENTS, QUERIES
+from studio.ui.quality.plot import QualityPlot
+from studio.ui.window import MainWindow
+from studio.ui.window.main_window import QUALITY, SEARCH
+from studio.ui.window.screenshots import until
+from studio.viewmodels.quality import Choice, Point, QualityViewModel
 from studio.viewmodels.workspace import Workspace
 
 

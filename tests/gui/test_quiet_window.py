@@ -10,8 +10,8 @@ from gestures import window_over
 from PySide6.QtCore import Qt
 from qt_loop import on_qt_loop
 
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme
+from studio.ui.parts import Theme
+from studio.ui.window.screenshots import until
 
 
 class Asked:

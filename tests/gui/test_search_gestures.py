@@ -15,13 +15,13 @@ from PySide6.QtWidgets import QApplication, QCheckBox, QDateEdit, QDialog, QMenu
 from qt_loop import on_qt_loop
 from searching import CONTROL, SHIFT, answered, chips, names, open_submenu, press_zone, searching
 
-from studio.services.citing import VerificationStatus
-from studio.services.tags import TagCount
-from studio.ui.main_window import INGEST, SEARCH
-from studio.ui.result_card import Zone
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme
-from studio.viewmodels.filters import periods
+from studio.services.library import TagCount
+from studio.services.search import VerificationStatus
+from studio.ui.parts import Theme
+from studio.ui.search.result_card import Zone
+from studio.ui.window.main_window import INGEST, SEARCH
+from studio.ui.window.screenshots import until
+from studio.viewmodels.search import periods
 
 # ---------------------------------------------------------------- filters and view
 

@@ -19,11 +19,11 @@ from studio.domain import (
     SearchRequest,
     SearchResult,
 )
-from studio.services.tags import TagCount
-from studio.ui.screenshots import until
-from studio.viewmodels.explanation import explain
-from studio.viewmodels.filters import Arrangement, FilterChoices, Filters
-from studio.viewmodels.results import GRADE_ROLE, ResultModel
+from studio.services.library import TagCount
+from studio.ui.window.screenshots import until
+from studio.viewmodels.search import GRADE_ROLE, Arrangement, Filters, explain
+from studio.viewmodels.search.filters import FilterChoices
+from studio.viewmodels.search.results import ResultModel
 from studio.viewmodels.workspace import Workspace
 
 

@@ -17,10 +17,10 @@ from PySide6.QtWidgets import QApplication, QLabel, QProgressBar, QWidget
 from qt_loop import on_qt_loop
 from searching import CONTROL, answered, many, press_zone, searching
 
-from studio.ui.main_window import INGEST, SEARCH
-from studio.ui.result_card import Zone
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme, ThemeChoice
+from studio.ui.parts import Theme, ThemeChoice
+from studio.ui.search.result_card import Zone
+from studio.ui.window.main_window import INGEST, SEARCH
+from studio.ui.window.screenshots import until
 
 # ---------------------------------------------------------------- why
 

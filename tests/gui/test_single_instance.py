@@ -7,7 +7,7 @@ from pathlib import Path
 from filesystems import read_only
 from PySide6.QtWidgets import QApplication
 
-from studio.ui.single_instance import SingleInstance
+from studio.ui.window import SingleInstance
 
 
 def test_the_second_is_not_first(qapp: QApplication, tmp_path: Path) -> None:

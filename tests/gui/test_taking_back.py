@@ -28,10 +28,10 @@ from studio.domain import (
     SavedQuery,
 )
 from studio.errors import StorageFault
-from studio.services.queue import JobEnded
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme
-from studio.viewmodels.queue import Tone
+from studio.services.jobs.queue import JobEnded
+from studio.ui.parts import Theme
+from studio.ui.window.screenshots import until
+from studio.viewmodels.ingest import Tone
 from studio.viewmodels.workspace import Workspace
 
 Undos = list[Callable[[], None]]

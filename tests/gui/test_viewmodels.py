@@ -20,9 +20,9 @@ from studio.domain import (
     StoredText,
 )
 from studio.errors import Conflict, InvalidRequest, NotFound
-from studio.ui.screenshots import until
-from studio.viewmodels.filters import Filters
-from studio.viewmodels.preview import PdfContent, TextContent, text_sections
+from studio.ui.window.screenshots import until
+from studio.viewmodels.search import Filters, PdfContent, TextContent
+from studio.viewmodels.search.preview import text_sections
 from studio.viewmodels.text import context_markdown, memory, moment, remaining, short_count, utf16_range
 
 # ---------------------------------------------------------------- search

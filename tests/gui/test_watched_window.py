@@ -17,10 +17,10 @@ from studio.bootstrap import open_services
 from studio.errors import NotFound, StorageFault
 from studio.paths import DataPaths, resources_dir
 from studio.services.watch import FolderStatus, WatchState
-from studio.ui.main_window import MainWindow
-from studio.ui.screenshots import until
-from studio.ui.theme import Theme, ThemeChoice
-from studio.ui.watched_dialog import WatchedDialog
+from studio.ui.ingest import WatchedDialog
+from studio.ui.parts import Theme, ThemeChoice
+from studio.ui.window import MainWindow
+from studio.ui.window.screenshots import until
 from studio.viewmodels.workspace import Workspace
 from studio.ways_out import Listing, See
 

@@ -11,9 +11,9 @@ from qt_loop import on_qt_loop
 
 from studio.domain import FileFailure, GenerationState, JobState, PinnedQuery
 from studio.errors import FailureCode, StorageFault
-from studio.services.queue import JobChanged
+from studio.services.jobs.queue import JobChanged
 from studio.services.watch import FolderStatus, WatchState
-from studio.ui.screenshots import until
+from studio.ui.window.screenshots import until
 from studio.viewmodels.ways_out import clickable
 from studio.ways_out import PutFileBack, RunRepair
 

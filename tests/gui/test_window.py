@@ -20,13 +20,14 @@ from studio.bootstrap import Services, open_services
 from studio.domain import GenerationState
 from studio.errors import NotFound
 from studio.paths import DataPaths, resources_dir
-from studio.ui.compare_dialog import CompareDialog
-from studio.ui.main_window import GENERATIONS, INGEST, SEARCH, MainWindow
-from studio.ui.screenshots import SIZE, render_screenshots, until
-from studio.ui.theme import Theme, ThemeChoice
+from studio.ui.generations.compare_dialog import CompareDialog
+from studio.ui.parts import Theme, ThemeChoice
+from studio.ui.window import MainWindow, render_screenshots
+from studio.ui.window.main_window import GENERATIONS, INGEST, SEARCH
+from studio.ui.window.screenshots import SIZE, until
 from studio.viewmodels.base import ITEM_ROLE
-from studio.viewmodels.compare import Change
-from studio.viewmodels.preview import PdfContent, TextContent
+from studio.viewmodels.generations import Change
+from studio.viewmodels.search import PdfContent, TextContent
 from studio.viewmodels.workspace import Workspace
 
 PDF = "nested-trace-trees.pdf"

@@ -15,8 +15,8 @@ import pytest
 
 from studio import confinement
 from studio.confinement import Allowed, landlock, places, seccomp
-from studio.documents.parser_process import ENVIRONMENT
-from studio.embedding import launch
+from studio.documents.pool.process import ENVIRONMENT
+from studio.embedding.client import launch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Nothing confines a process here.")
 needs_both = pytest.mark.skipif(
@@ -93,7 +93,7 @@ def test_one_program_and_no_other_can_be_started(ground: Path, program: str) -> 
 
 @pytest.mark.parametrize(
     ("module", "environment"),
-    [("studio.embedding.worker", launch.LIBRARY_ENVIRONMENT), ("studio.documents.parser_worker", ENVIRONMENT)],
+    [("studio.embedding.worker.main", launch.LIBRARY_ENVIRONMENT), ("studio.documents.parser_worker", ENVIRONMENT)],
 )
 def test_no_thread_runs_before_a_worker_is_confined(module: str, environment: dict[str, str]) -> None:
     """It would stay free."""

@@ -16,10 +16,10 @@ from filesystems import can_mount_exfat, exfat
 from studio import links
 from studio.bootstrap import open_services
 from studio.errors import StorageFault
-from studio.index.stores import Stores
+from studio.index.generations import Stores
 from studio.links import can_link
 from studio.paths import DataPaths
-from studio.services.file_state import scanned, settled_stamp
+from studio.services.scan import scanned, settled_stamp
 
 SOURCES = Path(links.__file__).parent
 REFUSAL = "cannot be linked"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.viewmodels.opening import is_passive
+from studio.viewmodels.search import is_passive
 
 RUN = (
     "bat cmd vbs js jse wsf hta url desktop lnk webloc inetloc scf ps1 sh py command jar msi reg exe com "

@@ -1,4 +1,4 @@
-"""No module of the window shows text past `studio.ui.plain_text`, or hands the desktop something to open by itself."""
+"""No module of the window shows text past `studio.ui.parts.plain_text`, or hands the desktop something to open by itself."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ GUESSING_CALLS = {
     "setWhatsThis",
 }
 ALLOWED = {
-    "studio/ui/plain_text.py": GUESSING_WIDGETS | GUESSING_CALLS,
-    "studio/ui/opening.py": {"openUrl"},
-    "studio/ui/reveal.py": {"openUrl"},
+    "studio/ui/parts/plain_text.py": GUESSING_WIDGETS | GUESSING_CALLS,
+    "studio/ui/search/opening.py": {"openUrl"},
+    "studio/ui/parts/reveal_file.py": {"openUrl"},
 }
 
 

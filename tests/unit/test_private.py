@@ -10,7 +10,7 @@ import pytest
 from studio import private
 from studio.paths import DataPaths
 from studio.private import hand_over, keep_private, make_folder, open_to_others, tighten
-from studio.services.modes import check_modes, mend_modes
+from studio.services.health.modes import check_modes, mend_modes
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
 

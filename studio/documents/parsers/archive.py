@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from studio.documents.chunker import HEADING_SEPARATOR
+from studio.documents.chunking import HEADING_SEPARATOR
 from studio.documents.frames import MemberBegins, Resume
 from studio.documents.kinds import TABULAR_KINDS
 from studio.documents.parsers.base import MAX_FILE_BYTES, Parser, corrupt, empty, encrypted, no_text

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from studio.documents.chunker import HEADING_SEPARATOR, segment
+from studio.documents.chunking import HEADING_SEPARATOR, segment
 from studio.documents.parsers import passwords
 from studio.domain import PageCounts, ParsedDocument, ParserEvent, Span
 from studio.errors import DocumentFault, FailureCode

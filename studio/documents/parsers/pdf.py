@@ -13,7 +13,7 @@ from pathlib import Path
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from studio.documents.chunker import HEADING_SEPARATOR
+from studio.documents.chunking import HEADING_SEPARATOR
 from studio.documents.parsers import passwords
 from studio.documents.parsers.base import (
     MAX_HEADING_CHARS,

@@ -1,1 +1,17 @@
-"""Bundles: one generation as one file that checks itself. `files` writes and reads it, `values` knows what it says."""
+"""Bundles: a generation in one file, to be taken elsewhere.
+
+Belongs here: the format, its checks, writing and reading it.
+Does not: when one is exported or imported (`services.generations`).
+"""
+
+from studio.index.bundle.files import BundleReader, BundleWriter
+from studio.index.bundle.values import BUNDLE_VERSION, Census, Manifest, Unsound
+
+__all__ = [
+    "BUNDLE_VERSION",
+    "BundleReader",
+    "BundleWriter",
+    "Census",
+    "Manifest",
+    "Unsound",
+]

@@ -42,8 +42,7 @@ from studio.index.bundle.values import (
     encode_chunk,
     encode_document,
 )
-from studio.index.rows import chunk_of, matrix_of
-from studio.index.table_writer import check_vectors
+from studio.index.vectors import check_vectors, chunk_of, matrix_of
 
 DOCUMENTS = "documents.jsonl"
 VECTORS = "vectors.f32"

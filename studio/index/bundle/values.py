@@ -29,7 +29,7 @@ from studio.domain import (
 )
 from studio.errors import InvalidRequest
 from studio.index.catalog import checked_name
-from studio.index.rows import ROWS_VERSION, text_key
+from studio.index.vectors import ROWS_VERSION, text_key
 
 FORMAT = "rag-studio-bundle"
 BUNDLE_VERSION = 1

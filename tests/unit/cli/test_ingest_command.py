@@ -11,7 +11,7 @@ import pytest
 
 from studio.bootstrap import Services
 from studio.cli.arguments import build_parser
-from studio.cli.ingest import ingest
+from studio.cli.commands.ingest import ingest
 
 
 async def test_documents_that_were_kept_are_told_and_go_when_allowed(

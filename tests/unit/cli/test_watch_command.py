@@ -10,9 +10,9 @@ import pytest
 from command import Program
 
 from studio.bootstrap import Services
-from studio.cli import watch
 from studio.cli.arguments import build_parser
-from studio.services import watch as watching
+from studio.cli.commands import watch
+from studio.services.watch import service as watching
 
 
 def test_the_list_of_folders(program: Program, folder: Path, tmp_path: Path) -> None:

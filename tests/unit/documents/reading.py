@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from studio.documents.parser_pool import ParserPool
+from studio.documents.pool import ParserPool
 from studio.domain import ParsedDocument, ParseProgress, ParserEvent
 from studio.errors import DocumentFault
 

@@ -8,15 +8,8 @@ import unicodedata
 
 import pytest
 
-from studio.documents.chunker import (
-    MAX_CONTEXT_CHARS,
-    MAX_SEGMENT_CHARS,
-    context_of,
-    make_chunks,
-    pack,
-    segment,
-    split_oversized,
-)
+from studio.documents.chunking import make_chunks, segment
+from studio.documents.chunking.chunker import MAX_CONTEXT_CHARS, MAX_SEGMENT_CHARS, context_of, pack, split_oversized
 from studio.domain import ParsedDocument, Span
 
 ALPHABET = "abcdefghij é ß 你好。，！ \t\n\n. ! ? 😀 \u0301 \u200d ) ” , ; x ไท क्ष। Dr. 3.5 "

@@ -15,11 +15,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from studio.documents.parser_pool import WORKER_MODULE
 from studio.documents.parsers import data, ole, parse_file, rst, workbook
 from studio.documents.parsers.containers import MAX_READ_BYTES, _Forward
 from studio.documents.parsers.html import MAX_ATTRIBUTES, MAX_OPEN_TAGS
 from studio.documents.parsers.package import XmlHandler, parse_xml, whole_number
+from studio.documents.pool.pool import WORKER_MODULE
 from studio.domain import PartFailure
 from studio.errors import DocumentFault, FailureCode
 from tests.unit.documents.making import archive, docx, fault, paragraph, pdf, read_one, relations

@@ -11,8 +11,8 @@ import pytest
 from scans import scanned_pdf
 
 from studio.confinement import landlock, seccomp
-from studio.documents.parser_pool import ParserPool
-from studio.documents.parser_scope import Scopes, Wish
+from studio.documents.pool import ParserPool
+from studio.documents.pool.scope import Scopes, Wish
 from studio.domain import ParsedDocument
 from studio.errors import DocumentFault, FailureCode
 

@@ -16,9 +16,8 @@ import pytest
 from making import check, docx, paragraph, pdf
 from reading import events, fault, odd_pool, program, read, rows, told
 
-from studio.documents import attempts
-from studio.documents.attempts import Clock
-from studio.documents.parser_pool import ParserPool
+from studio.documents.pool import ParserPool, attempts
+from studio.documents.pool.attempts import Clock
 from studio.domain import ParseProgress
 from studio.errors import Cancelled, DocumentFault, FailureCode, WorkerDied
 

@@ -12,7 +12,7 @@ import pytest
 from making import archive
 from reading import events, fault, odd_pool, program, told
 
-from studio.documents import parser_process
+from studio.documents.pool import process as parser_process
 from studio.domain import ParsedDocument, ParserEvent
 from studio.errors import DocumentFault, FailureCode
 

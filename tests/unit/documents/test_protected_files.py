@@ -9,8 +9,8 @@ import pytest
 from locked import locked_office, locked_pdf
 from making import docx, fault, paragraph, read_one
 
-from studio.documents.parser_pool import ParserPool
 from studio.documents.parsers import office_crypto, passwords
+from studio.documents.pool import ParserPool
 from studio.domain import ParsedDocument
 from studio.errors import DocumentFault, FailureCode
 

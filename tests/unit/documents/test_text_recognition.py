@@ -13,8 +13,8 @@ from scans import scanned_pdf
 
 from studio.documents import ocr_settings
 from studio.documents.ocr_settings import LANGUAGES, SWITCH, ocr_environment
-from studio.documents.parser_pool import ParserPool
 from studio.documents.parsers import ocr, parse_file
+from studio.documents.pool import ParserPool
 from studio.domain import PageCounts, ParsedDocument, ParseProgress
 from studio.errors import DocumentFault, FailureCode
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from studio.documents import SUPPORTED_EXTENSIONS, document_id, file_kind, texts
-from studio.documents.chunker import segment
+from studio.documents.chunking import segment
 from studio.documents.parsers import PARSERS
 from studio.documents.parsers.base import make_document
 from studio.documents.texts import TextStoreWriter, check_texts, read_text, stored_keys

@@ -8,11 +8,7 @@ import pytest
 import tiny_bert
 
 from studio.domain import ModelInfo
-from studio.embedding import sources
-from studio.embedding.files import sha256_of
-from studio.embedding.gguf_convert import convert
-from studio.embedding.progress import Monitor
-from studio.embedding.sources import DEFAULT_MODEL, KNOWN_MODELS
+from studio.embedding.model_files import DEFAULT_MODEL, KNOWN_MODELS, Monitor, convert, sha256_of, sources
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
-from studio.embedding import engine, worker
+from studio.embedding.worker import engine
+from studio.embedding.worker import main as worker
 
 CRASHES = "RAG_STUDIO_TEST_CRASHES"
 """`load` or `embed`: then, unless it is cautious; `always`: cautious or not; `killed`: by another while it loads."""

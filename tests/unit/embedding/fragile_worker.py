@@ -8,7 +8,8 @@ import os
 import threading
 from collections.abc import Sequence
 
-from studio.embedding import engine, worker
+from studio.embedding.worker import engine
+from studio.embedding.worker import main as worker
 
 KILLER = "this text kills the worker"
 HANGER = "this text hangs the worker"

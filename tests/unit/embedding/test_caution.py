@@ -14,9 +14,7 @@ import sparse_gguf
 from gguf import GGMLQuantizationType as Type
 
 from studio.domain import ModelInfo
-from studio.embedding import launch
-from studio.embedding.client import EmbeddingClient
-from studio.embedding.launch import probe
+from studio.embedding.client import EmbeddingClient, launch, probe
 from studio.errors import ModelFault
 from studio.workers import CRASH_SIGNALS, NTSTATUS_ERROR, WorkerProcess, crashed
 

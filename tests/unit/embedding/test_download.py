@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio.embedding import download as download_module
-from studio.embedding.download import download, partial_path
-from studio.embedding.progress import Monitor
+from studio.embedding.model_files import Monitor, download, partial_path
+from studio.embedding.model_files import downloads as download_module
 from studio.errors import Cancelled, ModelFault
 
 CONTENT = np.random.default_rng(2).bytes(3_000_000)

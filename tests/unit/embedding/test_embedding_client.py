@@ -14,12 +14,12 @@ import pytest
 from studio.cli.ways_out import typed
 from studio.confinement import available
 from studio.domain import Embedder, EmbedderProvider, ModelInfo
-from studio.embedding import client as client_module
-from studio.embedding import launch, loading
-from studio.embedding.client import EmbeddingClient, messages
+from studio.embedding.client import EmbeddingClient, launch, loading
+from studio.embedding.client import client as client_module
+from studio.embedding.client.client import messages
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
-from studio.embedding.protocol import Kind
+from studio.embedding.worker import Kind
 from studio.errors import ModelFault, WorkerDied
 from studio.paths import DataPaths
 from studio.workers import WorkerProcess

@@ -11,7 +11,7 @@ from studio.domain import ModelInfo
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
 from studio.paths import DataPaths
-from studio.ui.event_loop import StudioEventLoop
+from studio.ui.window import StudioEventLoop
 
 
 def test_embedding_and_recovery_on_the_qt_loop(

@@ -9,8 +9,8 @@ import pytest
 import tiny_bert
 
 from studio.domain import ModelInfo
-from studio.embedding.engine import Engine
-from studio.embedding.safetensors_file import SafetensorsFile
+from studio.embedding.model_files.safetensors_file import SafetensorsFile
+from studio.embedding.worker.engine import Engine
 from studio.errors import ModelFault
 
 CLS, SEP = 101, 102
@@ -71,7 +71,7 @@ def test_tokens_are_those_of_an_uncased_bert(engine: Engine, default_source: Pat
 
 
 def test_a_cased_model_keeps_its_accents(tmp_path: Path) -> None:
-    from studio.embedding.gguf_convert import convert
+    from studio.embedding.model_files import convert
 
     folder = tiny_bert.make_model(tmp_path / "model")
     (folder / "tokenizer_config.json").write_text('{"do_lower_case": true, "strip_accents": false}')

@@ -10,11 +10,10 @@ import sparse_gguf
 from gguf import GGMLQuantizationType as Type
 
 from studio.domain import ModelInfo
-from studio.embedding import footprint
 from studio.embedding.client import EmbeddingClient
-from studio.embedding.footprint import footprint_of, read_footprint
-from studio.embedding.gguf_convert import Precision, convert
-from studio.embedding.gguf_header import read_header
+from studio.embedding.model_files import convert, footprint, read_footprint, read_header
+from studio.embedding.model_files.footprint import footprint_of
+from studio.embedding.model_files.gguf_convert import Precision
 from studio.memory import mapped_files, process_reading
 
 LONG = "The quick fox jumps over the lazy dog, again and again. " * 100

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 import tiny_bert
 
-from studio.embedding.engine import Engine
-from studio.embedding.files import sha256_of
-from studio.embedding.gguf_convert import Precision, convert
-from studio.embedding.gguf_header import read_header
-from studio.embedding.safetensors_file import SafetensorsFile
-from studio.embedding.sources import DEFAULT_MODEL
+from studio.embedding.model_files import DEFAULT_MODEL, convert, read_header, sha256_of
+from studio.embedding.model_files.gguf_convert import Precision
+from studio.embedding.model_files.safetensors_file import SafetensorsFile
+from studio.embedding.worker.engine import Engine
 from studio.errors import ModelFault
 
 TEXTS = ["the quick fox jumps over the lazy dog.", "a house", "", "jumping jumped, housed", "the " * 40]

@@ -6,7 +6,7 @@ from pathlib import Path
 import bad_gguf
 import pytest
 
-from studio.embedding.gguf_header import read_header
+from studio.embedding.model_files import read_header
 from studio.errors import ModelFault
 
 SEEN_IN_HEADER = [

@@ -15,7 +15,7 @@ from memory_doubles import Limited
 from studio.cli.ways_out import typed
 from studio.domain import ModelInfo
 from studio.embedding.client import EmbeddingClient
-from studio.embedding.footprint import read_footprint
+from studio.embedding.model_files import read_footprint
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
 from studio.errors import MemoryRefused, ModelFault

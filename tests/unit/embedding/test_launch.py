@@ -7,7 +7,7 @@ import os
 import psutil
 import pytest
 
-from studio.embedding.launch import usual_threads
+from studio.embedding.client import usual_threads
 
 
 @pytest.mark.parametrize(

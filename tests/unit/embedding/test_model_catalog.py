@@ -17,10 +17,9 @@ from test_download import Site, site
 
 from studio import paths as paths_module
 from studio.cli.ways_out import typed
-from studio.embedding import models, sources
-from studio.embedding.files import sha256_of
+from studio.embedding import models
+from studio.embedding.model_files import Monitor, sha256_of, sources
 from studio.embedding.models import DEFAULT_MODEL, ModelCatalog
-from studio.embedding.progress import Monitor
 from studio.errors import Cancelled, Conflict, ModelFault, NotFound, StorageFault
 from studio.paths import DataPaths
 

@@ -16,12 +16,11 @@ import tiny_bert
 from memory_doubles import Clock, Limited
 from test_embedding_client import SENTENCE, busy
 
-from studio.embedding import loading, protocol
-from studio.embedding.client import EmbeddingClient
-from studio.embedding.footprint import read_footprint
+from studio.embedding.client import EmbeddingClient, loading
+from studio.embedding.model_files import read_footprint
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
-from studio.embedding.protocol import Kind
+from studio.embedding.worker import Kind, protocol
 from studio.errors import MemoryRefused, ModelFault
 from studio.paths import DataPaths
 from studio.workers import WorkerProcess
@@ -258,7 +257,7 @@ async def test_a_start_that_fails_gives_the_room_back(
 ) -> None:
     pool, limited = narrow(three_models, each, clock)
     with monkeypatch.context() as broken:
-        broken.setattr("studio.embedding.launch.WORKER_MODULE", "no_such_module")
+        broken.setattr("studio.embedding.client.launch.WORKER_MODULE", "no_such_module")
         with pytest.raises(ModelFault):
             await pool.embedder("one")
         assert limited.released.is_set()
@@ -266,7 +265,7 @@ async def test_a_start_that_fails_gives_the_room_back(
     embedder = await pool.embedder("one")
     await pool.unload("one")
     with monkeypatch.context() as broken:
-        broken.setattr("studio.embedding.launch.WORKER_MODULE", "no_such_module")
+        broken.setattr("studio.embedding.client.launch.WORKER_MODULE", "no_such_module")
         with pytest.raises(ModelFault):
             await embedder.embed([SENTENCE])
         assert limited.held == {}, "also when it is loaded again"

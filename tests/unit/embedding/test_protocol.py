@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studio.embedding import protocol
-from studio.embedding.protocol import ProtocolError, ReadyInfo
+from studio.embedding.worker import ProtocolError, ReadyInfo, protocol
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,11 @@ import tiny_reranker
 from test_embedding_client import PROJECT, SENTENCE, busy
 
 from studio.domain import ModelInfo
-from studio.embedding import launch
-from studio.embedding.client import EmbeddingClient, RankingClient
-from studio.embedding.engine import Engine
-from studio.embedding.files import sha256_of
+from studio.embedding.client import EmbeddingClient, RankingClient, launch
+from studio.embedding.model_files import sha256_of
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
+from studio.embedding.worker.engine import Engine
 from studio.errors import ModelFault, WorkerDied
 from studio.paths import DataPaths
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from studio.domain import ModelInfo
-from studio.embedding import protocol, worker
-from studio.embedding.engine import Embedding, Engine
-from studio.embedding.launch import probe, start_worker
-from studio.embedding.protocol import Kind, ReadyInfo
-from studio.embedding.worker import Inbox, Server
+from studio.embedding.client import probe
+from studio.embedding.client.launch import start_worker
+from studio.embedding.worker import Kind, ReadyInfo, protocol
+from studio.embedding.worker import main as worker
+from studio.embedding.worker.engine import Embedding, Engine
+from studio.embedding.worker.main import Inbox, Server
 from studio.errors import ModelFault
 from studio.workers import Channel
 

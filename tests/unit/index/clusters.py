@@ -9,9 +9,9 @@ import numpy as np
 from toy import Bench, record_of
 
 from studio.domain import AnnIndex, Candidate, Chunk, Generation, Metric, ModelIdentity, Vectors
-from studio.index.flat_vectors import similarities
-from studio.index.predicates import Within
-from studio.index.reading import Snapshot
+from studio.index.generations import Snapshot
+from studio.index.vectors import Within
+from studio.index.vectors.flat_vectors import similarities
 
 DIMENSION = 32
 MODEL = ModelIdentity("toy", "b" * 64, DIMENSION, "mean")

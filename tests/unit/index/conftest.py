@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from toy import Bench
 
-from studio.index import ann
-from studio.index.stores import Stores
+from studio.index.generations import Stores
+from studio.index.vectors import ann
 from studio.paths import DataPaths
 
 

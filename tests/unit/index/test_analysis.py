@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from studio.index.analysis import LANGUAGES, Analyzer, is_spaceless
+from studio.index.keywords import Analyzer
+from studio.index.keywords.analysis import LANGUAGES, is_spaceless
 
 ENGLISH = Analyzer("en")
 

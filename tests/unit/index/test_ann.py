@@ -23,19 +23,18 @@ from clusters import (
 from toy import Bench
 
 from studio.domain import AnnIndex, AnnState, Metric
-from studio.index import ann, nearest, upkeep
-from studio.index.ann import (
+from studio.index.vectors import Within, ann, nearest, resolve
+from studio.index.vectors import maintenance as upkeep
+from studio.index.vectors.ann import (
     Upkeep,
     ladder,
     must_measure,
     must_train,
     partitions,
     refine_for,
-    resolve,
     samples_per_partition,
 )
-from studio.index.flat_vectors import similarities
-from studio.index.predicates import Within
+from studio.index.vectors.flat_vectors import similarities
 
 # ---------------------------------------------------------------- choosing
 

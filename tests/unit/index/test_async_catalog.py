@@ -13,9 +13,8 @@ import pytest_asyncio
 
 from studio.domain import KbSettings
 from studio.errors import Conflict, StorageFault
-from studio.index.async_catalog import AsyncCatalog
-from studio.index.catalog import Catalog
-from studio.index.database import Database
+from studio.index.catalog import AsyncCatalog, Catalog
+from studio.index.catalog.database import Database
 
 ON_THE_THREAD = {"close", "mapped", "moment", "row", "rows", "transaction"}
 """What only code behind the coroutines calls, or what the asynchronous catalog has a method of its own for."""

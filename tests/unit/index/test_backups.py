@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from studio.domain import KbSettings
-from studio.index import base_file
-from studio.index.backups import back_up, backups, fault_of, made_at
-from studio.index.base_file import Evidence, Horizon
-from studio.index.catalog import Catalog
+from studio.index.catalog import Catalog, backups, base_file, fault_of, made_at
+from studio.index.catalog.backup_files import back_up
+from studio.index.catalog.base_file import Evidence, Horizon
 from studio.paths import DataPaths
 
 

@@ -17,10 +17,11 @@ from hostile_bundles import HOSTILE
 
 from studio.documents.texts import PARSED_BYTES, check_texts, read_text
 from studio.errors import BundleFault, InvariantViolated, NotFound
+from studio.index.bundle import BundleReader, BundleWriter, Census, Manifest, Unsound
 from studio.index.bundle.archive import ArchiveReader, ArchiveWriter
-from studio.index.bundle.files import BundleReader, BundleWriter
-from studio.index.bundle.values import Census, Manifest, Unsound, decode_chunk, decode_document, encode_document
-from studio.index.rows import CHUNK_CONTENT, chunk_schema
+from studio.index.bundle.values import decode_chunk, decode_document, encode_document
+from studio.index.vectors import CHUNK_CONTENT
+from studio.index.vectors.rows import chunk_schema
 
 
 def verify(path: Path) -> BundleReader:

@@ -12,13 +12,12 @@ from clusters import MODEL, generation_of, queries, recall, search, vectors
 from toy import Bench, chunk_ids_of, chunk_of
 
 from studio.domain import AnnIndex, Candidate
-from studio.index import caches as module
-from studio.index import generations
-from studio.index.caches import IndexCaches
-from studio.index.lexical import LexicalReader
-from studio.index.lexical_writer import LexicalWriter
-from studio.index.reading import Snapshot
-from studio.index.row_map import BYTES_PER_ROW
+from studio.index.generations import Snapshot
+from studio.index.generations import building as generations
+from studio.index.generations import caches as module
+from studio.index.generations.caches import IndexCaches
+from studio.index.keywords import LexicalReader, LexicalWriter
+from studio.index.vectors.row_map import BYTES_PER_ROW
 from studio.memory import cached_bytes
 
 MIB = 1 << 20

@@ -14,7 +14,7 @@ from filesystems import read_only, without_permission
 from studio.domain import KbSettings
 from studio.errors import StorageFault
 from studio.index.catalog import Catalog
-from studio.index.image import log_path, read_image
+from studio.index.catalog.image import log_path, read_image
 from studio.ways_out import AnotherDataFolder, ways_in
 
 
@@ -96,7 +96,7 @@ def test_an_image_leaves_no_copy_behind(path: Path, tmp_path: Path, monkeypatch:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
-    monkeypatch.setattr("studio.index.temporary._OTHER_PLACES", (str(elsewhere),))
+    monkeypatch.setattr("studio.index.files.temporary._OTHER_PLACES", (str(elsewhere),))
     with closing(Catalog(path)) as catalog:
         catalog.create_kb("a", KbSettings())
         assert rows_of(read_image(path)[0]) == ["a"]
@@ -106,7 +106,7 @@ def test_an_image_leaves_no_copy_behind(path: Path, tmp_path: Path, monkeypatch:
         with pytest.raises(sqlite3.DatabaseError, match="not a database"):
             read_image(damaged)
         assert not list(elsewhere.iterdir())
-        monkeypatch.setattr("studio.index.temporary._OTHER_PLACES", ())
+        monkeypatch.setattr("studio.index.files.temporary._OTHER_PLACES", ())
         with pytest.raises(FileNotFoundError):
             read_image(path)
 
@@ -135,7 +135,7 @@ def test_a_copy_follows_what_others_write(path: Path, monkeypatch: pytest.Monkey
     writer = Catalog(path)
     writer.create_kb("a", KbSettings())
     with monkeypatch.context() as patch:
-        patch.setattr("studio.index.database.sqlite3.connect", partial(_refused, path))
+        patch.setattr("studio.index.catalog.database.sqlite3.connect", partial(_refused, path))
         reader = Catalog(path)
         assert reader.read_only is not None
         stamp = reader.stamp()
@@ -164,7 +164,9 @@ def test_a_missing_catalog_that_cannot_be_made_is_explained(path: Path) -> None:
 
 def test_a_file_that_may_not_be_written_is_known_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Catalog(path).close()
-    monkeypatch.setattr("studio.index.database.os.access", lambda *_, **__: False)  # root may write what nobody may
+    monkeypatch.setattr(
+        "studio.index.catalog.database.os.access", lambda *_, **__: False
+    )  # root may write what nobody may
     with without_permission(path):
         catalog = Catalog(path)
         assert catalog.read_only is not None

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studio.index.diversity import diversified, folded, grouped, suspects
+from studio.index.ranking import diversified, folded, grouped, suspects
 
 TEXT = "The licence may be ended by either side with thirty days of notice, in writing, to the address on file."
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from studio.domain import DocumentRecord, DocumentStatus, PageCounts
-from studio.index.document_table import DocumentTable
-from studio.index.rows import document_rows, document_schema
+from studio.index.vectors.document_table import DocumentTable
+from studio.index.vectors.rows import document_rows, document_schema
 
 PLAIN = DocumentRecord(
     "b" * 32, "/papers/plain.txt", "ab" * 32, 2_000, 1_700_000_000_000_000_000, "txt", "Plain", "", "", "", 0,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from studio.domain import Candidate, ChunkInGeneration, Fusion, Hit
-from studio.index.fusion import RRF_K, fuse, single, weight_of_vectors
+from studio.index.ranking import RRF_K, fuse, single, weight_of_vectors
 
 
 def candidates(**scores: float) -> list[Hit]:

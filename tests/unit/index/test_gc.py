@@ -12,7 +12,7 @@ from studio.domain import (
     KbSettings,
     Retention,
 )
-from studio.index.gc import collect, plan
+from studio.index.upkeep import collect, plan
 
 
 async def gc(bench: Bench, keep: int = 0, *, dry_run: bool = False):

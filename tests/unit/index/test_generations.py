@@ -21,10 +21,9 @@ from studio.domain import (
     ModelIdentity,
 )
 from studio.errors import Busy, Conflict, InvariantViolated, NotFound, StorageFault
-from studio.index import rows
-from studio.index.locks import try_lock
-from studio.index.predicates import Within, sql_text
-from studio.index.upkeep import readable_embeddings
+from studio.index.files import try_lock
+from studio.index.vectors import Within, readable_embeddings, rows
+from studio.index.vectors.predicates import sql_text
 
 
 async def test_a_generation_is_searchable_on_both_sides_after_promotion(bench: Bench) -> None:

@@ -12,8 +12,8 @@ from filesystems import read_only
 from studio.domain import KbSettings, KnowledgeBase
 from studio.errors import NotFound
 from studio.index.catalog import Catalog
-from studio.index.glance import Glance
-from studio.index.stores import Stores
+from studio.index.catalog.glance import Glance
+from studio.index.generations import Stores
 from studio.paths import DataPaths
 
 

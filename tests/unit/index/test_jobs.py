@@ -10,7 +10,7 @@ import pytest
 from studio.domain import FileProgress, FileState, JobKind, JobState, KbSettings
 from studio.errors import Conflict, NotFound
 from studio.index.catalog import Catalog
-from studio.index.jobs import ENDED_KEPT, Jobs
+from studio.index.catalog.jobs import ENDED_KEPT, Jobs
 
 
 @pytest.fixture

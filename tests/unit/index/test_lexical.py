@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from studio.errors import StorageFault
-from studio.index.analysis import LANGUAGES, Analyzer
-from studio.index.lexical import LexicalReader
-from studio.index.lexical_writer import LexicalWriter
+from studio.index.keywords import Analyzer, LexicalReader, LexicalWriter
+from studio.index.keywords.analysis import LANGUAGES
 
 ROWS = [
     ("c1", "d1", "Nested loops are traced by recording the inner loop first."),

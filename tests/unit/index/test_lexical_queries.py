@@ -10,9 +10,8 @@ import pytest
 
 from studio.domain import Candidate
 from studio.errors import InvariantViolated
-from studio.index.lexical import LexicalReader
-from studio.index.lexical_writer import LexicalWriter
-from studio.index.query import Condition, Operand, Word, parse
+from studio.index.keywords import Condition, LexicalReader, LexicalWriter, Operand, parse
+from studio.index.keywords.query import Word
 
 
 def made(tmp_path: Path, rows: dict[str, str], language: str = "en") -> LexicalReader:

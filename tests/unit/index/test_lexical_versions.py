@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from studio.errors import StorageFault
-from studio.index import generations, reading
-from studio.index.analysis import LEXICAL_VERSION
+from studio.index.generations import building as generations
+from studio.index.generations import reading
+from studio.index.keywords import LEXICAL_VERSION
 from tests.toy import MODEL, Bench
 
 

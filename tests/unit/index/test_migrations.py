@@ -15,10 +15,9 @@ from filesystems import read_only
 
 from studio.domain import JobKind, KbSettings
 from studio.errors import StorageFault
-from studio.index import migrations
-from studio.index.backups import back_up_version, fault_of
-from studio.index.catalog import Catalog
-from studio.index.migrations import migrate
+from studio.index.catalog import Catalog, fault_of, migrations
+from studio.index.catalog.backup_files import back_up_version
+from studio.index.catalog.migrations import migrate
 
 MADE_UP = """
 ALTER TABLE kb ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey';

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from studio.index.names import Names, Renaming, names_after
+from studio.index.catalog import Names, Renaming, names_after
 
 Files = Mapping[str, str]
 

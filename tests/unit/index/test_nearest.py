@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from studio.domain import AnnState, Metric
-from studio.index.nearest import nearest
-from studio.index.predicates import Within
+from studio.index.vectors import Within
+from studio.index.vectors.nearest import nearest
 
 ROWS = 10_000
 VECTORS = np.random.default_rng(3).standard_normal((ROWS, 8)).astype(np.float32)

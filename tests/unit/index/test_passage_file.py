@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from studio.index import passage_file
-from studio.index.passage_file import PASSAGE_COLUMNS, PassageWriter
+from studio.index.vectors import passage_file
+from studio.index.vectors.passage_file import PASSAGE_COLUMNS, PassageWriter
 
 ROWS = [
     ("", None, "plain"),

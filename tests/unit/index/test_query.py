@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from studio.index.query import Condition, Phrase, Word, date_bounds, parse
+from studio.index.keywords import Condition, date_bounds, parse
+from studio.index.keywords.query import Phrase, Word
 
 NOW = 1_700_000_000_000  # 2023-11-14
 DAY = 86_400_000

@@ -17,14 +17,13 @@ from toy import Bench
 
 from studio.concurrency import TaskOwner
 from studio.domain import AnnIndex, AnnState, Candidate, Metric, Vectors
-from studio.index import flat_vectors, table_reader
-from studio.index.flat_vectors import similarities
-from studio.index.nearest import nearest
-from studio.index.passage_file import PASSAGE_COLUMNS, PassageFile, PassageWriter
-from studio.index.predicates import Within
-from studio.index.reading import Snapshot
-from studio.index.row_map import RowMap, read_row_map
-from studio.index.upkeep import dataset_of
+from studio.index.generations import Snapshot
+from studio.index.vectors import Within, flat_vectors, table_reader
+from studio.index.vectors.flat_vectors import similarities
+from studio.index.vectors.maintenance import dataset_of
+from studio.index.vectors.nearest import nearest
+from studio.index.vectors.passage_file import PASSAGE_COLUMNS, PassageFile, PassageWriter
+from studio.index.vectors.row_map import RowMap, read_row_map
 
 
 async def table_of(folder: Path, ids: list[list[str]]) -> object:

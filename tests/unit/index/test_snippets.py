@@ -7,7 +7,8 @@ from itertools import pairwise, permutations, product
 
 import pytest
 
-from studio.index.snippets import GAP, SNIPPET_CHARS, snippet
+from studio.index.ranking import snippet
+from studio.index.ranking.snippets import GAP, SNIPPET_CHARS
 
 FILLER = "Nothing of note stands here. "
 NEAR = "We call it a trace loop, for want of a better name that would say it all in a word or two."

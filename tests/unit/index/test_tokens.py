@@ -7,9 +7,8 @@ from collections import Counter
 
 import pytest
 
-from studio.index import tokens
-from studio.index.analysis import Analyzer
-from studio.index.tokens import Finder, Hit, Tokens
+from studio.index.keywords import Analyzer, tokens
+from studio.index.keywords.tokens import Finder, Hit, Tokens
 
 
 class Asked:

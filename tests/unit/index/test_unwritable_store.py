@@ -12,9 +12,9 @@ from filesystems import read_only
 from toy import Bench
 
 from studio.errors import StorageFault
-from studio.index.lexical import LexicalReader
-from studio.index.locks import create_lock_file, try_lock
-from studio.index.stores import Stores
+from studio.index.files import create_lock_file, try_lock
+from studio.index.generations import Stores
+from studio.index.keywords import LexicalReader
 from studio.paths import DataPaths
 
 
@@ -74,7 +74,7 @@ async def test_the_stand_in_goes_where_there_is_room_and_copies_where_there_are_
     elsewhere.mkdir()
     elsewhere.chmod(0o777)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
-    monkeypatch.setattr("studio.index.temporary._OTHER_PLACES", (str(elsewhere),))
+    monkeypatch.setattr("studio.index.files.temporary._OTHER_PLACES", (str(elsewhere),))
     monkeypatch.setattr(Path, "symlink_to", no_links)
     with read_only(tmp_path / "data"):
         reader = LexicalReader(directory, "en")
@@ -83,7 +83,7 @@ async def test_the_stand_in_goes_where_there_is_room_and_copies_where_there_are_
         assert len(reader.search("one", limit=5)) == 1
         reader.close()
         assert not list(elsewhere.iterdir())
-        monkeypatch.setattr("studio.index.temporary._OTHER_PLACES", ())
+        monkeypatch.setattr("studio.index.files.temporary._OTHER_PLACES", ())
         with pytest.raises(StorageFault):
             LexicalReader(directory, "en")
 

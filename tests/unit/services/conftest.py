@@ -14,17 +14,16 @@ from workbench import Bench, ToyProvider
 
 from studio.bootstrap import Services
 from studio.config import Config
-from studio.documents.parser_pool import ParserPool
+from studio.documents.pool import ParserPool
 from studio.domain import IngestOptions, KbSettings
-from studio.index import table_writer
-from studio.index.stores import Stores
+from studio.index.generations import Stores
+from studio.index.vectors import table_writer
 from studio.paths import DataPaths
-from studio.services.gate import GateService
+from studio.services.generations import Promotion
 from studio.services.ingest import IngestService
+from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
-from studio.services.promotion import Promotion
-from studio.services.queue import JobQueue
-from studio.services.requests import Requests
+from studio.services.quality import GateService
 from studio.services.search import SearchService
 
 Write = Callable[[str, str], Path]

@@ -13,15 +13,15 @@ import pytest
 from ward import TEXTS, ToyEmbedder, Ward, wrong
 
 from studio.cli import main as cli
-from studio.documents.parser_pool import ParserPool
+from studio.documents.pool import ParserPool
 from studio.domain import Check, KbSettings, Retention
 from studio.errors import StorageFault
 from studio.failpoints import DELETE_POINTS
-from studio.index import stores, table_writer
-from studio.index.backups import backups
-from studio.index.stores import Stores
+from studio.index.catalog import backups
+from studio.index.generations import Stores, stores
+from studio.index.vectors import table_writer
 from studio.paths import DataPaths
-from studio.services.restoring import examine_catalog, restore_catalog
+from studio.services.recovery import examine_catalog, restore_catalog
 from studio.ways_out import AdoptFiles, RestoreCatalog, ways_in
 
 DOCUMENTS = {*TEXTS, "copy of whale.txt", "rows.jsonl"}

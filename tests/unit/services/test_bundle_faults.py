@@ -20,10 +20,9 @@ from studio.domain import (
 )
 from studio.errors import BundleFault, Busy, Conflict, StorageFault
 from studio.index.catalog import Catalog
-from studio.index.locks import try_lock
-from studio.index.stores import Stores
-from studio.services import bundles
-from studio.services.bundles import discard_dead_imports
+from studio.index.files import try_lock
+from studio.index.generations import Stores
+from studio.services.generations import bundles, discard_dead_imports
 from studio.ways_out import ExportAnother, ways_in
 
 Write = Callable[[str, str], Path]

@@ -21,7 +21,7 @@ from studio.domain import (
 )
 from studio.errors import Conflict, InvalidRequest, NotFound
 from studio.index.catalog import Catalog
-from studio.index.stores import Stores
+from studio.index.generations import Stores
 from studio.ways_out import InstallModel, ways_in
 
 Write = Callable[[str, str], Path]

@@ -13,11 +13,11 @@ from workbench import MODEL, Bench, Write
 
 from studio.domain import GenerationState, IngestOptions, IngestReport, JobKind, JobState, SearchRequest
 from studio.errors import Cancelled, NotFound
-from studio.index.checkpoints import Checkpoint
-from studio.index.gc import GcReport, sweep
-from studio.index.journal import VectorJournal
-from studio.index.table_writer import TableWriter
-from studio.services import pipeline, writer
+from studio.index.files import VectorJournal
+from studio.index.generations import Checkpoint
+from studio.index.upkeep import GcReport, sweep
+from studio.index.vectors import TableWriter
+from studio.services.ingest import pipeline, writer
 
 
 def interrupt_after(bench: Bench, texts: int) -> None:

@@ -14,8 +14,8 @@ from ward import TEXTS, Ward
 
 from studio.domain import Citation, Explanation, SearchMode, SearchRequest, SearchResult
 from studio.errors import InvalidRequest, NotFound
-from studio.services.citations import CitationStyle, Locator, citation, locator, locators
-from studio.services.citing import CitingService, VerificationStatus
+from studio.services.search import CitationStyle, CitingService, VerificationStatus, locators
+from studio.services.search.citations import Locator, citation, locator
 
 SAME, MOVED, CHANGED, GONE = VerificationStatus
 LONG = " ".join(f"Sentence {number} tells of thing {number}." for number in range(60))

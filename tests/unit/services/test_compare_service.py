@@ -13,7 +13,7 @@ from toy import record_of
 
 from studio.bootstrap import Services
 from studio.config import Config
-from studio.documents.parser_pool import ParserPool
+from studio.documents.pool import ParserPool
 from studio.domain import (
     Citation,
     DocumentRecord,
@@ -26,15 +26,14 @@ from studio.domain import (
     Vectors,
 )
 from studio.errors import InvalidRequest, ModelFault, NotFound
-from studio.index.stores import Stores
+from studio.index.generations import Stores
 from studio.paths import DataPaths
-from studio.services.compare import CompareService, compare_documents, compare_hits, read_questions
-from studio.services.gate import GateService
+from studio.services.generations import CompareService, Promotion
+from studio.services.generations.compare import compare_documents, compare_hits, read_questions
 from studio.services.ingest import IngestService
+from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
-from studio.services.promotion import Promotion
-from studio.services.queue import JobQueue
-from studio.services.requests import Requests
+from studio.services.quality import GateService
 from studio.services.search import SearchService
 
 Write = Callable[[str, str], Path]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from studio.bootstrap import Services
-from studio.documents.chunker import make_chunks
+from studio.documents.chunking import cut, make_chunks
+from studio.documents.chunking.token_chunks import MARGIN_TOKENS, SPECIAL_TOKENS
 from studio.documents.parsers.base import TextBuilder, make_document
 from studio.domain import Chunk, KbSettings, ModelInfo, SearchMode, SearchRequest
 from studio.errors import InvalidRequest, NotFound
-from studio.services.chunking import MARGIN_TOKENS, SPECIAL_TOKENS, cut
 
 Write = Callable[[str, str], Path]
 

@@ -13,7 +13,7 @@ import pytest
 from ward import Ward
 
 from studio.failpoints import REPAIR_POINTS, VARIABLE
-from studio.index import table_writer
+from studio.index.vectors import table_writer
 
 # ------------------------------------------------------------ keyword index
 

@@ -10,7 +10,7 @@ from ward import MODEL, TEXTS, Ward, Write, wrong
 from studio.bootstrap import Services
 from studio.confinement import describe
 from studio.domain import JobKind, KbSettings
-from studio.index.locks import try_lock
+from studio.index.files import try_lock
 from studio.ways_out import GoOn, ways_in
 
 # ------------------------------------------------------------ sound

@@ -10,7 +10,7 @@ import pytest
 from ward import DIMENSION, Ward, replaced
 
 from studio.domain import SearchMode, SearchRequest
-from studio.services.losses import NAMELESS
+from studio.services.recovery.losses import NAMELESS
 
 # ------------------------------------------------------------ tables that cannot be read
 

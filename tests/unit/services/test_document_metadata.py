@@ -12,8 +12,8 @@ from workbench import Bench
 
 from studio.domain import DocumentRecord
 from studio.errors import InvalidRequest, NotFound
-from studio.services.filters import DocumentFilters
-from studio.services.tags import TagCount, TagService
+from studio.services.library import TagCount, TagService
+from studio.services.search.filters import DocumentFilters
 
 NOTE = "---\ntags: [sea, Music]\naudience: all\ndate: 2024-05-06\n---\nWhales sing.\n"
 

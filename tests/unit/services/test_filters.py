@@ -14,12 +14,12 @@ from toy import Bench, record_of
 
 from studio.domain import DocumentRecord, DocumentStatus
 from studio.errors import InvalidRequest
-from studio.index.stores import Stores
+from studio.index.generations import Stores
 from studio.paths import DataPaths
-from studio.services.comparisons import field_is, folded, lies_in
-from studio.services.dates import period
-from studio.services.filters import MAX_VALUE_CHARS, DocumentFilters, check
-from studio.services.patterns import path_like
+from studio.services.library import path_like
+from studio.services.search.dates import period
+from studio.services.search.filters import MAX_VALUE_CHARS, DocumentFilters, check
+from studio.services.search.values import field_is, folded, lies_in
 
 NOON = int(datetime(2020, 6, 15, 12, tzinfo=UTC).timestamp()) * 1_000_000_000
 
@@ -170,8 +170,8 @@ async def test_a_document_at_several_paths_passes_where_one_of_them_does(shelf: 
 
 
 async def test_answers_are_held_within_bounds(shelf: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studio.services.filters.ANSWERED_IDS", 3)
-    monkeypatch.setattr("studio.services.filters.TABLES", 1)
+    monkeypatch.setattr("studio.services.search.filters.ANSWERED_IDS", 3)
+    monkeypatch.setattr("studio.services.search.filters.TABLES", 1)
     await fill(shelf, doc("a"), doc("b"))
     filters = DocumentFilters(shelf.stores)
     for _ in range(2):

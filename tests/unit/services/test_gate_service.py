@@ -13,7 +13,7 @@ from studio.bootstrap import Services
 from studio.domain import Embedder, GenerationState, IngestProgress, IngestReport, IngestStage, KbSettings
 from studio.errors import Conflict, InvalidRequest, ModelFault, NotFound
 from studio.index.catalog import Catalog
-from studio.services.gate import GateReport, MissingDocument, PinOutcome, held_sentence
+from studio.services.quality import GateReport, MissingDocument, PinOutcome, held_sentence
 from studio.ways_out import PromoteAnyway, ways_in
 
 Write = Callable[[str, str], Path]
@@ -260,7 +260,7 @@ async def test_no_promotion_and_no_gate_where_none_was_asked_for(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("read")
 
-    monkeypatch.setattr("studio.services.gate.GateService._naming", never)
+    monkeypatch.setattr("studio.services.quality.gate.GateService._naming", never)
     write("new.txt", "One more document.")
     report = await services.ingest.ingest(kb, [folder])
     assert (report.promoted, report.held) == (True, "")

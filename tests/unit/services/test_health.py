@@ -17,22 +17,13 @@ from studio.cli.ways_out import typed
 from studio.config import Config
 from studio.domain import AnnIndex, DocumentStatus, Embedder, Generation, KbSettings, ModelInfo, Vectors
 from studio.errors import ModelFault, NotFound
-from studio.index.query_log import KEPT, LoggedQuery, Outcome
-from studio.index.stores import Stores
+from studio.index.catalog import KEPT, LoggedQuery, Outcome
+from studio.index.generations import Stores
 from studio.paths import DataPaths
-from studio.services import search_log
-from studio.services.health import HealthService
-from studio.services.health_report import (
-    MIN_SEARCHES,
-    Freshness,
-    Level,
-    Recall,
-    judge,
-    latency,
-    summarise,
-    text_of,
-)
-from studio.services.search_log import FLUSH_AT, SearchLog
+from studio.services.health import HealthService, text_of
+from studio.services.health.report import MIN_SEARCHES, Freshness, Level, Recall, judge, latency, summarise
+from studio.services.search import SearchLog, search_log
+from studio.services.search.search_log import FLUSH_AT
 from studio.services.watch import FolderStatus, WatchState
 from studio.ways_out import RunRepair, SeeWhatIsMissing, Tune, WayOut, ways_in
 

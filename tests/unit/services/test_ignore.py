@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.services.ignore import MAX_RULES_BYTES, Globs, IgnoreRules, read_rules
+from studio.services.scan import IgnoreRules, read_rules
+from studio.services.scan.ignore import MAX_RULES_BYTES, Globs
 
 
 def ignored(rules: str, path: str) -> bool | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import InvalidRequest, NotFound
-from studio.services.judged_files import read_qrels, read_queries, write_beir, write_run, write_trec
+from studio.services.quality.judged_files import read_qrels, read_queries, write_beir, write_run, write_trec
 
 
 def test_both_forms_of_judgments(tmp_path: Path) -> None:

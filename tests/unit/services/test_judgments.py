@@ -7,7 +7,8 @@ from catalog_sql import catalog_sql
 from ward import Ward
 
 from studio.errors import Conflict, InvalidRequest, NotFound
-from studio.services.judging import JudgingService, Loaded
+from studio.services.quality import Loaded
+from studio.services.quality.judging import JudgingService
 
 
 @pytest.fixture

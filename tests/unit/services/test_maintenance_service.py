@@ -12,7 +12,7 @@ from studio.bootstrap import Services
 from studio.concurrency import TaskOwner
 from studio.domain import GenerationState, KbSettings, Retention, SearchMode, SearchRequest
 from studio.errors import Conflict, InvalidRequest, ModelFault, NotFound, StorageFault
-from studio.services import maintenance
+from studio.services.generations import maintenance
 
 Write = Callable[[str, str], Path]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from studio.services.measures import MEASURES, intervals, measure, paired
+from studio.services.quality.measures import MEASURES, intervals, measure, paired
 
 
 def defined(ranking: Sequence[str], grades: Mapping[str, int], k: int) -> dict[str, float]:

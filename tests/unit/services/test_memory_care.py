@@ -37,13 +37,12 @@ from studio.memory import (
 )
 from studio.memory.readings import Group
 from studio.paths import DataPaths
-from studio.services import memory as memory_care
-from studio.services import pipeline, reader
-from studio.services.build_room import BUILD_BYTES, TIMES_WITHOUT_PRESSURE, BuildRoom
-from studio.services.control import JobControl
+from studio.services import memory_care
 from studio.services.costs import FILE_BYTES, READER_BYTES
-from studio.services.memory import CACHES_MINIMUM_BYTES, IN_USE_S
-from studio.services.queue import JobEnded, JobEvent, JobProgress
+from studio.services.ingest import BUILD_BYTES, BuildRoom, JobControl, pipeline, reader
+from studio.services.ingest.room import TIMES_WITHOUT_PRESSURE
+from studio.services.jobs.queue import JobEnded, JobEvent, JobProgress
+from studio.services.memory_care import CACHES_MINIMUM_BYTES, IN_USE_S
 from studio.ways_out import AllowMemory, ways_in
 
 Write = Callable[[str, str], Path]

@@ -15,9 +15,10 @@ from workbench import Bench, Write
 
 from studio.domain import ALL_REMOVALS, IngestOptions, IngestReport
 from studio.errors import NotFound
-from studio.services import file_state, plan
-from studio.services.queue import JobQueue
-from studio.services.removals import EMPTY, NOT_THERE
+from studio.services.ingest import plan
+from studio.services.ingest.removals import EMPTY, NOT_THERE
+from studio.services.jobs import JobQueue
+from studio.services.scan import file_state
 
 DEFAULT = IngestOptions()
 ALLOWED = IngestOptions(allow_removals=ALL_REMOVALS)

@@ -13,13 +13,12 @@ from workbench import Bench, ToyProvider, Write
 
 from studio.domain import DocumentRecord, SearchRequest
 from studio.errors import InvalidRequest, NotFound, StudioError
-from studio.index.names import Names, Renaming
-from studio.services.filters import DocumentFilters
-from studio.services.gate import GateService
-from studio.services.judging import JudgingService
-from studio.services.naming import Naming
+from studio.index.catalog import Names, Renaming
+from studio.services.library import Naming, TagService
+from studio.services.quality import GateService
+from studio.services.quality.judging import JudgingService
 from studio.services.search import SearchService
-from studio.services.tags import TagService
+from studio.services.search.filters import DocumentFilters
 
 
 def inside(document: str, path: str, external_id: str, kind: str) -> DocumentRecord:

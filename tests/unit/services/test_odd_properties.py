@@ -19,7 +19,7 @@ from workbench import Bench
 
 from studio.cli.output import plain
 from studio.documents import frames
-from studio.documents.chunker import make_chunks
+from studio.documents.chunking import make_chunks
 from studio.documents.parsers.data import parse_parquet
 from studio.documents.parsers.mail import iso_date
 from studio.documents.parsers.tabular import parse_jsonl
@@ -39,18 +39,22 @@ from studio.domain import (
 )
 from studio.errors import DocumentFault, FailureCode
 from studio.index.bundle.values import decode_document, encode_document
-from studio.index.document_table import DocumentTable
-from studio.index.query import date_bounds
-from studio.index.rows import chunk_of, chunk_rows, document_rows, records_of
-from studio.services import plan, scan
-from studio.services.citations import CitationStyle, citation
-from studio.services.dates import period
-from studio.services.file_state import ScannedFile, scanned, sha256_of, state_of
-from studio.services.filter_table import COLUMNS, FilterTable
-from studio.services.plan import file_source
-from studio.services.sources import failed_part, failed_record, indexed_record, moved_record
-from studio.viewmodels.queue import coverage
-from studio.viewmodels.queue import document_rows as shown_rows
+from studio.index.keywords import date_bounds
+from studio.index.vectors import chunk_of
+from studio.index.vectors.document_table import DocumentTable
+from studio.index.vectors.rows import chunk_rows, document_rows, records_of
+from studio.services.ingest import plan
+from studio.services.ingest.plan import file_source
+from studio.services.ingest.sources import failed_part, failed_record, indexed_record, moved_record
+from studio.services.scan import ScannedFile, scanned, sha256_of
+from studio.services.scan import walk as scan
+from studio.services.scan.file_state import state_of
+from studio.services.search import CitationStyle
+from studio.services.search.citations import citation
+from studio.services.search.dates import period
+from studio.services.search.filter_table import COLUMNS, FilterTable
+from studio.viewmodels.ingest.file_rows import coverage
+from studio.viewmodels.ingest.file_rows import document_rows as shown_rows
 
 TEXTS = (
     "", " ", "\0", "a\0b", "\ud800", "x\udfffy", "\n\r\t\x0b\x85\u2028", "\x1b[31m", "\u202egnp.\u2066",

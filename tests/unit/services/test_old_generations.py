@@ -10,17 +10,13 @@ from collections.abc import Iterator
 import pytest
 from ward import TEXTS, Ward
 
-from studio.index.analysis import Analyzer
 from studio.index.catalog import Catalog
-from studio.index.document_table import DocumentTable
-from studio.index.generations import Build
-from studio.index.lexical import LexicalReader
-from studio.index.lexical_writer import LexicalWriter
-from studio.index.passage_file import PassageWriter
-from studio.index.reading import Snapshot
-from studio.index.row_map import RowMap
-from studio.index.table_reader import TableReader
-from studio.index.vectors import VectorDatabase
+from studio.index.generations import Build, Snapshot
+from studio.index.keywords import Analyzer, LexicalReader, LexicalWriter
+from studio.index.vectors import TableReader, VectorDatabase
+from studio.index.vectors.document_table import DocumentTable
+from studio.index.vectors.passage_file import PassageWriter
+from studio.index.vectors.row_map import RowMap
 
 LARGE = (
     Analyzer, Build, Catalog, DocumentTable, LexicalReader, LexicalWriter, PassageWriter, RowMap, Snapshot, TableReader,

@@ -24,8 +24,8 @@ from studio.domain import (
 )
 from studio.errors import DocumentFault, FailureCode, WorkerDied
 from studio.index.catalog import Catalog
-from studio.services import plan, writer
-from studio.services.file_state import sha256_of
+from studio.services.ingest import plan, writer
+from studio.services.scan import sha256_of
 
 
 async def test_a_text_without_a_vector_fails_its_document_only(bench: Bench, folder: Path, write: Write) -> None:

@@ -15,23 +15,22 @@ import pytest_asyncio
 from command import Program
 from ward import ToyEmbedder
 
-from studio.cli.preflight import disk_warning, duration, preflight_text
+from studio.cli.commands.preflight import disk_warning, duration, preflight_text
 from studio.config import Config
-from studio.documents.parser_pool import ParserPool
+from studio.documents.pool import ParserPool
 from studio.domain import Embedder, IngestOptions, KbSettings, Preflight, SkippedFiles, Vectors
 from studio.errors import FailureCode, NotFound, WorkerDied
-from studio.index.stores import Stores
+from studio.index.generations import Stores
 from studio.memory import MemoryCoordinator
 from studio.paths import DataPaths
-from studio.services.file_state import ScannedFile
-from studio.services.gate import GateService
+from studio.services.generations import Promotion
 from studio.services.ingest import IngestService
+from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
 from studio.services.preflight import PreflightService
-from studio.services.promotion import Promotion
-from studio.services.queue import JobQueue
-from studio.services.requests import Requests
-from studio.services.sampling import HEAD_BYTES, Amount, ByLength, Reading, estimate, kind_of, spread
+from studio.services.preflight.sampling import HEAD_BYTES, Amount, ByLength, Reading, estimate, kind_of, spread
+from studio.services.quality import GateService
+from studio.services.scan import ScannedFile
 from studio.services.search import SearchService
 
 Write = Callable[[str, str], Path]
@@ -206,7 +205,7 @@ async def test_of_a_long_file_the_beginning_tells_enough(bench: Bench, write: Wr
 async def test_what_only_reading_can_tell_is_told_of_the_sample(
     bench: Bench, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studio.services.sampling.MOST_FILES", 4)
+    monkeypatch.setattr("studio.services.preflight.sampling.MOST_FILES", 4)
     for number in range(10):
         write(f"{number}.pdf", "%PDF-1.4 and nothing else")
     found = await bench.look()
@@ -235,7 +234,7 @@ async def test_leaving_early_ends_the_listing(bench: Bench, write: Write, monkey
             pass
         loop.call_soon_threadsafe(ended.set)
 
-    monkeypatch.setattr("studio.services.preflight.scan", endless)
+    monkeypatch.setattr("studio.services.preflight.service.scan", endless)
     async with asyncio.timeout(PATIENT_S), asyncio.TaskGroup() as group:
         looking = group.create_task(bench.look(limit_s=1e6))
         await began.wait()

@@ -12,11 +12,9 @@ from ward import Ward
 from studio.bootstrap import Services
 from studio.domain import Fusion, GenerationState, SearchMode, Vectors
 from studio.errors import EnvironmentFault, InvalidRequest, ModelFault, NotFound
-from studio.services.evaluation import Setting, grid, parse_setting
-from studio.services.gate import GateService, QualityOutcome
-from studio.services.quality import QualityService
-from studio.services.rerank import Rerankers
-from studio.services.search import SearchService
+from studio.services.quality import GateService, QualityService, Setting, grid, parse_setting
+from studio.services.quality.gate import QualityOutcome
+from studio.services.search import Rerankers, SearchService
 
 QUESTIONS = {
     "largest animal of the deep sea": "whale.txt",

@@ -13,8 +13,9 @@ from workbench import Bench, Write
 
 from studio.domain import FileState, IngestOptions, JobKind, JobState
 from studio.errors import Conflict, InvalidRequest, NotFound
-from studio.services import pipeline, queue, writer
-from studio.services.queue import JobChanged, JobEnded, JobEvent, JobProgress, JobQueue
+from studio.services.ingest import pipeline, writer
+from studio.services.jobs import JobQueue, queue
+from studio.services.jobs.queue import JobChanged, JobEnded, JobEvent, JobProgress
 
 
 class Listener:

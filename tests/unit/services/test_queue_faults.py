@@ -17,13 +17,12 @@ from workbench import Bench, ToyProvider, Write
 
 from studio.domain import FileState, GenerationState, IngestReport, Job, JobKind, JobState, KnowledgeBase
 from studio.errors import Busy, Conflict, ModelFault, NotFound, StorageFault
-from studio.index.stores import Stores
-from studio.services import pipeline, queue, writer
-from studio.services.control import JobControl
-from studio.services.gate import GateService
-from studio.services.ingest import IngestService
-from studio.services.promotion import Promotion
-from studio.services.queue import JobChanged, JobEnded, JobEvent, JobQueue
+from studio.index.generations import Stores
+from studio.services.generations import Promotion
+from studio.services.ingest import IngestService, JobControl, pipeline, writer
+from studio.services.jobs import JobQueue, queue
+from studio.services.jobs.queue import JobChanged, JobEnded, JobEvent
+from studio.services.quality import GateService
 from studio.services.search import SearchService
 
 Execute = Callable[..., Any]

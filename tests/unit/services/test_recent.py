@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studio.services.recent import Recent
+from studio.services.search.recent import Recent
 
 
 def test_the_one_used_longest_ago_goes() -> None:

@@ -13,9 +13,10 @@ from toy import record_of
 from studio.documents.kinds import file_kind
 from studio.domain import ALL_REMOVALS, DocumentRecord, DocumentStatus, IngestOptions
 from studio.errors import NotFound
-from studio.services.file_state import clamped, is_placeholder, stands_for
-from studio.services.removals import CUT_OFF, ELSEWHERE, EMPTY, NOT_THERE, TOO_MANY, check_known, decide
+from studio.services.ingest import check_known, decide
+from studio.services.ingest.removals import CUT_OFF, ELSEWHERE, EMPTY, NOT_THERE, TOO_MANY
 from studio.services.scan import scan
+from studio.services.scan.file_state import clamped, is_placeholder, stands_for
 
 DEFAULT = IngestOptions()
 

@@ -10,11 +10,10 @@ import pytest
 from catalog_sql import catalog_sql
 from ward import TEXTS, Ward
 
-from studio.services.filters import DocumentFilters
-from studio.services.gate import GateService
-from studio.services.judging import JudgingService
-from studio.services.quality import QualityService
-from studio.services.tags import TagService
+from studio.services.library import TagService
+from studio.services.quality import GateService, QualityService
+from studio.services.quality.judging import JudgingService
+from studio.services.search.filters import DocumentFilters
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ import tiny_reranker
 
 from studio.config import Config
 from studio.domain import Reranker
-from studio.embedding import launch
+from studio.embedding.client import launch
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
 from studio.errors import InvalidRequest, ModelFault, WorkerDied
 from studio.paths import DataPaths
-from studio.services import rerank
-from studio.services.rerank import Rerankers
+from studio.services.search import Rerankers, rerank
 
 EMBEDDING_TESTS = Path(__file__).parents[1] / "embedding"
 KILLER = "this text kills the worker"  # as in fragile_worker

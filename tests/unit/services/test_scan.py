@@ -11,11 +11,10 @@ import pytest
 
 from studio.domain import IngestOptions
 from studio.errors import InvalidRequest, StorageFault
-from studio.services import filenames
-from studio.services import scan as scanning
-from studio.services.file_state import scanned, sha256_of
-from studio.services.filenames import has_hidden_flag, is_too_long
-from studio.services.scan import ENTRIES_PER_CHECK, Scan, scan
+from studio.services.scan import Scan, filenames, scan, scanned, sha256_of
+from studio.services.scan import walk as scanning
+from studio.services.scan.filenames import has_hidden_flag, is_too_long
+from studio.services.scan.walk import ENTRIES_PER_CHECK
 
 Write = Callable[[str, str], Path]
 DEFAULT = IngestOptions()

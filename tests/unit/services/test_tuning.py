@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from ward import MODEL, ToyEmbedder, Ward
 
-from studio.documents.parser_pool import ParserPool
+from studio.documents.pool import ParserPool
 from studio.domain import (
     AnnIndex,
     AnnState,
@@ -25,13 +25,13 @@ from studio.domain import (
     Retention,
 )
 from studio.errors import Busy, Conflict, InvalidRequest, NotFound
-from studio.index import ann
-from studio.index.gc import collect
-from studio.index.locks import try_lock
-from studio.index.stores import Stores
+from studio.index.files import try_lock
+from studio.index.generations import Stores
+from studio.index.upkeep import collect
+from studio.index.vectors import ann
 from studio.paths import DataPaths
-from studio.services import tuning
-from studio.services.tuning import TuningRow, TuningService, choose
+from studio.services.health import TuningService, tuning
+from studio.services.health.tuning import TuningRow, choose
 
 ROWS = 2_400
 

@@ -20,11 +20,12 @@ from studio.config import Config
 from studio.domain import IngestOptions, JobKind, JobState
 from studio.errors import InvalidRequest, NotFound, StorageFault
 from studio.memory import GIB, MachineReading, MemoryCoordinator
-from studio.services import folder_events, watch
-from studio.services.folder_events import FolderEvents, Noise
-from studio.services.power import on_battery, reason_to_wait
-from studio.services.queue import JobEnded, JobEvent, JobQueue
-from studio.services.watch import FolderStatus, WatchService, WatchState
+from studio.services.jobs import JobQueue
+from studio.services.jobs.queue import JobEnded, JobEvent
+from studio.services.watch import FolderStatus, WatchService, WatchState, folder_events
+from studio.services.watch import service as watch
+from studio.services.watch.folder_events import FolderEvents, Noise
+from studio.services.watch.power import on_battery, reason_to_wait
 from studio.ways_out import AllowRemovals
 
 DEADLINE_S = 60

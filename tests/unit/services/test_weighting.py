@@ -8,7 +8,7 @@ from studio.domain import KbSettings, ModelInfo, Vectors
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool
 from studio.paths import DataPaths
-from studio.services.weighting import weight_for, words_of
+from studio.services.search.weighting import weight_for, words_of
 
 KNOWN = "how do i list the files of a folder run until complete get user by id café"
 

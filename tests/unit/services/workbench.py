@@ -12,11 +12,10 @@ from toy import chunk_ids_of, contents_of
 
 from studio.domain import DocumentStatus, Embedder, ModelInfo, Vectors
 from studio.errors import ModelFault, WorkerDied
-from studio.index.stores import Stores
+from studio.index.generations import Stores
 from studio.services.ingest import IngestService
+from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
-from studio.services.queue import JobQueue
-from studio.services.requests import Requests
 
 Write = Callable[[str, str], Path]
 MODEL = ModelInfo("toy", "c" * 64, 8, 64, "mean", 1, "none", True, None)
