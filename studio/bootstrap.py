@@ -21,8 +21,8 @@ from studio.paths import DataPaths, resources_dir
 from studio.services.costs import MODEL, PARSERS
 from studio.services.generations import BundleService, CompareService, MaintenanceService, Promotion
 from studio.services.health import DoctorService, HealthService, TuningService
-from studio.services.ingest import BuildRoom, IngestService, SampleService
-from studio.services.jobs import JobQueue, Requests
+from studio.services.ingest import BuildRoom, IngestService
+from studio.services.jobs import JobQueue, Requests, SampleService
 from studio.services.library import LibraryService, ModelService, TagService
 from studio.services.memory_care import MemoryCare, ModelRoom, idle_seconds
 from studio.services.preflight import PreflightService

@@ -199,3 +199,11 @@ _chunk_in_generation: Callable[[tuple[int, str]], ChunkInGeneration] = partial(t
 
 
 _hit: Callable[[tuple[ChunkInGeneration, float, str]], Hit] = partial(tuple.__new__, Hit)
+
+
+class CitationStyle(StrEnum):
+    """How a citation is written out."""
+
+    PLAIN = "plain"
+    MARKDOWN = "markdown"
+    BIBTEX = "bibtex"

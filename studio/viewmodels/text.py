@@ -6,9 +6,9 @@ import html
 from datetime import datetime
 from pathlib import Path
 
-from studio.domain import SearchResult
+from studio.domain import CitationStyle, SearchResult
 from studio.memory import APPLICATION
-from studio.services.search import CitationStyle, citations
+from studio.services.search import citations
 
 _COMPONENTS = {
     APPLICATION: "Program",

@@ -64,7 +64,7 @@ class Frequent(Program):
 
     def command(self, *arguments: str | Path) -> list[str]:
         code = (
-            "import sys, studio.services.writer as writer\n"
+            "import sys, studio.services.ingest.writer as writer\n"
             "writer.CHUNKS_PER_CHECKPOINT = 4\n"
             "from studio.__main__ import main\n"
             "sys.exit(main())\n"

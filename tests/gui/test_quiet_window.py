@@ -32,7 +32,11 @@ class Asked:
 
 @on_qt_loop
 async def test_a_hidden_or_minimised_window_asks_for_nothing(theme: Theme, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in (("library", "_WATCH_INTERVAL_S"), ("jobs", "_LOOK_EVERY_S"), ("memory", "_INTERVAL_QUIET_S")):
+    for module, name in (
+        ("library", "_WATCH_INTERVAL_S"),
+        ("ingest.jobs", "_LOOK_EVERY_S"),
+        ("memory", "_INTERVAL_QUIET_S"),
+    ):
         monkeypatch.setattr(f"studio.viewmodels.{module}.{name}", 0.0)
     services = FakeServices()
     asked = Asked(services, monkeypatch)

@@ -8,8 +8,9 @@ from studio.bootstrap import Services
 from studio.cli.arguments import Options
 from studio.cli.exit_codes import DONE, FAILED
 from studio.cli.output import say
+from studio.domain import CitationStyle
 from studio.errors import InvalidRequest
-from studio.services.search import CitationStyle, Verification, VerificationStatus, locators
+from studio.services.search import Verification, VerificationStatus, locators
 
 _STANDS = (VerificationStatus.SAME, VerificationStatus.MOVED)
 

@@ -1,6 +1,9 @@
 """The registry of parsers: one entry per kind of document.
 
 Only the parser worker imports this package: parsers meet untrusted bytes.
+
+Belongs here: one module for each format, and what several formats share.
+Does not: the process that parsers run in (`parser_worker`, `pool`), what becomes of a text (`chunking`).
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from studio.documents.parsers import (
     msg,
     odf,
     org,
+    passwords,
     pdf,
     plain,
     protected,
@@ -35,7 +39,10 @@ from studio.documents.parsers import (
 )
 from studio.documents.parsers.base import Parser
 from studio.documents.parsers.detect import detect
+from studio.documents.parsers.faults import as_fault
 from studio.domain import ParserEvent
+
+__all__ = ["PARSERS", "archive", "as_fault", "parse_file", "passwords"]
 
 PARSERS: Mapping[str, Parser] = {
     "pdf": pdf.parse,

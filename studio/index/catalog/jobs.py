@@ -95,7 +95,7 @@ class Jobs:
 
     def begin(self, seen: Job) -> bool:
         """A job runs from now on, if it still is as it was `seen`. False where it was paused or cancelled since, or
-        somebody asked for that, in whichever process. That it is to finish early stays asked for.
+        that was asked for, in whichever process. That it is to finish early stays asked for.
         """
         with self._database.transaction() as db:
             begun = db.execute(

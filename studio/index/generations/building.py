@@ -345,7 +345,7 @@ class GenerationStore(GenerationReader):
         return Build(self, generation, tables, lexical, found.started_s, found.base)
 
     async def recover(self, mine: int | None = None) -> list[int]:
-        """Discard builds that a crash left behind; under the writer lock nobody else is building.
+        """Discard builds that a crash left behind; under the writer lock no other program is building.
 
         Those that an unfinished job can go on with stay, but for the one that is `mine` to discard.
         """

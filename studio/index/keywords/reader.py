@@ -344,7 +344,7 @@ def _all() -> Any:
 
 def _held(condition: Condition, holds: Holds) -> Collection[str]:
     if condition not in holds:
-        raise InvariantViolated(f"Nobody said which documents fulfil “{condition}”.")
+        raise InvariantViolated(f"It was not said which documents fulfil “{condition}”.")
     return holds[condition]
 
 

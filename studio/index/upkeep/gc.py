@@ -1,6 +1,6 @@
 """Collecting what no generation needs: old generations, their table versions, texts nothing refers to.
 
-Only generations that were archived, failed or passed over, and that nobody leases, are collected. A deletion that
+Only generations that were archived, failed or passed over, and that no lease holds, are collected. A deletion that
 fails is reported and tried again next time; it stops neither the rest nor a promotion.
 """
 

@@ -1,7 +1,7 @@
 """What can still be read of a damaged table: fragment by fragment through its manifest, else file by file without one.
 
 A version's own fragments honour deletions. A data file that no manifest leads to tells the rows that were written to
-it, whatever was deleted later: whoever takes them prefers what a manifest tells.
+it, whatever was deleted later: callers prefer what a manifest tells.
 """
 
 from __future__ import annotations

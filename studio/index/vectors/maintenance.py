@@ -45,7 +45,7 @@ VECTOR_INDEX = "embedding_idx"
 log = logging.getLogger(__name__)
 
 _READ_AHEAD_BYTES = 32 << 20
-"""How far a scan of a table may be ahead of whoever takes its rows; the library's own is 2 GB."""
+"""How far a scan of a table may be ahead of the taker of its rows; the library's own is 2 GB."""
 _INDEX_CACHE_BYTES = 32 << 20
 _METADATA_CACHE_BYTES = 16 << 20
 """Of a dataset, which is opened for one call; the library's own are 6 GB and 1 GB."""

@@ -124,13 +124,13 @@ class TableReader:
     async def _warm_up(self) -> None:
         try:
             await self.prewarm()
-        except StorageFault as fault:  # whoever searches meets it too
+        except StorageFault as fault:  # a search meets it too
             log.warning("the indexes in %s could not be read ahead: %s", self._path, fault)
 
     async def _read_row_map(self) -> None:
         async with self._mapping:  # the warm-up and the second search may come together
             if self._row_map is None:
-                with suppress(StorageFault), mapped(self._path):  # whoever needs the rows themselves meets it too
+                with suppress(StorageFault), mapped(self._path):  # a reader of the rows themselves meets it too
                     room = self._room()
                     if await self._chunks.count_rows() * BYTES_PER_ROW > room:
                         return

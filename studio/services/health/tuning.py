@@ -201,4 +201,4 @@ def _remove(folder: object) -> None:
 
 
 def _silent(_: str) -> None:
-    """Nobody listens."""
+    """Progress that is not shown."""

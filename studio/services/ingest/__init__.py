@@ -5,10 +5,10 @@ Does not: walking folders (`scan`), the order of jobs (`jobs`), the files of an 
 """
 
 from studio.services.ingest.control import JobControl
+from studio.services.ingest.kept_report import decoded
 from studio.services.ingest.removals import check_known, decide
 from studio.services.ingest.report import allowing, held_words
 from studio.services.ingest.room import BUILD_BYTES, BuildRoom
-from studio.services.ingest.sample import SampleService
 from studio.services.ingest.service import DEFAULT_OPTIONS, RESTORE, IngestService, RebuildFirst
 
 __all__ = [
@@ -19,9 +19,9 @@ __all__ = [
     "IngestService",
     "JobControl",
     "RebuildFirst",
-    "SampleService",
     "allowing",
     "check_known",
     "decide",
+    "decoded",
     "held_words",
 ]

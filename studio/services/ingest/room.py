@@ -55,7 +55,7 @@ class Place:
 class BuildRoom:
     """Admits builds and lets them wait. Without a coordinator there is always room.
 
-    `make_room` unloads something that nobody uses, and says whether there was anything. For one event loop.
+    `make_room` unloads something that is not in use, and says whether there was anything. For one event loop.
     """
 
     def __init__(

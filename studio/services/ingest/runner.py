@@ -21,10 +21,10 @@ from studio.domain import (
 from studio.errors import Busy, MemoryRefused, ModelFault, StudioError
 from studio.index.generations import Stores
 from studio.services.ingest.control import JobControl
+from studio.services.ingest.kept_report import encoded
 from studio.services.ingest.progress import ProgressTracker
 from studio.services.ingest.room import BuildRoom, Place
 from studio.services.ingest.stages import Stages
-from studio.services.jobs import encoded
 from studio.ways_out import GoOn, Listing, See
 
 

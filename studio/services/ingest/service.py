@@ -45,7 +45,7 @@ from studio.ways_out import PromoteAnyway
 
 log = logging.getLogger(__name__)
 
-DEFAULT_OPTIONS = IngestOptions()
+DEFAULT_OPTIONS: IngestOptions = IngestOptions()
 RESTORE = "restore"
 """Option of a job that brings the documents of a generation back: the generation's number."""
 

@@ -5,9 +5,9 @@ Does not: what a job does (`ingest`).
 """
 
 from studio.services.jobs.events import JobChanged, JobEnded, JobEvent, JobProgress
-from studio.services.jobs.kept_report import encoded
 from studio.services.jobs.queue import JobQueue
 from studio.services.jobs.requests import Requests
+from studio.services.jobs.sample_library import SampleService
 
 __all__ = [
     "JobChanged",
@@ -16,5 +16,5 @@ __all__ = [
     "JobProgress",
     "JobQueue",
     "Requests",
-    "encoded",
+    "SampleService",
 ]

@@ -1,4 +1,4 @@
-"""What happens to the jobs of the queue, for whoever listens."""
+"""What happens to the jobs of the queue, for all that listen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from studio.domain import IngestProgress, IngestReport, Job, JobState
 from studio.errors import NotFound
 from studio.index.generations import Stores
-from studio.services.jobs.kept_report import decoded
+from studio.services.ingest import decoded
 
 log = logging.getLogger(__name__)
 
@@ -113,5 +113,5 @@ class Bulletin:
         for listener in list(self._listeners):
             try:
                 listener(event)
-            except Exception:  # whoever listens must not stop the jobs
+            except Exception:  # a listener must not stop the jobs
                 log.exception("a listener of the job queue failed")

@@ -291,7 +291,7 @@ class JobQueue:
         return job
 
     async def _finish(self, job: Job, state: JobState, error: str = "") -> None:
-        """End a job that nobody runs, and remove what it had built unless somebody writes: the next writer would."""
+        """End a job that no program runs, and remove what it had built unless another writes: the next writer would."""
         await self._jobs.finish(job.id, state, error=error)
         self._passwords.pop(job.id, None)
         store = self._stores.store(job.kb_id)
@@ -307,7 +307,7 @@ class JobQueue:
             self._wake.clear()
             wait_s: float | None = BUSY_AT_MOST_S
             try:
-                async with self._turn:  # nobody pauses or cancels the job between the look at its state and its start
+                async with self._turn:  # the job is not paused or cancelled between the look at its state and its start
                     job = await self._next()
                     running = self._begin(job) if job is not None else None
                 if running is not None:

@@ -102,7 +102,7 @@ Around = tuple[tuple[int, IgnoreRules], ...]
 
 
 class _Stopped(Exception):
-    """Somebody wants the scan to end."""
+    """The scan was asked to end."""
 
 
 class _Unruly(Exception):

@@ -5,7 +5,7 @@ Does not: reading an index (`index`), whether results are good (`quality`).
 """
 
 from studio.services.search import citations
-from studio.services.search.citations import CitationStyle, locators
+from studio.services.search.citations import locators
 from studio.services.search.rerank import Rerankers
 from studio.services.search.search_log import SearchLog
 from studio.services.search.service import MAX_LIMIT, MAX_QUERY_CHARS, SearchService
@@ -14,7 +14,6 @@ from studio.services.search.verification import CitingService, Verification, Ver
 __all__ = [
     "MAX_LIMIT",
     "MAX_QUERY_CHARS",
-    "CitationStyle",
     "CitingService",
     "Rerankers",
     "SearchLog",

@@ -15,11 +15,10 @@ import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from studio.domain import Citation, SearchResult
+from studio.domain import Citation, CitationStyle, SearchResult
 
 HASH_DIGITS = 16
 
@@ -29,14 +28,6 @@ _LOCATOR = re.compile(
     rf";text=(?P<text>[0-9a-f]{{{HASH_DIGITS}}})",
     re.ASCII,
 )
-
-
-class CitationStyle(StrEnum):
-    """How a citation is written out."""
-
-    PLAIN = "plain"
-    MARKDOWN = "markdown"
-    BIBTEX = "bibtex"
 
 
 @dataclass(frozen=True, slots=True)

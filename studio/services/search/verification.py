@@ -10,11 +10,20 @@ from enum import StrEnum
 from pathlib import Path
 
 from studio.documents.texts import read_text
-from studio.domain import Chunk, Citation, DocumentRecord, DocumentStatus, Explanation, SearchResult, StoredText
+from studio.domain import (
+    Chunk,
+    Citation,
+    CitationStyle,
+    DocumentRecord,
+    DocumentStatus,
+    Explanation,
+    SearchResult,
+    StoredText,
+)
 from studio.errors import InvalidRequest, NotFound, StorageFault
 from studio.index.generations import Snapshot, Stores
 from studio.index.vectors import text_key
-from studio.services.search.citations import CitationStyle, Locator, citation, locators, text_hash
+from studio.services.search.citations import Locator, citation, locators, text_hash
 from studio.ways_out import PassageIds
 
 __all__ = ["CitationStyle", "CitingService", "Place", "Verification", "VerificationStatus", "citation", "locators"]
@@ -258,7 +267,7 @@ def _file_note(path: Path, sha256: str) -> str:
 def _as_result(
     kb_id: str, kb_name: str, generation: int, chunk: Chunk, records: Sequence[DocumentRecord]
 ) -> SearchResult:
-    """A passage that nobody searched for, as if it had been found."""
+    """A passage that was not searched for, as if it had been found."""
     record = records[0]
     place = Citation(
         record.title, record.source_path, record.licence, record.sha256[:12], chunk.anchor, chunk.page_number,

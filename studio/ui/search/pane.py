@@ -10,8 +10,7 @@ from PySide6.QtCore import QPoint, QRect, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction, QHideEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QMenu, QPushButton, QWidget
 
-from studio.domain import SearchMode, SearchResult
-from studio.services.search import CitationStyle
+from studio.domain import CitationStyle, SearchMode, SearchResult
 from studio.ui.parts import (
     Banner,
     ElidedLabel,

@@ -8,7 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QFont, QGuiApplication, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QBoxLayout, QPlainTextEdit, QStackedWidget, QTextEdit, QToolButton, QWidget
 
-from studio.services.search import CitationStyle
+from studio.domain import CitationStyle
 from studio.ui.parts import (
     Banner,
     ElidedLabel,

@@ -1,4 +1,4 @@
-"""The settings of the memory: how much the program keeps to, and when a model that nobody uses leaves it."""
+"""The settings of the memory: how much the program keeps to, and when an unused model leaves it."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from ward import TEXTS, Ward
 
-from studio.domain import Citation, Explanation, SearchMode, SearchRequest, SearchResult
+from studio.domain import Citation, CitationStyle, Explanation, SearchMode, SearchRequest, SearchResult
 from studio.errors import InvalidRequest, NotFound
-from studio.services.search import CitationStyle, CitingService, VerificationStatus, locators
+from studio.services.search import CitingService, VerificationStatus, locators
 from studio.services.search.citations import Locator, citation, locator
 
 SAME, MOVED, CHANGED, GONE = VerificationStatus

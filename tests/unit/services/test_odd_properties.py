@@ -25,6 +25,7 @@ from studio.documents.parsers.mail import iso_date
 from studio.documents.parsers.tabular import parse_jsonl
 from studio.domain import (
     Citation,
+    CitationStyle,
     DocumentStatus,
     Explanation,
     FileProgress,
@@ -49,7 +50,6 @@ from studio.services.ingest.sources import failed_part, failed_record, indexed_r
 from studio.services.scan import ScannedFile, scanned, sha256_of
 from studio.services.scan import walk as scan
 from studio.services.scan.file_state import state_of
-from studio.services.search import CitationStyle
 from studio.services.search.citations import citation
 from studio.services.search.dates import period
 from studio.services.search.filter_table import COLUMNS, FilterTable

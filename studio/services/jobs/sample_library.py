@@ -6,7 +6,7 @@ from pathlib import Path
 
 from studio.domain import IngestOptions, KnowledgeBase, ProgressSink
 from studio.errors import NotFound
-from studio.services.jobs import Requests
+from studio.services.jobs.requests import Requests
 from studio.services.library import LibraryService
 
 SAMPLE_NAME = "Sample library"
