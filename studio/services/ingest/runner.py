@@ -99,6 +99,7 @@ class JobRunner:
             raise
         finally:
             control.attach(None)
+            tracker.close()
         failed = [
             FileProgress(item.path, FileState.FAILED, error=item.error, reason=item.reason) for item in report.failed
         ]

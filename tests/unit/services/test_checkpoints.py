@@ -224,7 +224,7 @@ async def test_a_job_cut_off_between_a_checkpoint_and_the_catalog_goes_on_from_t
         marked.append(tag)
         if len(marked) == 8:
             bench.task.cancel()
-            await asyncio.sleep(0)
+            await asyncio.Event().wait()  # until the job is stopped
         return versions
 
     monkeypatch.setattr(TableWriter, "mark", mark_then_stop)
