@@ -32,7 +32,7 @@ from studio.domain import (
 )
 from studio.errors import Busy, Cancelled, Conflict, InvalidRequest, ModelFault, NotFound, StudioError
 from studio.index.files import try_lock
-from studio.index.generations import Stores
+from studio.index.generations import Doubtful, Stores
 from studio.services.ingest import DEFAULT_OPTIONS, IngestService, JobControl, RebuildFirst
 from studio.services.jobs.backoff import Backoff
 from studio.services.jobs.events import Bulletin, JobChanged, JobEnded, JobEvent, JobProgress
@@ -201,6 +201,7 @@ class JobQueue:
         replaces: str = "",
     ) -> Job:
         base = await self._stores.knowledge_base(kb)
+        await self._stores.store(base.id).refuse_doubtful()  # nothing is written into an older catalog
         job_id = await self._jobs.create(base.id, kind, paths, options, replaces=replaces)
         if passwords:
             self._passwords[job_id] = tuple(passwords)
@@ -376,6 +377,10 @@ class JobQueue:
         """Write down what became of a job, unless its runner did, and tell it."""
         job, outcome = running.job, None if running.task.cancelled() else running.task.result()
         error = outcome if isinstance(outcome, Exception) else None
+        if isinstance(error, Doubtful):  # nothing is written into a catalog that is older than the files
+            self._busy.put_off(job.kb_id)
+            self._answer(job.id, error)
+            return
         try:
             if isinstance(error, RebuildFirst) and not running.control.stopping:
                 await self._put_rebuild_before(job)
