@@ -72,6 +72,10 @@ class Bulletin:
             self._publish(JobChanged(self._told[job.id]))
         self._publish(JobProgress(progress))
 
+    def waits(self, progress: IngestProgress) -> None:
+        """Publish why a job that was tried does not begin."""
+        self._publish(JobProgress(progress))
+
     async def tell(self, running: str = "") -> dict[str, Job]:
         """Publish what changed since it was told last; returns the jobs that have not ended.
 

@@ -405,6 +405,8 @@ class JobQueue:
             return
         if found.state is not JobState.PAUSED:
             self._busy.put_off(job.kb_id)
+            if isinstance(error, Busy):
+                self._bulletin.waits(replace(_seen_from_outside(found), paused=str(error)))
         elif (fault := _fault(found, error)) is not None:
             await self._pass_on(found, fault)
             self._answer(job.id, fault)
