@@ -49,7 +49,7 @@ def dump(db: sqlite3.Connection, kb_id: str) -> dict[str, Any] | None:
         found[table] = [dict(row) for row in db.execute(f"SELECT * FROM {table} WHERE kb_id = ?", (kb_id,))]
     found["evaluation_run"] = found["evaluation_run"][-RUNS_KEPT:]
     jobs = "SELECT * FROM job WHERE kb_id = ? ORDER BY position DESC LIMIT ?"
-    found["job"] = [dict(row) for row in db.execute(jobs, (kb_id, JOBS_KEPT))]
+    found["job"] = [{**dict(row), "report": ""} for row in db.execute(jobs, (kb_id, JOBS_KEPT))]
     queries = [dict(row) for row in db.execute("SELECT * FROM saved_query WHERE kb_id = ?", (kb_id,))]
     for query in queries:
         judged = db.execute("SELECT * FROM judgment WHERE query_id = ?", (query["id"],))

@@ -68,6 +68,7 @@ CREATE TABLE job (
     checkpoint TEXT NOT NULL DEFAULT '',
     generation INTEGER,
     error TEXT NOT NULL DEFAULT '',
+    report TEXT NOT NULL DEFAULT '',
     created_ms INTEGER NOT NULL,
     updated_ms INTEGER NOT NULL
 ) STRICT;

@@ -4,7 +4,7 @@ Belongs here: what has to be right for both indexes together, and the stores of 
 Does not: the inside of one index (`vectors`, `keywords`), clearing up (`upkeep`).
 """
 
-from studio.index.generations.building import Build, GenerationStore, tag_of
+from studio.index.generations.building import Build, Doubtful, GenerationStore, tag_of
 from studio.index.generations.checkpoints import Checkpoint
 from studio.index.generations.footprint import files_of
 from studio.index.generations.reading import READABLE, Snapshot, refuse_newer
@@ -14,6 +14,7 @@ __all__ = [
     "READABLE",
     "Build",
     "Checkpoint",
+    "Doubtful",
     "GenerationStore",
     "Snapshot",
     "Stores",

@@ -62,6 +62,10 @@ def tag_of(number: int) -> str:
     return f"g{number}"
 
 
+class Doubtful(StorageFault):
+    """A knowledge base may not be changed before a person has said what is to become of its files."""
+
+
 class GenerationStore(GenerationReader):
     """All generations of one knowledge base: what `GenerationReader` reads, and building new ones."""
 
@@ -80,19 +84,19 @@ class GenerationStore(GenerationReader):
         return lock
 
     async def refuse_doubtful(self) -> None:
-        """Raise StorageFault where the files go beyond what the catalog knows: a build would write over them, a
+        """Raise Doubtful where the files go beyond what the catalog knows: a build would write over them, a
         collection delete them. Also where a tombstone is up: what is added would go with the base. Raises NotFound.
         """
         found = await asyncio.to_thread(evidence, self.paths)
         horizon = await self._catalog.horizon(self.kb_id)
         if found.beyond(horizon):
-            raise StorageFault(
+            raise Doubtful(
                 f"The catalog is older than the files of the knowledge base in {self.paths.root}, as one from a backup"
                 " is.",
                 way_out=AdoptFiles(),
             )
         if await asyncio.to_thread(self.paths.tombstone.exists):
-            raise StorageFault(
+            raise Doubtful(
                 f"The knowledge base in {self.paths.root} was deleted, and the deletion did not come to its end.",
                 way_out=FinishDeletion(),
             )

@@ -44,7 +44,8 @@ from studio.index.upkeep import (
 )
 from studio.index.vectors import DOCUMENTS_TABLE, table_folder, table_folders, text_key
 from studio.services.generations import discard_dead_imports
-from studio.services.ingest import RESTORE, IngestService
+from studio.services.ingest import RESTORE
+from studio.services.jobs import Requests
 from studio.services.recovery import Examination, Losses, examine, mend_texts, salvage, settle
 from studio.ways_out import GoOn, PromoteAnyway, ThenRepair
 
@@ -54,7 +55,7 @@ log = logging.getLogger(__name__)
 class Repair:
     """Mends every knowledge base, one after the other."""
 
-    def __init__(self, stores: Stores, models: ModelCatalog, ingest: IngestService) -> None:
+    def __init__(self, stores: Stores, models: ModelCatalog, ingest: Requests) -> None:
         self._stores = stores
         self._models = models
         self._aside = partial(set_aside, stores.paths)
