@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,11 +24,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="a kill that nothing 
 
 def killed(program: Program, point: str, *arguments: str | Path) -> None:
     """Run a command that is killed when it reaches a point."""
-    done = subprocess.run(
-        program.command(*arguments), capture_output=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
-        env={**os.environ, VARIABLE: point},
-    )  # fmt: skip
-    assert done.returncode == -9, done.stderr.decode()
+    done = program.run_apart(*arguments, environment={VARIABLE: point})
+    assert done.code == -9, done.err
 
 
 @contextmanager
