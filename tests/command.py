@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.main import run
+from studio.failpoints import VARIABLE
 from studio.private import STRICT
 
 _LIMITED = """
@@ -81,6 +83,11 @@ class Program:
             env={**os.environ, "PYTHONUTF8": "1", "QT_QPA_PLATFORM": "offscreen", **(environment or {})},
         )
         return _ended(done.returncode, done.stdout, done.stderr)
+
+    def killed(self, point: str, *arguments: str | Path) -> None:
+        """Run it as a process that dies where `RAG_STUDIO_FAILPOINT=point` says."""
+        outcome = self.run_apart(*arguments, environment={VARIABLE: point})
+        assert outcome.code == -signal.SIGKILL, f"{point} was not reached: {outcome.err}"
 
     def ok(self, *arguments: str | Path) -> Any:
         """Run with --json, expect success, return the document."""

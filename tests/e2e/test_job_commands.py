@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from command import Program
 
-from studio.failpoints import VARIABLE
 from studio.index.files import try_lock
 from studio.paths import DataPaths
 
@@ -20,12 +19,6 @@ Write = Callable[[str, str], Path]
 FILES = 12
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a kill that nothing can catch is tried on POSIX")
-
-
-def killed(program: Program, point: str, *arguments: str | Path) -> None:
-    """Run a command that is killed when it reaches a point."""
-    done = program.run_apart(*arguments, environment={VARIABLE: point})
-    assert done.code == -9, done.err
 
 
 @contextmanager
@@ -48,7 +41,7 @@ def texts(write: Write, folder: Path) -> Path:
 def interrupted(program: Program, texts: Path) -> dict[str, Any]:
     """A job whose program was killed when nearly everything was done."""
     program.ok("kb", "create", "Notes")
-    killed(program, "seal.tables", "ingest", "Notes", texts)
+    program.killed("seal.tables", "ingest", "Notes", texts)
     (job,) = program.ok("jobs", "list", "Notes")
     return dict(job)
 
@@ -56,7 +49,7 @@ def interrupted(program: Program, texts: Path) -> dict[str, Any]:
 def test_a_killed_queue_goes_on_and_repeats_nothing(program: Program, texts: Path, interrupted: dict[str, Any]) -> None:
     assert (interrupted["state"], interrupted["live"], interrupted["kb"]) == ("running", False, "Notes")
     assert "interrupted" in program.run("jobs", "list").out
-    killed(program, "seal.flushed", "jobs", "run")
+    program.killed("seal.flushed", "jobs", "run")
     (ended,) = program.ok("jobs", "run")
     assert (ended["id"], ended["state"]) == (interrupted["id"], "done")
     assert ended["report"]["added"] == FILES
