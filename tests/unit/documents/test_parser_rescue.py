@@ -16,6 +16,8 @@ from studio.documents.pool import process as parser_process
 from studio.domain import ParsedDocument, ParserEvent
 from studio.errors import DocumentFault, FailureCode
 
+pytestmark = pytest.mark.own_processes
+
 
 async def test_members_that_hang_or_kill_the_worker_do_not_cost_the_archive(tmp_path: Path) -> None:
     path = archive(
