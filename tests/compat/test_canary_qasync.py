@@ -8,7 +8,7 @@ import inspect
 import pytest
 import qasync
 
-from studio.ui.window.event_loop import StudioEventLoop
+from studio.ui.window import StudioEventLoop
 
 REPLACED = ("call_at", "call_later", "call_soon", "call_soon_threadsafe")
 
