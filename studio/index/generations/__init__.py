@@ -7,7 +7,7 @@ Does not: the inside of one index (`vectors`, `keywords`), clearing up (`upkeep`
 from studio.index.generations.building import Build, Doubtful, GenerationStore, tag_of
 from studio.index.generations.checkpoints import Checkpoint
 from studio.index.generations.footprint import files_of
-from studio.index.generations.reading import READABLE, Snapshot, refuse_newer
+from studio.index.generations.generation_reader import READABLE, Snapshot, refuse_newer
 from studio.index.generations.stores import Stores, base_folders, catalog_fault
 
 __all__ = [

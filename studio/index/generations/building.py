@@ -38,7 +38,7 @@ from studio.index.catalog import Names, evidence, names_after
 from studio.index.files import FileLock, create_lock_file, flush_tree, try_lock
 from studio.index.generations.checkpoints import Checkpoint
 from studio.index.generations.footprint import files_of
-from studio.index.generations.reading import GenerationReader, refuse_newer
+from studio.index.generations.generation_reader import GenerationReader, refuse_newer
 from studio.index.keywords import LEXICAL_VERSION, LexicalReader, LexicalWriter
 from studio.index.vectors import ROWS_VERSION, TableWriter, fresh_table_for, table_for
 from studio.ways_out import AdoptFiles, FinishDeletion

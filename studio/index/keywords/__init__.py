@@ -5,8 +5,9 @@ Does not: which side counts how much (`ranking`).
 """
 
 from studio.index.keywords.analysis import LEXICAL_VERSION, Analyzer
+from studio.index.keywords.lexical_reader import LexicalReader
+from studio.index.keywords.lexical_writer import WRITER_HEAP_BYTES, LexicalWriter
 from studio.index.keywords.query import ANY_OF, Condition, Operand, Query, date_bounds, parse
-from studio.index.keywords.reader import LexicalReader
 from studio.index.keywords.tantivy_internals import (
     FOOTER_MAGIC,
     FOOTER_MAX_BYTES,
@@ -15,7 +16,6 @@ from studio.index.keywords.tantivy_internals import (
     files_of_index,
     segment_files,
 )
-from studio.index.keywords.writer import WRITER_HEAP_BYTES, LexicalWriter
 
 __all__ = [
     "ANY_OF",

@@ -27,7 +27,7 @@ from studio.domain import (
 from studio.errors import DocumentFault, FailureCode, NotFound, StorageFault
 from studio.index.generations import Build, GenerationStore
 from studio.index.vectors import readable_embeddings, table_folder, text_key
-from studio.services.ingest.pipeline import Embeddings, Means, Pipeline
+from studio.services.ingest.pipeline import Embeddings, Pipeline, PipelineResources
 from studio.services.ingest.plan import Basis, Plan, file_source, folders_of, rows_by_path
 from studio.services.ingest.progress import ProgressTracker
 from studio.services.ingest.runner import Run
@@ -202,7 +202,7 @@ async def _replace(
         references=Counter(record.document_id for record in plan.kept),
     )
     pipeline = Pipeline(
-        build, Means(embedder, kb.settings, texts, run.tracker, run.control, run.stages), basis, _nothing
+        build, PipelineResources(embedder, kb.settings, texts, run.tracker, run.control, run.stages), basis, _nothing
     )
     with run.place.using(embedder):
         await pipeline.run(plan.sources, (), 1)

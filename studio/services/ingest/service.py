@@ -29,7 +29,7 @@ from studio.index.generations import READABLE, Stores
 from studio.index.upkeep import table_opens
 from studio.index.vectors import DOCUMENTS_TABLE, records_left, table_folder
 from studio.services.generations import Promotion
-from studio.services.ingest.builder import Builder, Ground
+from studio.services.ingest.builder import Builder, StartingPoint
 from studio.services.ingest.control import JobControl
 from studio.services.ingest.plan import Plan, plan_ingest
 from studio.services.ingest.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
@@ -174,7 +174,7 @@ class IngestService:
             report = await self._builder.promote(run, ready, Outcome(added=ready.documents), "ingest", options)
             return replace(report, skipped=skipped)
         with run.stages.busy("scan"):
-            left = await self._builder.begun(run)
+            left = await self._builder.earlier_attempt(run)
             existing = left.records if left.build is not None else await self._builder.records(run.kb)
             base = left.base if left.build is not None else None
             plan = await plan_ingest(existing, found, options, self._parser, run.tracker, run.passwords, base)
@@ -307,15 +307,15 @@ class IngestService:
         records = await self._builder.records(kb) if lost is None else lost
         embedder, _ = await self._builder.model(kb, needed=True)
         assert embedder is not None
-        ground = Ground(from_scratch=True)
-        left = await self._builder.begun(run, ground)
+        start = StartingPoint(from_scratch=True)
+        left = await self._builder.earlier_attempt(run, start)
         done = {record.source_path for record in left.records}
         plan, failed = await plan_rebuild(store, self._parser, records, run.tracker, done)
-        ground = replace(ground, carried=failed)
+        start = replace(start, carried=failed)
         if lost is not None and (broken := await self._builder.active(kb)) is not None:
             rescued = await rescued_embeddings(store, broken, embedder.model.identity)
-            ground = replace(ground, new_table=True, embeddings=rescued)
-        return await self._builder.build(run, plan, IngestOptions(jobs=1), "rebuild", left, ground)
+            start = replace(start, new_table=True, embeddings=rescued)
+        return await self._builder.build(run, plan, IngestOptions(jobs=1), "rebuild", left, start)
 
 
 def _each_once(found: Iterable[Found[DocumentRecord]]) -> list[DocumentRecord]:

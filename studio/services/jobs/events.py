@@ -45,7 +45,7 @@ class JobEnded:
 JobEvent = JobChanged | JobProgress | JobEnded
 
 
-class Bulletin:
+class JobFeed:
     """Tells listeners how the jobs of the catalog change, whichever process changes them."""
 
     def __init__(self, stores: Stores) -> None:

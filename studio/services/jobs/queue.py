@@ -35,7 +35,7 @@ from studio.index.files import try_lock
 from studio.index.generations import Doubtful, Stores
 from studio.services.ingest import DEFAULT_OPTIONS, IngestService, JobControl, RebuildFirst
 from studio.services.jobs.backoff import Backoff
-from studio.services.jobs.events import Bulletin, JobChanged, JobEnded, JobEvent, JobProgress
+from studio.services.jobs.events import JobChanged, JobEnded, JobEvent, JobFeed, JobProgress
 from studio.services.jobs.retry import request_again
 
 ASKED_POLL_S = 0.25
@@ -75,7 +75,7 @@ class JobQueue:
         self._stores = stores
         self._ingest = ingest
         self._jobs = stores.catalog.jobs
-        self._bulletin = Bulletin(stores)
+        self._feed = JobFeed(stores)
         self._owner = TaskOwner("job queue")
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -91,7 +91,7 @@ class JobQueue:
 
     def subscribe(self, listener: Callable[[JobEvent], None]) -> Callable[[], None]:
         """Call `listener` with everything that happens, on the event loop; returns what ends that."""
-        return self._bulletin.subscribe(listener)
+        return self._feed.subscribe(listener)
 
     async def start(self) -> None:
         """Run what waits: queued jobs and those a program that died left behind. Paused ones stay paused."""
@@ -326,7 +326,7 @@ class JobQueue:
 
     async def _next(self) -> Job | None:
         """The job to run now: one that was interrupted before any that waits."""
-        found = await self._bulletin.tell()  # so that the end of each is told, however soon it comes
+        found = await self._feed.tell()  # so that the end of each is told, however soon it comes
         for job in sorted(found.values(), key=lambda job: (job.state is not JobState.RUNNING, job.position)):
             if job.state is JobState.PAUSED or not self._is_wanted(job.id) or self._busy.waits(job.kb_id):
                 continue
@@ -368,7 +368,7 @@ class JobQueue:
     async def _attempt(self, job: Job, control: JobControl) -> IngestReport | Exception:
         try:
             passwords = self._passwords.get(job.id, ())
-            progress = partial(self._bulletin.progress, job)
+            progress = partial(self._feed.progress, job)
             return await self._ingest.execute(job, progress, control, passwords)
         except Exception as error:
             return error
@@ -398,15 +398,15 @@ class JobQueue:
         if found.state.ended:
             self._busy.forget(job.kb_id)
             self._passwords.pop(job.id, None)
-            report = outcome if isinstance(outcome, IngestReport) else await self._bulletin.report_of(job.id)
+            report = outcome if isinstance(outcome, IngestReport) else await self._feed.report_of(job.id)
             fault = _fault(found, error)
             await self._pass_on(found, fault)
-            await self._bulletin.ended(found, report, fault)
+            await self._feed.ended(found, report, fault)
             return
         if found.state is not JobState.PAUSED:
             self._busy.put_off(job.kb_id)
             if isinstance(error, Busy):
-                self._bulletin.waits(replace(_seen_from_outside(found), paused=str(error)))
+                self._feed.waits(replace(_seen_from_outside(found), paused=str(error)))
         elif (fault := _fault(found, error)) is not None:
             await self._pass_on(found, fault)
             self._answer(job.id, fault)
@@ -481,7 +481,7 @@ class JobQueue:
         forget = self.subscribe(partial(self._follow, job.id, progress)) if progress is not None else None
         try:
             if (found := await self.job(job.id)).state.ended:  # in another process, before anybody listened
-                self._answer_ended(JobEnded(found, await self._bulletin.report_of(job.id)))
+                self._answer_ended(JobEnded(found, await self._feed.report_of(job.id)))
             self._begin_loops()
             self._wake.set()
             return await answer
@@ -577,7 +577,7 @@ class JobQueue:
     async def _tell(self) -> None:
         """Publish what changed since it was told last, and let the queue look again."""
         running = self._running
-        await self._bulletin.tell(running.job.id if running is not None else "")
+        await self._feed.tell(running.job.id if running is not None else "")
         self._wake.set()
 
 

@@ -179,7 +179,7 @@ async def test_a_job_that_is_paused_while_it_is_being_chosen_is_paused(
     bench: Bench, jobs: JobQueue, folder: Path, write: Write, held: asyncio.Event, monkeypatch
 ) -> None:
     job = await jobs.add("Toy", [fill(write, folder / "a")])
-    listed, go_on, tell = asyncio.Event(), asyncio.Event(), jobs._bulletin.tell
+    listed, go_on, tell = asyncio.Event(), asyncio.Event(), jobs._feed.tell
 
     async def slowly(running: str = "") -> dict[str, Job]:
         found = await tell(running)
@@ -187,7 +187,7 @@ async def test_a_job_that_is_paused_while_it_is_being_chosen_is_paused(
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(jobs._bulletin, "tell", slowly)
+    monkeypatch.setattr(jobs._feed, "tell", slowly)
     await jobs.start()
     await listed.wait()
     pausing = asyncio.get_running_loop().create_task(jobs.pause(job.id))
@@ -217,7 +217,7 @@ async def test_a_job_that_stops_for_another_process_can_be_resumed_at_once(bench
     job = await jobs.add("Toy", [folder])
     await jobs.start()
     await until(lambda: attempts)
-    await until(lambda: jobs._bulletin._told[job.id].state is JobState.RUNNING)
+    await until(lambda: jobs._feed._told[job.id].state is JobState.RUNNING)
     await bench.stores.catalog.jobs.wish(job.id, "pause")
     await until(lambda: jobs._running is not None and jobs._running.control.pausing)
     resuming = asyncio.get_running_loop().create_task(jobs.resume(job.id))
@@ -424,14 +424,14 @@ async def test_a_bug_in_the_queue_itself_does_not_end_it(
     jobs = JobQueue(bench.stores, bench.work)
     heard = Heard(jobs)
     job = await jobs.add("Toy", [fill(write, folder / "a", 1)])
-    tell, bugs = jobs._bulletin.tell, [ValueError("wires crossed"), ValueError("wires crossed")]
+    tell, bugs = jobs._feed.tell, [ValueError("wires crossed"), ValueError("wires crossed")]
 
     async def crossed(running: str = "") -> dict[str, Job]:
         if bugs:
             raise bugs.pop()
         return await tell(running)
 
-    monkeypatch.setattr(jobs._bulletin, "tell", crossed)
+    monkeypatch.setattr(jobs._feed, "tell", crossed)
     await jobs.start()
     await until(lambda: job.id in heard.ended)
     await jobs.close()
