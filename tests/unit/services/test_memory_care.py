@@ -556,7 +556,6 @@ async def test_a_build_without_room_is_refused_with_numbers(
     assert model_pids(services) == [], "idle models were unloaded before"
     assert granted(services, "indexing Notes") is None
     await services.queue.start()
-    await services.queue.add(kb, [folder])
     await ear.until(lambda: len(ear.ended) == 1)
     assert ear.ended[0].job.state is JobState.FAILED
     assert ear.ended[0].job.error == refused.value.full_message
