@@ -39,7 +39,7 @@ from studio.memory.readings import Group
 from studio.paths import DataPaths
 from studio.services import memory_care
 from studio.services.costs import FILE_BYTES, READER_BYTES
-from studio.services.ingest import BUILD_BYTES, BuildRoom, JobControl, pipeline, reader
+from studio.services.ingest import BUILD_BYTES, BuildRoom, JobControl, pipeline, source_reader
 from studio.services.ingest.room import TIMES_WITHOUT_PRESSURE
 from studio.services.jobs.queue import JobEnded, JobEvent, JobProgress
 from studio.services.memory_care import CACHES_MINIMUM_BYTES, IN_USE_S
@@ -423,7 +423,7 @@ async def test_a_build_that_comes_while_memory_is_short_waits_and_can_be_cancell
 async def test_processes_that_read_files_end_while_an_ingest_waits(
     services: Services, machine: Machine, kb: str, folder: Path, write: Write, batches: Batches, monkeypatch
 ) -> None:
-    monkeypatch.setattr(reader, "CHUNKS_PER_PIECE", 1)
+    monkeypatch.setattr(source_reader, "CHUNKS_PER_PIECE", 1)
     monkeypatch.setattr(pipeline, "PIECES_QUEUED", 30)
     monkeypatch.setattr(pipeline, "PIECES_BEFORE_A_FILE", 8)
     for n in range(8):  # of about seven passages each
