@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import portalocker
@@ -97,26 +95,6 @@ def test_two_programs_lose_nothing_of_one_another(tmp_path: Path) -> None:
         second.set("keep_min_age_hours", str(turn))
         for config in (first, second, Config(first.path)):
             assert (config.get("keep_generations"), config.get("keep_min_age_hours")) == (turn, turn)
-
-
-_SETS = """
-import sys
-from pathlib import Path
-from studio.config import Config
-config = Config(Path(sys.argv[1]))
-for turn in range(50):
-    config.set(sys.argv[2], str(turn))
-    assert Config(config.path).integer(sys.argv[2]) == turn
-"""
-
-
-def test_two_programs_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
-    keys = ("keep_generations", "keep_min_age_hours")
-    running = [subprocess.Popen([sys.executable, "-c", _SETS, str(path), key]) for key in keys]
-    assert [process.wait(60) for process in running] == [0, 0]
-    assert [Config(path).get(key) for key in keys] == [49, 49]
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["config.json", "config.json.lock"]
 
 
 def test_who_asked_is_told_of_what_changed_here_and_elsewhere(tmp_path: Path) -> None:
