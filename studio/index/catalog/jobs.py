@@ -114,7 +114,7 @@ class Jobs:
             )
 
     def pause(self, job_id: str) -> None:
-        """A job has stopped that was to pause; it is to go on where somebody has taken that back meanwhile."""
+        """A job has stopped that was to pause; it is to go on where that was taken back meanwhile."""
         with self._database.transaction() as db:
             db.execute(
                 "UPDATE job SET state = 'paused', wish = '', updated_ms = ? WHERE id = ? AND wish = 'pause'",
@@ -163,7 +163,7 @@ class Jobs:
     def asked_of(self, job_id: str) -> str:
         """What a job that runs is to do: "pause", "cancel", "finish" or ""; takes some 20 µs.
 
-        Another program that thought nobody ran it may have paused or ended the job outright.
+        Another program that took it for one that is not running may have paused or ended the job outright.
         """
         row = self._database.row("SELECT wish, state FROM job WHERE id = ?", (job_id,))
         if row is None or JobState(row["state"]).ended:

@@ -32,7 +32,7 @@ class JobControl:
 
     @property
     def pausing(self) -> bool:
-        """Whether the job stops where it is, to go on when somebody resumes it."""
+        """Whether the job stops where it is, to go on when it is resumed."""
         return self._asked == "pause"
 
     @property
@@ -46,7 +46,7 @@ class JobControl:
         return self._finishing
 
     def obey(self, asked: str) -> None:
-        """Do what `Jobs.asked_of` says. A job that stops does not go on: whoever takes that back has it begin again."""
+        """Do what `Jobs.asked_of` says. A job that stops does not go on: when that is taken back, it begins again."""
         if asked == "finish" and self._keeps:
             self._finishing = True
         elif asked == "pause":

@@ -89,7 +89,7 @@ class IngestService:
         named file is read even when it failed before. A generation that fails its pinned queries is not promoted, and
         the next job starts from the active one again.
 
-        Raises Busy, also when somebody steered the job since the caller has `seen` it, RebuildFirst, Conflict when it
+        Raises Busy, also when the job was steered since the caller has `seen` it, RebuildFirst, Conflict when it
         has ended or its knowledge base waits for a rebuild that is held back, and NotFound, ModelFault, StorageFault,
         MemoryRefused; then the active generation is as it was.
         """

@@ -2,7 +2,7 @@
 
 Every process that started its queue works on the same jobs, and one that waits for a job runs that one; a knowledge
 base's writer lock decides which of them gets it. What is asked of a job is written into the catalog, by whichever
-process, and whoever runs it looks there four times a second.
+process, and the process that runs it looks there four times a second.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Running:
 
 
 class JobQueue:
-    """Accepts jobs at any time. Runs all of them once it is started, before that those that somebody waits for.
+    """Accepts jobs at any time. Runs all of them once it is started, before that those that are waited for.
 
     Passwords stay in memory.
     """
@@ -317,7 +317,7 @@ class JobQueue:
                 wait_s = self._busy.until_next()
             except Exception as error:
                 log.warning("the queue waits: %s", error, exc_info=not isinstance(error, StudioError))
-                if not self._started:  # what somebody waits for is not tried again behind their back
+                if not self._started:  # what is waited for is not tried again unasked
                     for job_id in self._awaited:
                         self._answer(job_id, error)
             with contextlib.suppress(TimeoutError):
@@ -346,7 +346,7 @@ class JobQueue:
         return None
 
     def _is_wanted(self, job_id: str) -> bool:
-        """Whether this process runs a job: one that somebody waits for, or that such a one waits for, else any."""
+        """Whether this process runs a job: one that is waited for, or that such a one waits for, else any."""
         awaited = self._awaited
         return self._started or job_id in awaited or any(self._rebuilds.get(key) == job_id for key in awaited)
 
@@ -480,7 +480,7 @@ class JobQueue:
         self._awaited.setdefault(job.id, []).append(answer)
         forget = self.subscribe(partial(self._follow, job.id, progress)) if progress is not None else None
         try:
-            if (found := await self.job(job.id)).state.ended:  # in another process, before anybody listened
+            if (found := await self.job(job.id)).state.ended:  # in another process, before it was listened to
                 self._answer_ended(JobEnded(found, await self._feed.report_of(job.id)))
             self._begin_loops()
             self._wake.set()
@@ -495,7 +495,7 @@ class JobQueue:
                 await self._leave()
 
     async def _leave(self) -> None:
-        """Stop the job that nobody waits for any more, and look for no other when nobody waits at all."""
+        """Stop the job that is not waited for any more, and look for no other when none is."""
         running = self._running
         if running is not None and not self._is_wanted(running.job.id):
             running.control.interrupt()

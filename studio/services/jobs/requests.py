@@ -17,7 +17,7 @@ from studio.services.jobs.queue import JobQueue
 class Requests:
     """Puts jobs into the queue and waits for them.
 
-    Every method raises Cancelled where somebody cancels the job, and what the job fails with: Conflict, ModelFault,
+    Every method raises Cancelled where the job is cancelled, and what the job fails with: Conflict, ModelFault,
     StorageFault, MemoryRefused. After a fault that passes the job waits for `resume`. So does one that has begun when
     the caller is cancelled, unless the queue of this program was started and goes on with it, or another program does;
     one that has not begun is withdrawn.
