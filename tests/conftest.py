@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from command import PROGRAMS, WORKERS, Program
-from conftest_models import default_model, model_paths
-from forking import Nursery, quick
 
 from studio.bootstrap import Services, open_services
 from studio.domain import ModelInfo
 from studio.paths import HOME_VARIABLE
 from studio.workers import WorkerProcess
+from tests.helpers.command import PROGRAMS, WORKERS, Program
+from tests.helpers.forking import Nursery, quick
+from tests.helpers.models import default_model, model_paths
 
 __all__ = ["default_model", "model_paths"]
 

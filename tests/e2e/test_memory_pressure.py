@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_group import Ballast, ControlGroup, NoControlGroup
-from mixed_files import sentences
 
 from studio.bootstrap import Services
 from studio.domain import JobState, KbSettings, SearchRequest
@@ -29,9 +27,11 @@ from studio.memory import (
     coordinator,
 )
 from studio.services.jobs import JobEvent, JobProgress
+from tests.helpers import pressed_program
+from tests.helpers.control_group import Ballast, ControlGroup, NoControlGroup
+from tests.helpers.mixed_files import sentences
 
 MIB = 1 << 20
-PROGRAM = Path(__file__).parents[1] / "pressed_program.py"
 FILES = 30
 HOLD_S = 1.0
 INTERVAL_S = 0.2
@@ -130,7 +130,8 @@ class Pressed:
         command = [
             *group.prefix(),
             sys.executable,
-            str(PROGRAM),
+            "-m",
+            pressed_program.__name__,
             str(data_dir),
             str(notes),
             str(HOLD_S),

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import Program
-from locked import locked_pdf
+
+from tests.helpers.command import Program
+from tests.helpers.locked import locked_pdf
 
 Write = Callable[[str, str], Path]
 

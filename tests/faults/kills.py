@@ -23,16 +23,15 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from command import Program, kill_group
-from states import KB, KEEP_ARCHIVED, Attempt, Failed, State, Texts, check, observe
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # it runs as a script, too
 
 from studio.bootstrap import open_services
 from studio.domain import GenerationState, Retention
 from studio.embedding.models import DEFAULT_MODEL, ModelCatalog
 from studio.failpoints import POINTS, VARIABLE
 from studio.paths import DataPaths
+from tests.faults.states import KB, KEEP_ARCHIVED, Attempt, Failed, State, Texts, check, observe
+from tests.helpers.command import Program, kill_group
 
 KEEP_AT_GC = 1
 DOCUMENTS = 4

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import Program
-from kills import POINTS_OF, points_of
 
 from studio.failpoints import CHECKPOINT_POINTS, INGEST_POINTS, POINTS
 from studio.services.ingest import writer
+from tests.faults.kills import POINTS_OF, points_of
+from tests.helpers.command import Program
 
 OLD = {"a.txt": "Alpha speaks of whales.", "b.txt": "Beta speaks of pianos."}
 NEW = {"a.txt": "Alpha speaks of volcanoes.", "c.txt": "Gamma speaks of glaciers."}

@@ -8,8 +8,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from command import Program, kill_group
-from kills import Drill, points_of
+from tests.faults.kills import Drill, points_of
+from tests.helpers.command import Program, kill_group
 
 STAGES = ("scanning", "indexing", "sealing", "promoting")
 ROUNDS = 8

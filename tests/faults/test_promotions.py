@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from promotions import LARGEST_RATIO, rounds
+from tests.faults.promotions import LARGEST_RATIO, rounds
 
 ROUNDS = 60
 

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from command import Outcome, Program
-from filesystems import mounted_read_only, without_permission
+
+from tests.helpers.command import Outcome, Program
+from tests.helpers.filesystems import mounted_read_only, without_permission
 
 Mechanism = Callable[[Path], AbstractContextManager[bool]]
 MECHANISMS = pytest.mark.parametrize("mechanism", [mounted_read_only, without_permission])

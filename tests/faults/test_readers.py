@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from readers import promote_next, run
-from toy import Bench
 
 from studio.domain import KnowledgeBase
 from studio.index.generations import Stores
 from studio.paths import DataPaths
+from tests.faults.readers import promote_next, run
+from tests.helpers.toy import Bench
 
 READERS = 4
 GENERATIONS = 30

@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command import Program
 
 from studio.bootstrap import Services
 from studio.domain import SearchMode, SearchRequest, SearchResponse
 from studio.errors import StorageFault
 from studio.ways_out import RunRepair, ways_in
+from tests.helpers.command import Program
 
 WHALES, PIANOS = "Blue whales sing songs.", "Pianos are heavy and make songs."
 

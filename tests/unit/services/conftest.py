@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import workbench
-from ward import ToyEmbedder, Ward
-from workbench import Bench, ToyProvider
 
 from studio.bootstrap import Services
 from studio.config import Config
@@ -25,6 +22,9 @@ from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
 from studio.services.quality import GateService
 from studio.services.search import SearchService
+from tests.helpers.ward import ToyEmbedder, Ward
+from tests.unit.services import workbench
+from tests.unit.services.workbench import Bench, ToyProvider
 
 Write = Callable[[str, str], Path]
 
