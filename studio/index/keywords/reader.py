@@ -15,12 +15,13 @@ from types import MappingProxyType
 from typing import Any
 
 from studio.domain import Candidate
-from studio.errors import InvariantViolated
+from studio.errors import InvariantViolated, StorageFault
 from studio.index.keywords.analysis import PART_WEIGHT, Terms, analyzer_for, is_name, is_spaceless, text_analyzer
 from studio.index.keywords.faults import mapped
 from studio.index.keywords.mirror import mirrored, remove
 from studio.index.keywords.query import Condition, Operand, Phrase, Query, Word, parse
 from studio.index.keywords.writer import ANALYZER
+from studio.ways_out import RunRepair
 
 _MAX_QUERY_TERMS = 256
 _MANY_DOCUMENTS = 600
@@ -69,6 +70,12 @@ class LexicalReader:
         self._opened = (path, language)
         self._index: Any = index
         self._searcher: Any = index.searcher()
+        try:
+            self._searcher.doc_freq("common", "the")
+        except ValueError as error:
+            raise StorageFault(
+                f"The keyword index in {path} was made by a program of another time.", way_out=RunRepair()
+            ) from error
 
     @property
     def path(self) -> Path:
@@ -106,7 +113,7 @@ class LexicalReader:
     ) -> list[Candidate]:
         """The `limit` best chunks by BM25, best first, of `document_ids` (None: all). Blocking, about a millisecond.
 
-        Words are joined by OR, a repeated word counts as often as it occurs, those of a phrase count like others.
+        Words are joined by OR, of a query of nothing but stop words all must be there. A repeated word counts as often as it occurs, those of a phrase count like others.
         What the query demands must hold, what it excludes must not; a query of nothing else gives every chunk that
         passes, with the same score, in the order of the index. Words that are not indexed demand nothing. A query that
         says nothing finds nothing. `holds` answers every condition of the query. `boosts` are factors for single terms.
@@ -114,11 +121,12 @@ class LexicalReader:
         query = parse(query) if isinstance(query, str) else query
         with mapped(self._path):
             weights = self._weights(query)
+            common = [] if weights else self._common(query)
             demanded, barred, allowed, banned = self._demands(query, document_ids, holds)
             operands = [item for group in (*query.required, query.excluded) for item in group]
-            if not (weights or demanded or barred or any(isinstance(item, Condition) for item in operands)):
+            if not (weights or common or demanded or barred or any(isinstance(item, Condition) for item in operands)):
                 return []
-            scored = self._scored(weights, boosts) if weights else _all()
+            scored = self._scored(weights, boosts) if weights else _boolean(common, [], []) if common else _all()
             if demanded or barred:
                 needed = not weights or self._speaks_freely(query)
                 scored = _boolean([*demanded, *([scored] if needed else [])], [] if needed else [scored], barred)
@@ -165,6 +173,10 @@ class LexicalReader:
             for terms, weight in self.analyzer.wanted(text):
                 weights[terms] += weight  # type: ignore[assignment]
         return dict(weights.most_common(_MAX_QUERY_TERMS))
+
+    def _common(self, query: Query) -> list[Any]:
+        """Queries for the stop words of a query, of which all must hold."""
+        return [self._term("common", word, 1.0) for word in self.analyzer.common(query.words)[:_MAX_QUERY_TERMS]]
 
     def _speaks_freely(self, query: Query) -> bool:
         """Whether a chunk must hold one of the words: there are some that no group of the query is made of."""

@@ -118,6 +118,7 @@ def _schema() -> Any:
         builder.add_unsigned_field(column, fast=True)
     builder.add_text_field("inner", stored=False, tokenizer_name=ANALYZER, index_option="position")
     builder.add_text_field("characters", stored=False, tokenizer_name="whitespace", index_option="freq")
+    builder.add_text_field("common", stored=False, tokenizer_name="whitespace", index_option="basic")
     builder.add_text_field("document_id", stored=False, tokenizer_name="raw", index_option="basic")
     builder.add_text_field("body", stored=False, tokenizer_name=ANALYZER, index_option="position")
     return builder.build()
@@ -136,6 +137,8 @@ def _document_of(chunk_id: str, document_id: str, content: str, analyzer: Analyz
             document.add_unsigned(f"{name}_low", int(value[16:], 16))
     if characters := analyzer.characters(content):
         document.add_text("characters", characters)
+    if common := analyzer.common(content):
+        document.add_text("common", " ".join(common))
     if analyzer.is_plain(content):
         document.add_text("body", content)
     else:
