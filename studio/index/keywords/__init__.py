@@ -5,8 +5,9 @@ Does not: which side counts how much (`ranking`).
 """
 
 from studio.index.keywords.analysis import LEXICAL_VERSION, Analyzer
-from studio.index.keywords.query import ANY_OF, Condition, Operand, Query, date_bounds, parse
+from studio.index.keywords.query import ANY_OF, Condition, Operand, Pattern, Phrase, Query, date_bounds, parse
 from studio.index.keywords.reader import LexicalReader
+from studio.index.keywords.wording import has_phrase, words_of
 from studio.index.keywords.writer import WRITER_HEAP_BYTES, LexicalWriter
 
 __all__ = [
@@ -18,7 +19,11 @@ __all__ = [
     "LexicalReader",
     "LexicalWriter",
     "Operand",
+    "Pattern",
+    "Phrase",
     "Query",
     "date_bounds",
+    "has_phrase",
     "parse",
+    "words_of",
 ]

@@ -43,6 +43,7 @@ _STOP_WORD_LISTS = frozenset(LANGUAGES.values()) - {"arabic", "greek", "romanian
 _KEPT_LETTERS = {"nl": 0, "tr": 0, "de": 1, "fi": 1}
 """How many letters a stemmer leaves alone at the beginning of ASCII words, where not two, “y” as “i” in second place.
 Dutch takes “ge” away, Turkish whole short words, German reads “ae” as “ä”, Finnish takes one of two letters away."""
+_COMPOUNDING = frozenset(("da", "de", "fi", "hu", "nb", "nl", "nn", "no", "sv"))
 _LONGEST_TERM = 64
 _LONGEST_WORD = 65_000
 """Bytes; Tantivy takes no longer term. No passage has a longer word."""
@@ -131,6 +132,7 @@ class Analyzer:
         self._held = functools.lru_cache(_CACHED_TOKENS)(self._terms_in)
         self._tokens = Tokens(self._terms_in)
         self._finder = functools.lru_cache(_CACHED_QUERIES)(self._find)
+        self._compounds = _code(language) in _COMPOUNDING
         self._simplify = _code(language) != "ja"  # which has both kinds of characters, with meanings of their own
         self._is_stop_word = functools.lru_cache(_CACHED_WORDS)(self._is_stop)
         self._kept_letters = _KEPT_LETTERS.get(_code(language), 2)
@@ -207,6 +209,11 @@ class Analyzer:
         first = min(found, default=0)
         return [(place - first, term) for place, term in found.items()]
 
+    def sequences(self, text: str) -> list[list[tuple[int, str]]]:
+        """`sequence`, and that of the spelling with “ae” for “ä” where there is one."""
+        spelled = text if text.isascii() else text.lower().translate(_SPELLED)
+        return [self.sequence(text), *([self.sequence(spelled)] if spelled != text.lower() else [])]
+
     def whole(self, text: str) -> Terms:
         """What stands for all of a single word or identifier, () for anything else."""
         units = list(self._units(text))
@@ -215,6 +222,19 @@ class Analyzer:
         if units[0].name:
             return (units[0].name,)
         return tuple(term.text for term in units[0].words) if units[0].positions == 1 else ()
+
+    @property
+    def compounds(self) -> bool:
+        """Whether the language writes its compounds as one word."""
+        return self._compounds
+
+    def spellings(self, letters: str) -> list[str]:
+        """A part of a word as terms are spelled: without accents, and with what is written for them. [] for scripts
+        without spaces.
+        """
+        if _RUN.search(letters):
+            return []
+        return list(dict.fromkeys((self._folded(letters), self._folded(letters.lower().translate(_SPELLED)))))
 
     def highlights(self, text: str, terms: Iterable[str]) -> tuple[list[Range], set[str]]:
         """Code-point ranges of the words of `text`, or parts of them, that stand for one of `terms`, in order.
@@ -384,6 +404,17 @@ def is_name(term: str) -> bool:
 def is_spaceless(term: str) -> bool:
     """Whether a term is a single character of a script without spaces."""
     return len(term) == 1 and _RUN.match(term) is not None
+
+
+def in_one_spelling(text: str, spelled_out: bool) -> str:
+    """A text in lower case, in one of the spellings that words are found by; `spelled_out` writes “ä” as “ae”."""
+    text = _composed(text).casefold()
+    if text.isascii():
+        return text
+    if spelled_out:
+        text = text.translate(_SPELLED)
+    text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
+    return text.translate(_ARABIC).translate(SIMPLIFIED)
 
 
 def _composed(word: str) -> str:

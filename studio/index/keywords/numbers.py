@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 _SPACE = "[ \u00a0\u2009\u202f]"
 _LONGEST = 64
 _LEAST_SPACED = 7
-"""Digits that two groups with a space between them must have, and a sign of a telephone number, not to be numbers in a row."""
+"""Digits that two groups with a space between them must have, and begin like a telephone number, to be one number."""
 _LEAST_NATIONAL = 9
 _LONGEST_LETTERS = 6
 
