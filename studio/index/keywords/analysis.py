@@ -47,10 +47,11 @@ _COMPOUNDING = frozenset(("da", "de", "fi", "hu", "nb", "nl", "nn", "no", "sv"))
 _LONGEST_TERM = 64
 _LONGEST_WORD = 65_000
 """Bytes; Tantivy takes no longer term. No passage has a longer word."""
-_LONGEST_STOP_WORD = 16
+_LONGEST_STOP_WORD, _LONGEST_ENGLISH_STOP_WORD = 12, 5
 _CACHED_WORDS = 1 << 13
 _CACHED_TOKENS = 1 << 14
 _CACHED_QUERIES = 8
+_SHORT_WORDS_KEPT = 2
 _KEPT_ANALYZERS = 4
 """Analyses kept, of so many languages. One for each generation would be lost with it until Python looks for cycles,
 which it seldom does among what is old, and a new generation would begin with words never met."""
@@ -72,7 +73,7 @@ _ARABIC = {
     0x0649: "\u064a", 0x06CC: "\u064a", 0x06D2: "\u064a", 0x06A9: "\u0643",
 }  # fmt: skip
 """Forms of Arabic and Persian letters that are written for one another; those with hamza are taken apart before."""
-_UPPER = re.compile("(?<![^\\W_])[A-Z]{2,16}(?![^\\W_])")
+_LETTER_BYTES = bytes(byte if byte < 0x80 and chr(byte).isalpha() else 0x20 for byte in range(0x100))
 _LETTERS = re.compile("[^\\W\\d_]+")
 _SEGMENT = re.compile(r"[^._]+")
 _SEPARATORS = re.compile("_+")
@@ -134,6 +135,9 @@ class Analyzer:
         self._finder = functools.lru_cache(_CACHED_QUERIES)(self._find)
         self._compounds = _code(language) in _COMPOUNDING
         self._simplify = _code(language) != "ja"  # which has both kinds of characters, with meanings of their own
+        self._short = functools.lru_cache(_SHORT_WORDS_KEPT)(self._short_words)
+        self._ascii_stop_words = _code(language) == "en"
+        self._longest_stop_word = _LONGEST_ENGLISH_STOP_WORD if self._ascii_stop_words else _LONGEST_STOP_WORD
         self._is_stop_word = functools.lru_cache(_CACHED_WORDS)(self._is_stop)
         self._kept_letters = _KEPT_LETTERS.get(_code(language), 2)
         self._is_plain = functools.lru_cache(_CACHED_WORDS)(self._is_plain_word)
@@ -178,7 +182,8 @@ class Analyzer:
 
     def common(self, text: str) -> list[str]:
         """The stop words of a text, each once."""
-        return [word for word in dict.fromkeys(_LETTERS.findall(text.lower())) if self._is_stop_word(word)]
+        words = dict.fromkeys([word.lower() for word in self._short(text)])
+        return [word for word in words if self._is_stop_word(word)]
 
     # ------------------------------------------------------------ queries
 
@@ -328,9 +333,18 @@ class Analyzer:
 
     def _upper(self, text: str) -> Iterator[str]:
         """Stop words that are in upper case where not all is: names, most likely."""
-        if _UPPER.search(text) is None or (text.isupper() and " " in text.strip()):
-            return
-        yield from (word for word in _UPPER.findall(text) if self._is_stop_word(word.lower()))
+        found = [word for word in self._short(text) if word[1:] and word.isupper() and word.isascii()]
+        if found and not (text.isupper() and " " in text.strip()):
+            yield from (word for word in found if self._is_stop_word(word.lower()))
+
+    def _short_words(self, text: str) -> dict[str, None]:
+        """The words of a text that are short enough for stop words, each once, in order."""
+        if text.isascii() or self._ascii_stop_words:
+            words = text.encode("ascii", "replace").translate(_LETTER_BYTES).decode("ascii").split()
+        else:
+            words = _LETTERS.findall(text)
+        most = self._longest_stop_word
+        return dict.fromkeys([word for word in words if len(word) <= most])
 
     def _folded(self, word: str) -> str:
         """A word in lower case without accents."""

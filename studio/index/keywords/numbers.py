@@ -11,9 +11,15 @@ _LEAST_SPACED = 7
 """Digits that two groups with a space between them must have, and begin like a telephone number, to be one number."""
 _LEAST_NATIONAL = 9
 _LONGEST_LETTERS = 6
+_LEAST_JOINED = 5
+_LEAST_ACCOUNT = 14
 
-_ANY = re.compile(rf"[0-9](?:[-–/.,'’·()]|{_SPACE}[-–/(]?{_SPACE}?\(?[0-9A-Z])|[A-Za-z][-/.][0-9]", re.IGNORECASE)
-"""Every text with something to join has one of these."""
+_DIGITS = re.compile("[0-9]++")
+_RUN_ON = re.compile(
+    rf"\S++(?:(?:{_SPACE}[-–/])?{_SPACE}(?=[+(]?[0-9]|[-–/]\(?[0-9]|[A-Z0-9]{{1,4}}(?![^\W_]))(?!\+)\S++)*+"
+)
+_AROUND = ".,;:!?()[]{}<>=~%$€£\"'“”„‘’*|"
+_PLAIN_DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 _ACCOUNT = re.compile(
     rf"(?<![^\W_])([A-Za-z]{{2}}[0-9]{{2}}(?:{_SPACE}[A-Za-z0-9]{{4}}){{2,7}}(?:{_SPACE}[A-Za-z0-9]{{1,3}})?)(?![^\W_])"
 )
@@ -26,16 +32,13 @@ _SPACED = re.compile(
     rf"(?<![\w.,'’/-])\+?\(?[0-9]++\)?(?:(?:{_SPACE}?[-–/.]{_SPACE}?|{_SPACE})?\(?[0-9]++\)?)+(?![^\W_])"
 )
 _TOKEN = re.compile(r"(?<![^\W_])[A-Za-z0-9]++(?:[-–/.,'’·][A-Za-z0-9]++)+(?![^\W_])")
+_HAS_LETTERS = re.compile("[A-Za-z]")
 _OUTSIDE = re.compile("[^A-Za-z0-9]+")
 _GROUP = re.compile("[A-Za-z0-9]+")
 
 
 def joined(text: str) -> Iterator[str]:
     """What stands for each number in groups of a text, in lower case; an amount has a point before its decimals."""
-    if _ANY.search(text) is None:
-        if text.startswith("00") and text.isdecimal() and len(text) > _LEAST_NATIONAL:
-            yield text[2:]
-        return
     found: list[str] = []
 
     def taken(read: Callable[[re.Match[str]], Iterable[str]]) -> Callable[[re.Match[str]], str]:
@@ -46,9 +49,37 @@ def joined(text: str) -> Iterator[str]:
 
         return replaced
 
-    for pattern, read in ((_ACCOUNT, _account), (_AMOUNT, _amount), (_SPACED, _spaced), (_TOKEN, _token)):
-        text = pattern.sub(taken(read), text)
+    for part in _parts(text):
+        if len(part) < _LEAST_JOINED and "," not in part:
+            continue
+        core = part.strip(_AROUND)
+        if core.isalnum():
+            if core.startswith("00") and core.isdecimal() and len(core) > _LEAST_NATIONAL:
+                found.append(core[2:])
+        elif not _PLAIN_DECIMAL.fullmatch(core):
+            letters = _HAS_LETTERS.search(part) is not None
+            if letters and len(part) > _LEAST_ACCOUNT:
+                part = _ACCOUNT.sub(taken(_account), part)
+            part = _AMOUNT.sub(taken(_amount), part)
+            if len(part) >= _LEAST_JOINED:
+                part = _SPACED.sub(taken(_spaced), part)
+            if letters:
+                part = _TOKEN.sub(taken(_token), part)
     yield from found
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Words with digits, with those behind them that may go on a number."""
+    end = 0
+    for match in _DIGITS.finditer(text):
+        at = match.start()
+        if at < end:
+            continue
+        start = max(text.rfind(space, max(end, at - _LONGEST), at) for space in " \n\t\u00a0\u2009\u202f") + 1
+        run = _RUN_ON.match(text, max(start, end))
+        if run is not None:
+            yield run.group()
+            end = run.end()
 
 
 def _account(match: re.Match[str]) -> Iterator[str]:
@@ -80,6 +111,8 @@ def _spaced(match: re.Match[str]) -> Iterator[str]:
     """A number in groups of digits: a telephone number is known with and without its country."""
     found = match.group()
     digits, groups = _OUTSIDE.sub("", found), len(_GROUP.findall(found))
+    if len(digits) < _LEAST_JOINED:
+        return
     together = not any(map(str.isspace, found))
     if len(digits) > _LONGEST or (groups == 2 and "." in found):
         return

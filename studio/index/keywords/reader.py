@@ -68,10 +68,11 @@ _NOTHING: Holds = MappingProxyType({})
 class Expansion:
     """Terms of the index beside those of a query's words.
 
-    `like` are those that a word with stars stands for, `parts` compounds that have a word as a part, and parts that a
-    word has; `notes` say what was left out.
+    `wanted` are those of its words and phrases and what they count, `like` those that a word with stars stands for,
+    `parts` compounds that have a word as a part, and parts that a word has; `notes` say what was left out.
     """
 
+    wanted: tuple[tuple[Terms, float], ...]
     like: Mapping[str, Terms]
     parts: Mapping[str, Terms]
     notes: tuple[str, ...]
@@ -225,8 +226,21 @@ class LexicalReader:
                     notes.append(
                         f"{item.text} stands for more words: the {_MOST_LIKE} most frequent ones are searched."
                     )
-        parts = {word: terms for word in query.words.split() if (terms := self._parts_of(word))}
-        return Expansion(like, parts, tuple(notes))
+        phrases = (item.text for group in query.required for item in group if isinstance(item, Phrase))
+        wanted = [*self.analyzer.wanted(query.words)]
+        parts: dict[str, Terms] = {}
+        if any(self._may_be_compound(terms) for terms, _ in wanted):
+            parts = {word: terms for word in query.words.split() if (terms := self._parts_of(word))}
+        for phrase in phrases:
+            wanted += self.analyzer.wanted(phrase)
+        return Expansion(tuple(wanted), like, parts, tuple(notes))
+
+    def _may_be_compound(self, terms: Terms) -> bool:
+        if len(terms[-1]) < _LEAST_PART:
+            return False
+        if self.analyzer.compounds or len(terms) > 1 or not terms[0].isascii():
+            return True
+        return not self._searcher.doc_freq(self._field(terms[0]), terms[0])
 
     def _terms(self) -> Vocabulary:
         """Made at the first word that needs it."""
@@ -258,12 +272,14 @@ class LexicalReader:
                     yield term
 
     def _parts_of(self, word: str) -> Terms:
-        terms = self.analyzer.whole(word)
-        if not terms or not all(map(str.isalnum, terms)) or is_spaceless(terms[0]) or len(terms[-1]) < _LEAST_PART:
+        """Compounds that a word is part of, and its parts; in languages with few of them only for an unknown word."""
+        terms = self.analyzer.whole(word) if len(word) >= _LEAST_PART else ()
+        if not terms or len(terms[-1]) < _LEAST_PART:
             return ()
-        compounds = self.analyzer.compounds or not _NORDIC_AND_GERMAN.isdisjoint(word.lower())
-        known = any(self._searcher.doc_freq(field, term) for term in terms for field in self._fields(term))
-        if not self.analyzer.spellings(word) or (known and not compounds):
+        compounds = self.analyzer.compounds or not (word.isascii() or _NORDIC_AND_GERMAN.isdisjoint(word.lower()))
+        if not compounds and any(self._searcher.doc_freq(self._field(term), term) for term in terms):
+            return ()
+        if not all(map(str.isalnum, terms)) or not self.analyzer.spellings(word):
             return ()
         if len(terms[-1]) > _LONG_WORD:
             return tuple(islice(self._terms().pieces(terms[-1]), _MOST_COMPOUNDS))
@@ -297,12 +313,10 @@ class LexicalReader:
 
     def _weights(self, query: Query) -> dict[Terms, float]:
         """Terms that stand for a word → how much the word counts; the most frequent words of a very long query."""
-        phrases = (item.text for group in query.required for item in group if isinstance(item, Phrase))
         expansion = self.expansion(query)
         weights: Counter[Terms] = Counter()
-        for text in (query.words, *phrases):
-            for terms, weight in self.analyzer.wanted(text):
-                weights[terms] += weight  # type: ignore[assignment]
+        for terms, weight in expansion.wanted:
+            weights[terms] += weight  # type: ignore[assignment]
         for terms in expansion.like.values():
             if terms:
                 weights[terms] += 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import groupby, islice, pairwise
 
 from studio.concurrency import SEARCHES
 from studio.documents.texts import read_text
-from studio.domain import Candidate, Chunk
+from studio.domain import Candidate, Chunk, StoredText
 from studio.errors import EnvironmentFault, NotFound
 from studio.index.generations import Stores
 from studio.index.keywords import Condition, Operand, Pattern, Phrase, Query, has_phrase, words_of
@@ -22,6 +23,7 @@ ENOUGH = 10
 """Passages that have a phrase; with fewer it is looked for across the ends of passages, too."""
 _ACROSS = 200
 _PIECE = 8
+_NUMBERS = re.compile(r"\d+")
 _PROSE = 16
 """Words outside of quotation marks that make a query a text, whose punctuation means nothing."""
 
@@ -56,11 +58,14 @@ def as_words(query: Query) -> Query:
 
 def is_prose(query: Query) -> bool:
     """Whether quotation marks and dashes in a query are those of a text."""
-    return as_words(query).required != query.required and len(query.words.split()) >= _PROSE
+    operands = any(len(conditions_in(group)) < len(group) for group in (*query.required, query.excluded))
+    return operands and len(query.words.split()) >= _PROSE
 
 
 def may_be_loosened(query: Query) -> bool:
     """Whether a query that finds nothing is asked by its words: one that is only a phrase was meant so."""
+    if not (query.required or query.excluded):
+        return False
     loose = as_words(query)
     return bool(query.words.strip()) and (loose.required, loose.excluded) != (query.required, query.excluded)
 
@@ -162,10 +167,35 @@ async def _across(stores: Stores, scope: Scope, query: Query, phrase: Phrase) ->
             stored = await asyncio.to_thread(read_text, texts, text_key(record.sha256, record.kind), record.row)
         except (NotFound, EnvironmentFault):
             continue
+        text = await asyncio.to_thread(_without_running_lines, stored)
         places = [(hit, chunks[hit.chunk_id]) for hit in hits]
         across += [
             hit
             for hit, chunk in places
-            if has_phrase(stored.text[max(0, chunk.char_start - room) : chunk.char_end + room], phrase.text)
+            if has_phrase(text[max(0, chunk.char_start - room) : chunk.char_end + room], phrase.text)
         ]
     return list(islice(across, _ACROSS))
+
+
+def _without_running_lines(stored: StoredText) -> str:
+    """A text with spaces for the first and the last line of pages that have it in common with the page before."""
+    text = stored.text
+    spans = (list(group) for page, group in groupby(stored.spans, lambda span: span.page) if page is not None)
+    pages = [(group[0].start, group[-1].end) for group in spans]
+    blank: list[tuple[int, int]] = []
+    for (before, before_end), (start, end) in pairwise(pages):
+        for one, other in zip(_edges(text, before, before_end), _edges(text, start, end), strict=True):
+            if _NUMBERS.sub("", text[slice(*one)]) == _NUMBERS.sub("", text[slice(*other)]):
+                blank += [one, other]
+    for start, end in dict.fromkeys(blank):
+        text = text[:start] + " " * (end - start) + text[end:]
+    return text
+
+
+def _edges(text: str, start: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where the first and the last line of a page are."""
+    inner = text[start:end].rstrip()
+    begun = start + len(inner) - len(inner.lstrip())
+    end = start + len(inner)
+    first, last = text.find("\n", begun, end), text.rfind("\n", begun, end)
+    return (begun, first if first >= 0 else begun), (last + 1 if last >= 0 else end, end)

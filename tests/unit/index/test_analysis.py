@@ -61,7 +61,7 @@ def test_inflected_words_still_meet_where_stemming_needs_the_accents() -> None:
         ("HTML5Parser", ["html5parser"], ["html5", "parser"]),
         ("größeBerechnen", ["grosseberechnen"], ["grosse", "groess", "gross", "berechnen"]),
         ("kebab-case", ["kebab", "case"], []),
-        ("2.5 IL-2 COVID-19", ["2", "5", "il", "2", "covid", "19"], ["il2", "covid19", "2.5"]),
+        ("2.5 IL-2 COVID-19", ["2", "5", "il", "2", "covid", "19"], ["covid19", "2.5"]),
         ("C++ C# .NET C++17", ["c", "c", "net", "c", "17"], ["c++", "c#", ".net", "c++"]),
         ("PDFs mRNA iPhone pH ABC", ["pdfs", "mrna", "iphon", "ph", "abc"], []),
         ("One. Two... _three_ a+b #4", ["one", "two", "three", "b", "4"], []),

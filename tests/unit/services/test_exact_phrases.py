@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from studio.bootstrap import Services
-from studio.domain import SearchMode, SearchRequest, SearchResponse
+from studio.domain import SearchMode, SearchRequest, SearchResponse, Span, StoredText
 from studio.index.keywords import has_phrase, parse
-from studio.services.search.exact import is_prose, may_be_loosened
+from studio.services.search.exact import _without_running_lines, is_prose, may_be_loosened
 
 Write = Callable[[str, str], Path]
 WORDS = [
@@ -111,3 +111,11 @@ def test_long_texts_are_prose() -> None:
 )
 def test_words_of_a_phrase_stand_as_they_are_written(text: str, phrase: str, has: bool) -> None:
     assert has_phrase(text, phrase) is has
+
+
+def test_running_lines_of_pages_part_no_phrase() -> None:
+    pages = ["Annual report\nthe reserve fund\nPage 1\n", "Annual report\nhad been moved\nPage 2\n"]
+    spans = (Span(0, len(pages[0]), page=1), Span(len(pages[0]), len("".join(pages)), page=2))
+    text = _without_running_lines(StoredText("".join(pages), spans))
+    assert len(text) == len("".join(pages))
+    assert text.split() == ["the", "reserve", "fund", "had", "been", "moved"]
