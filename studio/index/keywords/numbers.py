@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 
 _SPACE = "[ \u00a0\u2009\u202f]"
 _LONGEST = 64
+_KEPT = 1 << 12
 _LEAST_SPACED = 7
 """Digits that two groups with a space between them must have, and begin like a telephone number, to be one number."""
 _LEAST_NATIONAL = 9
@@ -39,6 +41,19 @@ _GROUP = re.compile("[A-Za-z0-9]+")
 
 def joined(text: str) -> Iterator[str]:
     """What stands for each number in groups of a text, in lower case; an amount has a point before its decimals."""
+    for part in _parts(text):
+        if len(part) >= _LEAST_JOINED or "," in part:
+            yield from _read(part)
+
+
+@functools.lru_cache(_KEPT)
+def _read(part: str) -> tuple[str, ...]:
+    core = part.strip(_AROUND)
+    if core.isalnum():
+        national = core.startswith("00") and core.isdecimal() and len(core) > _LEAST_NATIONAL
+        return (core[2:],) if national else ()
+    if _PLAIN_DECIMAL.fullmatch(core):
+        return ()
     found: list[str] = []
 
     def taken(read: Callable[[re.Match[str]], Iterable[str]]) -> Callable[[re.Match[str]], str]:
@@ -49,23 +64,15 @@ def joined(text: str) -> Iterator[str]:
 
         return replaced
 
-    for part in _parts(text):
-        if len(part) < _LEAST_JOINED and "," not in part:
-            continue
-        core = part.strip(_AROUND)
-        if core.isalnum():
-            if core.startswith("00") and core.isdecimal() and len(core) > _LEAST_NATIONAL:
-                found.append(core[2:])
-        elif not _PLAIN_DECIMAL.fullmatch(core):
-            letters = _HAS_LETTERS.search(part) is not None
-            if letters and len(part) > _LEAST_ACCOUNT:
-                part = _ACCOUNT.sub(taken(_account), part)
-            part = _AMOUNT.sub(taken(_amount), part)
-            if len(part) >= _LEAST_JOINED:
-                part = _SPACED.sub(taken(_spaced), part)
-            if letters:
-                part = _TOKEN.sub(taken(_token), part)
-    yield from found
+    letters = _HAS_LETTERS.search(part) is not None
+    if letters and len(part) > _LEAST_ACCOUNT:
+        part = _ACCOUNT.sub(taken(_account), part)
+    part = _AMOUNT.sub(taken(_amount), part)
+    if len(part) >= _LEAST_JOINED:
+        part = _SPACED.sub(taken(_spaced), part)
+    if letters:
+        _TOKEN.sub(taken(_token), part)
+    return tuple(found)
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -136,7 +143,7 @@ def _token(match: re.Match[str]) -> Iterator[str]:
         return
     if (
         any(map(str.isdigit, token))
-        and len(token) <= _LONGEST
+        and _LEAST_JOINED <= len(token) <= _LONGEST
         and all(len(group) <= _LONGEST_LETTERS or not group.isalpha() for group in groups)
     ):
         yield _OUTSIDE.sub("", token).lower()
