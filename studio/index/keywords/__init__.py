@@ -6,9 +6,9 @@ Does not: which side counts how much (`ranking`).
 
 from studio.index.keywords.analysis import LEXICAL_VERSION, Analyzer
 from studio.index.keywords.query import ANY_OF, Condition, Operand, Pattern, Phrase, Query, date_bounds, parse
-from studio.index.keywords.reader import LexicalReader
+from studio.index.keywords.reader import Expansion, LexicalReader
 from studio.index.keywords.wording import has_phrase, words_of
-from studio.index.keywords.writer import WRITER_HEAP_BYTES, LexicalWriter
+from studio.index.keywords.writer import WRITER_HEAP_BYTES, LexicalWriter, has_every_field
 
 __all__ = [
     "ANY_OF",
@@ -16,6 +16,7 @@ __all__ = [
     "WRITER_HEAP_BYTES",
     "Analyzer",
     "Condition",
+    "Expansion",
     "LexicalReader",
     "LexicalWriter",
     "Operand",
@@ -23,6 +24,7 @@ __all__ = [
     "Phrase",
     "Query",
     "date_bounds",
+    "has_every_field",
     "has_phrase",
     "parse",
     "words_of",

@@ -23,7 +23,7 @@ from studio.index.keywords.faults import mapped
 from studio.index.keywords.mirror import mirrored, remove
 from studio.index.keywords.query import Condition, Operand, Pattern, Phrase, Query, Word, parse
 from studio.index.keywords.vocabulary import MOST_TERMS, Vocabulary
-from studio.index.keywords.writer import ANALYZER
+from studio.index.keywords.writer import ANALYZER, has_every_field
 from studio.ways_out import RunRepair
 
 _MAX_QUERY_TERMS = 256
@@ -109,12 +109,8 @@ class LexicalReader:
         self._opened = (path, language)
         self._index: Any = index
         self._searcher: Any = index.searcher()
-        try:
-            self._searcher.doc_freq("common", "the")
-        except ValueError as error:
-            raise StorageFault(
-                f"The keyword index in {path} was made by a program of another time.", way_out=RunRepair()
-            ) from error
+        if not has_every_field(path):
+            raise StorageFault(f"The keyword index in {path} was made by an older program.", way_out=RunRepair())
 
     @property
     def path(self) -> Path:

@@ -9,6 +9,7 @@ where a document store takes 200. Other ids are stored as they are.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ from studio.index.keywords.faults import mapped
 from studio.links import link_or_copy
 
 ANALYZER = "studio"
+FIELDS = frozenset(("body", "characters", "common", "document_id", "inner"))
 COPIED = ("meta.json", ".managed.json")
 WRITER_HEAP_BYTES = 48 << 20
 LEAST_HEAP_BYTES = 16 << 20
@@ -102,6 +104,15 @@ def link_directory(source: Path, target: Path) -> None:
             shutil.copy2(file, target / file.name)
             continue
         link_or_copy(file, target / file.name)
+
+
+def has_every_field(directory: Path) -> bool:
+    """Whether an index has the fields of today; False for one that cannot be read."""
+    try:
+        schema = json.loads((directory / "meta.json").read_bytes())["schema"]
+        return {field["name"] for field in schema} >= FIELDS
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def segments_of(directory: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import StorageFault
-from studio.index.keywords import Analyzer, LexicalReader, LexicalWriter
+from studio.index.keywords import Analyzer, LexicalReader, LexicalWriter, has_every_field
 from studio.index.keywords.analysis import LANGUAGES
 
 ROWS = [
@@ -152,6 +152,7 @@ def test_an_index_without_a_field_of_today_is_refused_with_the_way_out(tmp_path:
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("body", stored=False)
     tantivy.Index(builder.build(), path=str(tmp_path))
-    with pytest.raises(StorageFault, match="another time") as refused:
+    assert not has_every_field(tmp_path)
+    with pytest.raises(StorageFault, match="older program") as refused:
         LexicalReader(tmp_path, "en")
     assert "repair" in refused.value.full_message.lower()
