@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from command import Program
+from command import PROGRAMS, WORKERS, Program
 from conftest_models import default_model, model_paths
+from forking import Nursery, quick
 
 from studio.bootstrap import Services, open_services
 from studio.domain import ModelInfo
 from studio.paths import HOME_VARIABLE
+from studio.workers import WorkerProcess
 
 __all__ = ["default_model", "model_paths"]
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before anything imports Qt
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of a thousand processes would compile the program anew
 os.environ["RAG_STUDIO_OCR"] = "off"  # whether Tesseract is installed must not matter; its own tests switch it on
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nurseries() -> Iterator[None]:
+    """The processes that workers and programs are forked from end with the tests."""
+    yield
+    for nursery in (PROGRAMS, WORKERS):
+        nursery.close()
+
+
+@pytest.fixture(autouse=True)
+def quick_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers of the program start at once, but where a test is about such processes."""
+    if Nursery.available() and not request.node.get_closest_marker("own_processes"):
+        monkeypatch.setattr(WorkerProcess, "spawn", quick(WORKERS))
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 _WRITE_BITS = 0o222
 _NOBODY = 65534
-_WITHOUT_PRIVILEGE = ("-dac_override,-dac_read_search",) * 2
 
 
 def can_mount() -> bool:
@@ -107,44 +106,36 @@ def read_only(root: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def mounted_read_only(root: Path) -> Iterator[Sequence[str]]:
-    """`root` is on a read-only file system while the block runs. Yields what to put before a command: nothing.
+def mounted_read_only(root: Path) -> Iterator[bool]:
+    """`root` is on a read-only file system while the block runs. Yields whether a program must be bound: no.
 
     Where nothing can be mounted the permissions are taken away instead.
     """
     if not can_mount():
-        with without_permission(root) as prefix:
-            yield prefix
+        with without_permission(root) as bound:
+            yield bound
         return
     _mount("--bind", root, root)
     try:
         _mount("-o", "remount,bind,ro", root)
-        yield ()
+        yield False
     finally:
         subprocess.run(["umount", "--lazy", str(root)], check=True)
 
 
 @contextlib.contextmanager
-def without_permission(root: Path) -> Iterator[Sequence[str]]:
-    """Nobody may write below `root` while the block runs. Yields what to put before a command to make root obey too."""
+def without_permission(root: Path) -> Iterator[bool]:
+    """Nobody may write below `root` while the block runs. Yields that a program of root must be bound to obey."""
     found = [path for path in (root, *root.rglob("*")) if not path.is_symlink()]
     # A hard link shares its mode with files of other tests; it is the folder's that counts.
     modes = {path: path.stat().st_mode for path in found if path.is_dir() or path.stat().st_nlink == 1}
     for path, mode in modes.items():
         path.chmod(mode & ~_WRITE_BITS)
     try:
-        yield unprivileged()
+        yield True
     finally:
         for path, mode in modes.items():
             path.chmod(mode)
-
-
-def unprivileged() -> Sequence[str]:
-    """What to put before a command so that file permissions hold for root as well."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return ()
-    bounding, inheritable = _WITHOUT_PRIVILEGE
-    return ("setpriv", f"--bounding-set={bounding}", f"--inh-caps={inheritable}")
 
 
 @contextlib.contextmanager

@@ -1,9 +1,10 @@
 """The program as a process that tells how short memory is: opens a data directory, ingests a folder, searches.
 
-    python pressed_program.py DATA_DIR FOLDER
+    python pressed_program.py DATA_DIR FOLDER HOLD_S INTERVAL_S
 
-Waits for a line on stdin before it ingests. Tells on stdout, one JSON document a line: `ready`, `running` when the job
-has embedded something, `ended`, and every change of level and sacrifices with what a search of that moment finds.
+Memory is looked at every INTERVAL_S, and a level is left after HOLD_S. Waits for a line on stdin before it ingests.
+Tells on stdout, one JSON document a line: `ready`, `running` when the job has embedded something, `ended`, and every
+change of level and sacrifices with what a search of that moment finds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from studio.bootstrap import Services, open_services
 from studio.domain import KbSettings, SearchRequest
+from studio.memory import Level, MemoryCoordinator, coordinator
 from studio.services.jobs import JobEnded, JobEvent, JobProgress
 
 NAME = "Notes"
@@ -68,4 +70,6 @@ async def main(data_dir: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    MemoryCoordinator.__init__.__kwdefaults__["hold_s"] = float(sys.argv[3])
+    coordinator.INTERVALS_S = dict.fromkeys(Level, float(sys.argv[4]))
     asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))

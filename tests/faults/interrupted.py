@@ -81,8 +81,7 @@ class Killer:
                 arguments = ["--resume"]
 
     def _run(self, arguments: list[str | Path], deadline_s: float) -> int:
-        command = self._program.command("ingest", KB, *arguments)
-        command = [command[0], str(NOTING), str(self._notes), *command[3:]]
+        command = [sys.executable, str(NOTING), str(self._notes), *self._program.arguments("ingest", KB, *arguments)]
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONUTF8": "1"},

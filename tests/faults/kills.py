@@ -14,20 +14,18 @@ import argparse
 import asyncio
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from command import Program
+from command import Program, kill_group
 from states import KB, KEEP_ARCHIVED, Attempt, Failed, State, Texts, check, observe
 
 from studio.bootstrap import open_services
@@ -102,7 +100,7 @@ class Drill:
         """
         self._documents.mkdir()
         begun = time.perf_counter()
-        self.program.ok("config", "path")
+        self.program.run_apart("config", "path")
         self._startup_s = time.perf_counter() - begun
         self.program.ok("config", "set", "keep_generations", str(KEEP_ARCHIVED))
         self.program.ok("kb", "create", KB)
@@ -163,19 +161,14 @@ class Drill:
 
     def _kill(self, operation: str, attempt: Attempt, point: str | None) -> bool:
         """Run a command and kill it; False when it ended by itself before its random moment. Raises Failed."""
-        with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
-                self.program.command("--json", *attempt.command),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={**os.environ, VARIABLE: point or "", "PYTHONUTF8": "1"},
-            )
+        with tempfile.TemporaryFile() as output, Path(os.devnull).open("rb") as null:
+            streams = (null.fileno(), output.fileno(), output.fileno())
+            environment = {VARIABLE: point or ""}
+            process = self.program.start("--json", *attempt.command, streams=streams, environment=environment)
             try:
                 process.wait(TIMEOUT_S if point else self._moment_s(operation))
             except subprocess.TimeoutExpired:
-                _kill_group(process)
+                kill_group(process)
                 if point:
                     raise
             code = process.wait()
@@ -196,7 +189,7 @@ class Drill:
         """Run a command to its end. Raises Failed."""
         begun = time.perf_counter()
         self.program.ok(*attempt.command)
-        self._durations_s[operation] = time.perf_counter() - begun
+        self._durations_s[operation] = self._startup_s + time.perf_counter() - begun  # it ran in this process
         after = await observe(self.program.data_dir)
         check(before, after, attempt)
         if not attempt.happened(before, after):
@@ -282,15 +275,6 @@ class Drill:
             for kb in await services.library.list():
                 if kb.name != KB:
                     await services.library.delete(kb.id)
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process that leads a group of its own, with its workers."""
-    if os.name == "posix":
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
 
 
 def table(tallies: dict[str, Tally]) -> Iterator[str]:
