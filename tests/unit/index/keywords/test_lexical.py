@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import StorageFault
-from studio.index.keywords import Analyzer, LexicalReader, LexicalWriter
+from studio.index.keywords import Analyzer, LexicalReader, LexicalWriter, has_every_field
 from studio.index.keywords.analysis import LANGUAGES
 
 ROWS = [
@@ -38,8 +38,10 @@ def test_words_are_joined_by_or_and_stemmed(index: Path) -> None:
     assert set(ids(reader, "loops objects")) == {"c1", "c2", "c3"}
 
 
-def test_stop_words_find_nothing_and_are_no_error(index: Path) -> None:
-    assert ids(LexicalReader(index, "en"), "the and of") == []
+def test_stop_words_alone_must_all_be_there(index: Path) -> None:
+    reader = LexicalReader(index, "en")
+    assert ids(reader, "in the") == ["c3"]
+    assert ids(reader, "the and of") == []
 
 
 def test_accents_are_folded_both_ways(index: Path) -> None:
@@ -142,3 +144,15 @@ def test_every_language_can_be_indexed_and_searched(tmp_path: Path, language: st
     writer.add_contents([("c1", "d1", "Lorem1234 ipsum")])
     writer.seal()
     assert ids(LexicalReader(tmp_path / "g1", language), "lorem1234") == ["c1"]
+
+
+def test_an_index_without_a_field_of_today_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    import tantivy
+
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("body", stored=False)
+    tantivy.Index(builder.build(), path=str(tmp_path))
+    assert not has_every_field(tmp_path)
+    with pytest.raises(StorageFault, match="older program") as refused:
+        LexicalReader(tmp_path, "en")
+    assert "repair" in refused.value.full_message.lower()

@@ -159,3 +159,11 @@ def test_a_month_ago_is_never_the_next_month() -> None:
 )
 def test_other_values_are_no_dates(value: str) -> None:
     assert date_bounds(value, NOW) is None
+
+
+def test_stars_beside_letters_make_a_wildcard() -> None:
+    for text in ("steuer*", "*bescheid", "*grund*", "st*er", "münz*"):
+        assert parse(text).understood()["wildcards"] == [text]
+        assert parse(text).text == text.replace("*", "")
+    for text in ("**bold**", "5 * 3", "*.pdf", "a*", "*", "f(x*)", "cat**"):
+        assert not parse(text).required

@@ -71,6 +71,7 @@ PASSES = (
     ("folder", "/reports", ""), ("folder", "/docs/old reports/box.zip", "d"), ("folder", "inner/reports", "d"),
     ("path", "*.md", "d"), ("path", "*.MD", "b"), ("path", "/docs/*/rows.csv", "c"), ("path", "rows.csv", "c"),
     ("path", "/docs/notes", ""), ("path", "r?ws.csv", "c"), ("path", "*.zip", "d"),
+    ("path", "Cafe\u0301.pdf", "a"), ("path", "*Cafe\u0301*", "a"),
     ("title", "UBER CAFE", "a"), ("title", "uber  cafe", ""), ("title", "café", "a"), ("title", "*", ""),
     ("type", "pdf", "a"), ("type", ".PDF", "a"), ("type", "markdown", "b"), ("type", "md", "bd"),
     ("type", "archive", "d"), ("type", "f", ""), ("type", "csv", "c"),
@@ -306,3 +307,10 @@ def test_small_print_of_comparisons() -> None:
     assert not lies_in(".")("/a/b.txt")
     assert lies_in("/")("/a/b.txt")
     assert MAX_VALUE_CHARS > 4096
+
+
+@pytest.mark.parametrize("folder", ["/docs/Bu\u0308cher", "B\u00fccher", "/docs/Bu\u0308cher/a.txt"])
+def test_accents_may_be_apart_from_their_letters_in_paths(folder: str) -> None:
+    for path in ("/docs/Bu\u0308cher/a.txt", "/docs/B\u00fccher/a.txt"):
+        assert lies_in(folder)(path)
+        assert path_like(folder + "*")(path) == folder.startswith("/")
