@@ -198,9 +198,10 @@ class _Sheets:
         self.count = self.readable = 0
 
     def add(self, name: str, rows: Iterable[Row], asides: Iterable[str]) -> None:
-        """Add a sheet, and what stands beside its cells."""
+        """Add a sheet, and what stands beside its cells. No passage leaves it."""
         part: list[tuple[int, str]] = []
         chars, parts, anchor = 0, 0, f"Sheet {name}"
+        self._builder.begin(anchor=anchor, hard=True)
         for number, cells in rows:
             line = " | ".join(cells).rstrip(" |").strip()
             if not line:
