@@ -25,6 +25,8 @@ MAX_ATTACHMENTS = 200
 MAX_HEADER_CHARS = 32_768
 COVERED = 0.8
 """A part says what another one says if it holds so many of its words."""
+FULLER = 3
+"""Of two parts that say different things, the plain one is the message if it has so many times the words."""
 OWN_WORDS = 25
 """A part with so many words of its own is worth reading beside the better one."""
 _HEADERS = ("From", "To", "Cc", "Date", "Subject")
@@ -146,7 +148,7 @@ def better_of(plain: str, html: str) -> str:
     if not of_html or len(of_html & of_plain) >= COVERED * len(of_html):
         return plain if of_plain else html
     first, second, own = (html, plain, of_plain - of_html)
-    if len(of_plain) > len(of_html):
+    if len(of_plain) >= FULLER * len(of_html):
         first, second, own = (plain, html, of_html - of_plain)
     return f"{first}\n\n{second}" if len(own) >= OWN_WORDS else first
 

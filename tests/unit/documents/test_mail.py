@@ -60,6 +60,11 @@ def test_a_note_beside_the_message_does_not_replace_it(tmp_path: Path, stub: str
 def test_plain_text_is_read_where_it_says_the_same(tmp_path: Path) -> None:
     path = eml(tmp_path / "a.eml", plain(PROSE + "*Yours*"), page(f"<b>{PROSE}</b> Yours"), kind="alternative")
     assert body(path).endswith("*Yours*")
+    short = "Your order 55-83120 ships on Friday."
+    noted = eml(
+        tmp_path / "c.eml", plain("This message is in HTML. Use another mail program."), page(short), kind="alternative"
+    )
+    assert body(noted) == short
     only = eml(tmp_path / "b.eml", plain(PROSE), page("<img src='cid:x'>Show pictures"), kind="alternative")
     assert body(only) == PROSE.strip()
 
