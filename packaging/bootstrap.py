@@ -32,6 +32,9 @@ CONSTRAINTS = ROOT / "packaging" / "constraints.txt"
 SUPPORTED = ((3, 13), (3, 12), (3, 11))
 MODEL = "all-MiniLM-L6-v2"
 LLAMA = "llama-cpp-python"
+TEST_MODELS_VARIABLE = "RAG_STUDIO_TEST_MODELS"
+TEST_DATA = VENV / "test-data"
+"""The data directory whose model the tests use: those of the person who runs them are none of their business."""
 NEEDED_DISK_BYTES = 4 * 10**9
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--max-worker-restart", "0")
 """Two files of tests at a time, which takes half as long: most wait for processes that they kill. `-n 0` behind it
@@ -296,9 +299,13 @@ def can_draw(platform: str = "") -> bool:
 # ---------------------------------------------------------------- commands
 
 
-def install_model(runner: Runner, *, required: bool) -> None:
-    """Install the default embedding model. Without it, search works by keywords only."""
-    command = [in_venv("rag-studio"), "model", "install", MODEL]
+def install_model(runner: Runner, *, required: bool, data: Path | None = None) -> None:
+    """Install the default embedding model into the person's own data directory, or `data`.
+
+    Without it, search works by keywords only.
+    """
+    where = [] if data is None else ["--data-dir", str(data)]
+    command = [in_venv("rag-studio"), *where, "model", "install", MODEL]
     try:
         runner.step(
             command, f"The embedding model {MODEL} could not be installed.", heartbeat="still fetching the model"
@@ -327,8 +334,9 @@ def run_tests(arguments: Sequence[str], limit_s: float = TESTS_LIMIT_S) -> int:
     A selection has no limit: a debugger may wait in it.
     """
     command = [in_venv("python"), "-m", "pytest", *SIDE_BY_SIDE, *arguments]
+    environment = child_environment({TEST_MODELS_VARIABLE: str(TEST_DATA)})
     try:
-        return subprocess.call(command, cwd=ROOT, env=child_environment(), timeout=None if arguments else limit_s)
+        return subprocess.call(command, cwd=ROOT, env=environment, timeout=None if arguments else limit_s)
     except subprocess.TimeoutExpired:
         say(f"The tests did not end within {limit_s / 60:.0f} minutes and were stopped.")
         return 1
@@ -372,7 +380,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.command == "lint":
             return lint()
         prepare_desktop(runner, ["Xvfb", "xdotool"] if asked.command == "test" else [])
-        install_model(runner, required=asked.command != "run")
+        testing = asked.command == "test"
+        install_model(runner, required=asked.command != "run", data=TEST_DATA if testing else None)
         if asked.command == "setup":
             say(f"Ready. The program is {in_venv('rag-studio')}")
             return 0

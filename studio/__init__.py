@@ -9,5 +9,5 @@ try:
     tempfile.gettempdir()
 except FileNotFoundError:
     # Python finds none where every disk is full, and libraries that ask while they are imported end the program.
-    # Whoever then writes to this one is told that the disk is full; on Linux it is memory and has room.
+    # A write into this one then says that the disk is full; on Linux it is memory and has room.
     tempfile.tempdir = next((place for place in ("/dev/shm", "/tmp") if Path(place).is_dir()), str(Path.home()))

@@ -21,8 +21,8 @@ from studio.paths import DataPaths, resources_dir
 from studio.services.costs import MODEL, PARSERS
 from studio.services.generations import BundleService, CompareService, MaintenanceService, Promotion
 from studio.services.health import DoctorService, HealthService, TuningService
-from studio.services.ingest import BuildRoom, IngestService, SampleService
-from studio.services.jobs import JobQueue
+from studio.services.ingest import BuildRoom, IngestService
+from studio.services.jobs import JobQueue, Requests, SampleService
 from studio.services.library import LibraryService, ModelService, TagService
 from studio.services.memory_care import MemoryCare, ModelRoom, idle_seconds
 from studio.services.preflight import PreflightService
@@ -39,7 +39,7 @@ class Services:
     config: Config
     library: LibraryService
     tags: TagService
-    ingest: IngestService
+    ingest: Requests
     queue: JobQueue
     watch: WatchService
     preflight: PreflightService
@@ -113,9 +113,10 @@ async def open_services(data_dir: Path | None = None, *, adopting: bool = False)
         gate = GateService(stores, search)
         promotion = Promotion(stores, gate)
         maintenance = MaintenanceService(stores, config, promotion, care.retire_replaced)
-        ingest = IngestService(stores, embedders, parser, promotion, maintenance.promoted, builds)
-        queue = JobQueue(stores, ingest, attention)
+        work = IngestService(stores, embedders, parser, promotion, maintenance.promoted, builds)
+        queue = JobQueue(stores, work, attention)
         stack.push_async_callback(queue.close)
+        ingest = Requests(stores, queue, work)
         watch = WatchService(stores, queue.add, config, memory, attention)
         stack.push_async_callback(watch.close)
         stack.callback(queue.subscribe(watch.heard))

@@ -76,7 +76,7 @@ class TaskOwner:
 
 
 class Attention:
-    """Whether anybody looks at what is polled. To be used on the event loop.
+    """Whether a person looks at what is polled. To be used on the event loop.
 
     Without a window, or while something is at work, everything goes at its full pace. With one, and nothing at work, it
     is quiet; polls take longer then, and rest altogether while the window is hidden.

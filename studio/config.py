@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting: its type is the type of its default; numbers lie between `minimum` and `maximum`.
+    """A setting: its type is the type of its default; numbers lie between `minimum` and `maximum`. `help` says what it
+    is for.
 
     `at_start`: it is read when the program starts, so that a change takes effect with the next start. Others hold at
     once.
@@ -59,6 +60,12 @@ class Setting:
         return "a text in one line"
 
     @property
+    def described(self) -> str:
+        """Its name, default, purpose, values, and when a change takes effect, in two lines."""
+        default = str(self.default) or '""'
+        return f"{self.key} = {default}: {self.help}\n  " + ". ".join(filter(None, (self.allowed, self.when)))
+
+    @property
     def when(self) -> str:
         """When a change takes effect, in a sentence; "" for at once."""
         return "Takes effect after a restart of RAG Studio." if self.at_start else ""
@@ -75,7 +82,12 @@ SETTINGS: tuple[Setting, ...] = (
         "keep the last searches, so that the vector index is measured with them; off: removed",
     ),
     Setting("memory_budget_mib", 0, "memory the program keeps to, in MiB; 0: half of the machine's", maximum=1 << 30),
-    Setting("model_idle_minutes", 15, "minutes without use after which a model leaves memory; 0: never"),
+    Setting(
+        "model_idle_minutes",
+        15,
+        "minutes without use after which a model leaves memory; 0: never",
+        maximum=24 * 60,
+    ),
     Setting(
         "embed_threads",
         0,

@@ -72,7 +72,7 @@ class InvariantViolated(StudioError):
 
 
 class EnvironmentFault(StudioError):
-    """The world is not as it should be; not a bug."""
+    """A fault of the environment (disk, memory, permissions, processes); not a bug."""
 
 
 class StorageFault(EnvironmentFault):
@@ -92,7 +92,7 @@ class WorkerDied(EnvironmentFault):
 
 
 class WorkerCrashed(WorkerDied):
-    """A worker process ended by a fault of its own code, such as a segmentation fault; nobody killed it."""
+    """A worker process ended by a fault of its own code, such as a segmentation fault; it was not killed."""
 
 
 class MemoryRefused(EnvironmentFault):

@@ -148,7 +148,7 @@ class KbPaths:
 
     @property
     def tuning(self) -> Path:
-        """Clones of tables to try indexes on; there only while somebody does."""
+        """Clones of tables to try indexes on; there only while that is done."""
         return self.root / "tuning"
 
     @property

@@ -39,7 +39,7 @@ def make_folder(path: Path) -> None:
 
 
 def tighten(path: Path) -> None:
-    """Take a file or folder from everybody but its owner, who keeps what he has. Raises OSError."""
+    """Take every right to a file or folder from all but its owner, whose rights stay. Raises OSError."""
     if os.name == "posix" and path.exists() and path.stat().st_mode & STRICT:
         path.chmod(path.stat().st_mode & 0o700)
 

@@ -271,7 +271,7 @@ def worded(text: str, words: Callable[[WayOut], str]) -> str:
 
 
 def without_ways(text: str) -> str:
-    """A text for a log, which is nobody's face."""
+    """A text for a log, which is no face of the program."""
     return worded(text, lambda way: "")
 
 

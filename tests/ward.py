@@ -33,6 +33,7 @@ from studio.index.generations import GenerationStore, Stores
 from studio.services.generations import MaintenanceService, Promotion
 from studio.services.health import DoctorService
 from studio.services.ingest import IngestService
+from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
 from studio.services.quality import GateService
 from studio.services.search import SearchService
@@ -82,7 +83,8 @@ class Ward:
         self.search = SearchService(stores, toy)
         promotion = Promotion(stores, GateService(stores, self.search))
         maintenance = MaintenanceService(stores, config, promotion)
-        self.ingest = IngestService(stores, toy, parser, promotion, maintenance.collect_if_due)
+        work = IngestService(stores, toy, parser, promotion, maintenance.collect_if_due)
+        self.ingest = Requests(stores, JobQueue(stores, work), work)
         self.doctor = DoctorService(stores, ModelCatalog(stores.paths), self.ingest)
         self.kb_id = ""
 

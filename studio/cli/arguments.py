@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from studio import __version__
+from studio.config import SETTINGS
 from studio.errors import InvalidRequest
 
 Options = argparse.Namespace
@@ -354,6 +355,8 @@ def _add_program(commands: _Commands) -> None:
     config = commands.add_group("config", "read and write the program's settings")
     config.add("get", "show one setting or all").add_argument("key", nargs="?")
     setting = config.add("set", "change a setting")
+    setting.formatter_class = argparse.RawDescriptionHelpFormatter
+    setting.epilog = "settings, with their defaults:\n" + "\n".join(item.described for item in SETTINGS)
     setting.add_argument("key")
     setting.add_argument("value")
     config.add("path", "show where the settings lie")

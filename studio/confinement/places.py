@@ -45,7 +45,7 @@ class Program:
 def what_runs(program: str) -> Program:
     """The program with its interpreter or loader, and its libraries and data if it lies outside the system's folders.
 
-    Nothing for "". Whoever may run the loader can have it load any program that can be read; it is confined the same.
+    Nothing for "". A process that runs the loader can load any program that can be read; it is confined the same.
     """
     if not program:
         return Program()

@@ -38,7 +38,7 @@ ParseFile = Callable[[Path], Iterator[ParserEvent]]
 
 def main(arguments: list[str]) -> int:
     """Serve requests until the parent closes the pipe."""
-    warnings.simplefilter("ignore")  # parsers warn about sloppy files; nobody reads that here
+    warnings.simplefilter("ignore")  # parsers warn about sloppy files; they are not read here
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal reaches the whole group; the parent decides
     channel = Channel.claim_stdio()
     _silence_libraries()
@@ -100,7 +100,7 @@ def serve(channel: Channel, started: Callable[[], None], parse: ParseFile = pars
 
 
 class _ParentGone(Exception):
-    """Nobody reads the answers; a parser may come upon an end of file or a broken pipe of its own."""
+    """The answers are not read; a parser may come upon an end of file or a broken pipe of its own."""
 
 
 class _Answer:

@@ -68,7 +68,7 @@ class TextStoreWriter:
     """Collects the texts of one source file; they appear under their key all at once, on `commit`.
 
     A context manager: leaving it without `commit` abandons what was written. Every method raises
-    StorageFault when the disk does not play along.
+    StorageFault when the disk fails.
     """
 
     def __init__(self, directory: Path, key: str) -> None:

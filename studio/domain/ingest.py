@@ -93,7 +93,7 @@ class IngestOptions:
 
 
 ALL_REMOVALS = 2**31 - 1
-"""`IngestOptions.allow_removals` of somebody who says yes to whatever it is."""
+"""`IngestOptions.allow_removals` that says yes to whatever it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class IngestReport:
     `held` says why the generation was built and not promoted, "" if it was or was not meant to be. `stages` are the
     seconds each stage was busy (several at once), `embed_idle` the seconds in which the model had nothing to do
     between its first batch and its last. `skipped` is what was found and left out on purpose, `held_removals` what
-    would have been removed and waits for somebody to allow it, `left` the number of files that were not begun since the
+    would have been removed and waits for a person to allow it, `left` the number of files that were not begun since the
     job was to finish early.
     """
 

@@ -41,7 +41,7 @@ class JobState(StrEnum):
 class Job:
     """A request for one knowledge base that survives a crash. Jobs run by ascending `position`.
 
-    `wish` is what somebody asks of it while it runs: "pause", "cancel", "finish" (keep what is done) or "".
+    `wish` is what is asked of it while it runs: "pause", "cancel", "finish" (keep what is done) or "".
     """
 
     id: str

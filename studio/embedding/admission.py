@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Admission(Protocol):
-    """Whoever owns the memory budget, as models see it."""
+    """The owner of the memory budget, as models see it."""
 
     async def admit(self, component: str, needed_bytes: int, smaller: str) -> None:
         """Reserve memory for a component, named as in “the model bge-small”; what it held before is replaced.

@@ -98,7 +98,7 @@ class ModelCatalog:
         return list(found.values())
 
     def find(self, name: str) -> ModelInfo | None:
-        """The model of that name, installed or installable; None when nobody knows it."""
+        """The model of that name, installed or installable; None when it is unknown."""
         return next((info for info in self.list() if info.name == name), None)
 
     async def verify(self, info: ModelInfo) -> None:
@@ -199,7 +199,7 @@ class ModelCatalog:
             self._admission.release(component)
 
     def _sweep(self) -> None:
-        """Remove what killed installations left; only called under the lock, so nobody uses it."""
+        """Remove what killed installations left; only called under the lock, so it is not in use."""
         for path in self._paths.models.glob(f"{WORK_PREFIX}*"):
             shutil.rmtree(path, ignore_errors=True)
         for path in self._paths.models.glob(".*.tmp"):

@@ -139,7 +139,7 @@ class EmbedderPool:
             await client.unload()
 
     def retire(self, model: str) -> None:
-        """Unload a model as soon as its last request is answered and nobody holds it."""
+        """Unload a model as soon as its last request is answered and it is not held."""
         client = self._clients.get(model)
         if client is not None:
             self._owner.launch(f"retire {model}", client.unload_when_idle())

@@ -37,7 +37,7 @@ PAUSE_INGEST = Step("pause_ingest", Level.CRITICAL, "Ingest paused: memory is sh
 UNLOAD_IDLE_MODELS = Step(
     "unload_idle_models",
     Level.CRITICAL,
-    "Memory is short: models that nobody uses are unloaded, and load again when they are needed.",
+    "Memory is short: models that are not in use are unloaded, and load again when they are needed.",
 )
 DROP_CACHES = Step(
     "drop_caches", Level.CRITICAL, "Memory is short: nothing is kept for the next search, which may take longer."

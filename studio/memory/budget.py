@@ -46,7 +46,7 @@ class Grant:
         self.size = self.told = self.minimum
 
     def squeeze(self) -> None:
-        """Keep to the minimum until `relax()`; what is given up goes to nobody else."""
+        """Keep to the minimum until `relax()`; what is given up stays free."""
         self._squeezed = True
         self._budget.share_out()
 

@@ -37,7 +37,7 @@ from studio.services.search import SearchService
 CACHES_MINIMUM_BYTES = 32 << 20
 """What LanceDB's caches may take in any case."""
 CACHES_SHARE, CACHES_SHARE_AT_MOST = 1 / 8, 1 / 4
-"""Of the budget: what LanceDB's caches would like to have, and what they may have where nobody else wants it. More of
+"""Of the budget: what LanceDB's caches would like to have, and what they may have where nothing else wants it. More of
 them would by itself be what makes memory short."""
 FILES_EVERY_S = 5.0
 """How often it is asked which files are mapped and cached: that walks all mappings of a process, some 15 ms, and takes
@@ -119,7 +119,7 @@ class MemoryCare:
         self._owner.start(self._memory.run(self._pause), name="readings")
 
     async def _pause(self, seconds: float) -> None:
-        """The time between two readings: longer while nothing is at work, without end while nobody looks either.
+        """The time between two readings: longer while nothing is at work, without end while no person looks either.
 
         Work that is not a job, such as measuring or importing, is known by the processor time it takes.
         """
@@ -159,7 +159,7 @@ class MemoryCare:
         self._program.release()
 
     async def retire_replaced(self, kb_id: str) -> None:
-        """Unload the models that older generations of a knowledge base were built with, once nobody is at work with
+        """Unload the models that older generations of a knowledge base were built with, once nothing is at work with
         them, unless an active generation of any knowledge base needs them. Never raises StudioError."""
         try:
             for name in await self._replaced(kb_id):

@@ -50,7 +50,7 @@ class ViewModel(QObject):
         self._tasks.cancel(key)
 
     def report(self, error: BaseException) -> None:
-        """Turn a failure into `failed`; a failure nobody foresaw also goes to the log, in full."""
+        """Turn a failure into `failed`; an unexpected failure also goes to the log, in full."""
         if isinstance(error, Cancelled):
             return
         if isinstance(error, StudioError):

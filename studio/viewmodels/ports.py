@@ -18,7 +18,6 @@ from studio.domain import (
     ModelInfo,
     PinnedQuery,
     Preflight,
-    ProgressSink,
     Retention,
     SavedQuery,
     SearchMode,
@@ -305,7 +304,7 @@ class Paths(Protocol):
 class Sample(Protocol):
     """The sample knowledge base."""
 
-    async def ensure(self, progress: ProgressSink | None = None) -> KnowledgeBase: ...
+    async def ensure(self) -> KnowledgeBase: ...
 
 
 class StudioServices(Protocol):

@@ -9,6 +9,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from studio.config import Setting, setting
 from studio.domain import ModelInfo
 from studio.memory.budget import budget_bytes
 from studio.viewmodels.base import ViewModel
@@ -38,6 +39,10 @@ class SettingsViewModel(ViewModel):
     def default_model(self) -> str:
         """Name of the model new knowledge bases use."""
         return self.get("model")
+
+    def declared(self, key: str) -> Setting:
+        """What a setting is called and which values it can have."""
+        return setting(key)
 
     def get(self, key: str) -> str:
         """A setting as text."""

@@ -146,7 +146,7 @@ class Workspace(QObject):
         self.jobs.start()
 
     def set_shown(self, shown: bool) -> None:
-        """The window is on the screen, or nobody sees it: minimised or hidden."""
+        """The window is on the screen, or cannot be seen: minimised or hidden."""
         self._services.attention.set_shown(shown)
 
     def _look_up_grades(self) -> None:

@@ -66,7 +66,7 @@ async def compare(services: Services, name: str, source: Path, rounds: int) -> l
     ingest_s = alone_s = embedded = 0.0
     for turn in range(1, rounds + 1):
         kb = await services.library.create(f"{name} {turn}", KbSettings(contextual=False))
-        embedder = await services.ingest._builder._embedders.embedder(kb.settings.model)
+        embedder = await services.ingest._work._builder._embedders.embedder(kb.settings.model)
         await embedder.embed(["warm up"] * 8)
         report = await services.ingest.ingest(kb.id, [source])
         async with services.library._stores.store(kb.id).reading() as snapshot:

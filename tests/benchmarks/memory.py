@@ -107,7 +107,7 @@ async def step(name: str, data: Path, rows: int) -> None:
     loop = asyncio.get_running_loop()
     async with open_services(data) as services:
         stores = services.library._stores
-        embedders = services.ingest._builder._embedders
+        embedders = services.ingest._work._builder._embedders
         begun = loop.time()
         with Meter(services.memory.snapshot) as meter:
             model = replace((await embedders.embedder(KbSettings().model)).model, dimension=DIMENSION)
@@ -133,8 +133,8 @@ async def cycles(count: int, files: int, notes: Path, data: Path) -> None:
     """Print what is held after each cycle."""
     rng, vocabulary = random.Random(3), words()
     async with open_services(data) as services:
-        embedders: Any = services.ingest._builder._embedders
-        parser: Any = services.ingest._parser
+        embedders: Any = services.ingest._work._builder._embedders
+        parser: Any = services.ingest._work._parser
         kb = await services.library.create(NAME, KbSettings(contextual=False))
         print(
             f"\n{'cycle':<8}{'private MB':>12}{'resident MB':>13}{'shared once':>13}{'ledger':>9}{'of the first':>14}"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,11 +32,8 @@ def test_a_citation_is_written_and_verified(program: Program, folder: Path, writ
     program.ok("ingest", "Sea", folder)
     gone = program.run("cite", "--verify", plain["citation"])
     assert (gone.code, gone.out.split(":")[0]) == (1, "gone")
-    both = subprocess.run(
-        program.command("cite", "--verify", "-"), input=plain["citation"] + markdown.replace("#0-", "#1-"),
-        capture_output=True, text=True, encoding="utf-8", check=False, timeout=120,
-    )  # fmt: skip
-    assert both.stdout.count("gone:") == 2
+    both = program.run("cite", "--verify", "-", stdin=plain["citation"] + markdown.replace("#0-", "#1-"))
+    assert both.out.count("gone:") == 2
 
 
 def test_what_cannot_be_cited_or_verified_is_refused(program: Program) -> None:

@@ -297,9 +297,9 @@ def test_starting_the_command_line_imports_no_heavy_library(data_dir: Path) -> N
 def test_an_internal_error_is_logged_not_shown(data_dir: Path) -> None:
     code = (
         "import sys\n"
-        "import studio.cli.commands as commands\n"
+        "import studio.cli.dispatch as dispatch\n"
         "async def broken(services, options): raise RuntimeError('wires crossed')\n"
-        "commands._COMMANDS['memory'] = broken\n"
+        "dispatch._COMMANDS['memory'] = broken\n"
         "from studio.cli.main import run\n"
         "sys.exit(run(['memory'], window=None, screenshots=None))\n"
     )

@@ -6,7 +6,7 @@ from command import Program
 
 
 def test_the_demo_runs_the_main_job_without_a_display(program: Program, tmp_path: Path) -> None:
-    value = program.ok("demo", "--output", tmp_path / "pictures")
+    value = program.run_apart("--json", "demo", "--output", tmp_path / "pictures").json
     assert value["kb"] == "Sample library"
     assert value["generation"] == 2
     assert value["documents"] > 10

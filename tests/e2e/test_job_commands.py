@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from command import Program
 
-from studio.failpoints import VARIABLE
 from studio.index.files import try_lock
 from studio.paths import DataPaths
 
@@ -21,15 +19,6 @@ Write = Callable[[str, str], Path]
 FILES = 12
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a kill that nothing can catch is tried on POSIX")
-
-
-def killed(program: Program, point: str, *arguments: str | Path) -> None:
-    """Run a command that is killed when it reaches a point."""
-    done = subprocess.run(
-        program.command(*arguments), capture_output=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
-        env={**os.environ, VARIABLE: point},
-    )  # fmt: skip
-    assert done.returncode == -9, done.stderr.decode()
 
 
 @contextmanager
@@ -52,7 +41,7 @@ def texts(write: Write, folder: Path) -> Path:
 def interrupted(program: Program, texts: Path) -> dict[str, Any]:
     """A job whose program was killed when nearly everything was done."""
     program.ok("kb", "create", "Notes")
-    killed(program, "seal.tables", "ingest", "Notes", texts)
+    program.killed("seal.tables", "ingest", "Notes", texts)
     (job,) = program.ok("jobs", "list", "Notes")
     return dict(job)
 
@@ -60,7 +49,7 @@ def interrupted(program: Program, texts: Path) -> dict[str, Any]:
 def test_a_killed_queue_goes_on_and_repeats_nothing(program: Program, texts: Path, interrupted: dict[str, Any]) -> None:
     assert (interrupted["state"], interrupted["live"], interrupted["kb"]) == ("running", False, "Notes")
     assert "interrupted" in program.run("jobs", "list").out
-    killed(program, "seal.flushed", "jobs", "run")
+    program.killed("seal.flushed", "jobs", "run")
     (ended,) = program.ok("jobs", "run")
     assert (ended["id"], ended["state"]) == (interrupted["id"], "done")
     assert ended["report"]["added"] == FILES

@@ -56,7 +56,7 @@ def taken(size: int) -> mmap.mmap:
 async def test_memory_that_is_taken_pauses_ingest_and_unloads_the_model_until_it_is_given_back(
     services: Services, notes: Path
 ) -> None:
-    memory, embedders = services.memory, services.ingest._builder._embedders
+    memory, embedders = services.memory, services.ingest._work._builder._embedders
     kb = await services.library.create("Notes", KbSettings(contextual=False))
     first = notes.parent / "first.txt"
     first.write_text("The first note, for searches to find.", "utf-8")

@@ -102,7 +102,7 @@ class Drill:
         """
         self._documents.mkdir()
         begun = time.perf_counter()
-        self.program.ok("config", "path")
+        self.program.run_apart("config", "path")
         self._startup_s = time.perf_counter() - begun
         self.program.ok("config", "set", "keep_generations", str(KEEP_ARCHIVED))
         self.program.ok("kb", "create", KB)
@@ -196,7 +196,7 @@ class Drill:
         """Run a command to its end. Raises Failed."""
         begun = time.perf_counter()
         self.program.ok(*attempt.command)
-        self._durations_s[operation] = time.perf_counter() - begun
+        self._durations_s[operation] = self._startup_s + time.perf_counter() - begun  # it ran in this process
         after = await observe(self.program.data_dir)
         check(before, after, attempt)
         if not attempt.happened(before, after):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,8 @@ import pytest
 from command import Program
 from kills import POINTS_OF, points_of
 
-from studio.failpoints import CHECKPOINT_POINTS, INGEST_POINTS, POINTS, VARIABLE
+from studio.failpoints import CHECKPOINT_POINTS, INGEST_POINTS, POINTS
+from studio.services.ingest import writer
 
 OLD = {"a.txt": "Alpha speaks of whales.", "b.txt": "Beta speaks of pianos."}
 NEW = {"a.txt": "Alpha speaks of volcanoes.", "c.txt": "Gamma speaks of glaciers."}
@@ -36,18 +36,13 @@ def test_every_failpoint_belongs_to_an_operation_that_is_killed_there() -> None:
 
 
 @pytest.mark.parametrize("point", INGEST_POINTS)
-def test_a_death_at_any_step_leaves_one_whole_generation(
-    program: Program, folder: Path, point: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_death_at_any_step_leaves_one_whole_generation(program: Program, folder: Path, point: str) -> None:
     program.ok("config", "set", "keep_generations", "0")
     program.ok("kb", "create", "Notes")
     put(folder, OLD)
     program.ok("ingest", "Notes", folder)
     put(folder, NEW)
-    monkeypatch.setenv(VARIABLE, point)
-    outcome = program.run("ingest", "Notes", folder)
-    monkeypatch.delenv(VARIABLE)
-    assert outcome.code == -signal.SIGKILL, f"{point} was not reached: {outcome.err}"
+    program.killed(point, "ingest", "Notes", folder)
     report = program.ok("doctor")
     assert report["ok"], [check for check in report["checks"] if not check["ok"]]
     assert contents(program) == set((NEW if point in DURABLE else OLD).values())
@@ -60,11 +55,11 @@ def test_a_death_at_any_step_leaves_one_whole_generation(
 
 
 class Frequent(Program):
-    """The program, with a checkpoint after every few chunks."""
+    """The program, with a checkpoint after every few chunks also where it runs as a process."""
 
     def command(self, *arguments: str | Path) -> list[str]:
         code = (
-            "import sys, studio.services.writer as writer\n"
+            "import sys, studio.services.ingest.writer as writer\n"
             "writer.CHUNKS_PER_CHECKPOINT = 4\n"
             "from studio.__main__ import main\n"
             "sys.exit(main())\n"
@@ -75,6 +70,7 @@ class Frequent(Program):
 def test_deaths_around_checkpoints_lose_nothing(
     data_dir: Path, folder: Path, write: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(writer, "CHUNKS_PER_CHECKPOINT", 4)
     program = Frequent(data_dir)
     texts = {f"{n}.txt": f"Number {n} speaks of numbers." for n in range(80)}
     for name, text in texts.items():
@@ -82,10 +78,7 @@ def test_deaths_around_checkpoints_lose_nothing(
     program.ok("kb", "create", "Notes")
     left = []
     for point in ("checkpoint.written", "checkpoint.tagged", "checkpoint.written:3", *("reopen.done",) * 3):
-        monkeypatch.setenv(VARIABLE, point)
-        outcome = program.run("ingest", "Notes", folder)
-        monkeypatch.delenv(VARIABLE)
-        assert outcome.code == -signal.SIGKILL, f"{point} was not reached: {outcome.err}"
+        program.killed(point, "ingest", "Notes", folder)
         assert program.ok("doctor")["ok"]
         left.append(point.partition(":")[0])
     assert set(left) == set(CHECKPOINT_POINTS)

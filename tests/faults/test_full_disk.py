@@ -115,7 +115,7 @@ def test_a_search_needs_no_room_at_all(program: Program, folder: Path) -> None:
     program.ok("kb", "create", "Notes")
     program.ok("ingest", "Notes", folder)
     # Not a byte can be written anywhere: neither to the data directory nor to a temporary file.
-    outcome = program.run("--json", "search", "Notes", "whales", file_limit_bytes=0)
+    outcome = program.run_apart("--json", "search", "Notes", "whales", file_limit_bytes=0)
     assert outcome.code == 0, outcome.err
     assert "nothing can be changed" in outcome.err
     assert outcome.json["degraded"] is None
@@ -130,7 +130,7 @@ def test_a_write_that_fails_keeps_the_active_generation(program: Program, folder
     _more(folder)
 
     # A file that cannot grow (EFBIG) fails where a full disk would.
-    outcome = program.run("--json", "ingest", "Notes", folder, file_limit_bytes=limit_kib << 10)
+    outcome = program.run_apart("--json", "ingest", "Notes", folder, file_limit_bytes=limit_kib << 10)
     assert outcome.code in (1, 3), outcome.err
     assert outcome.err
     assert program.ok("doctor")["ok"]

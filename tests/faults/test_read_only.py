@@ -10,8 +10,6 @@ import pytest
 from command import Outcome, Program
 from filesystems import mounted_read_only, without_permission
 
-from studio.failpoints import VARIABLE
-
 Mechanism = Callable[[Path], AbstractContextManager[Sequence[str]]]
 MECHANISMS = pytest.mark.parametrize("mechanism", [mounted_read_only, without_permission])
 
@@ -53,14 +51,10 @@ def test_everything_can_be_read_and_nothing_changed(program: Program, folder: Pa
     assert program.ok("ingest", "Notes", folder)["added"] == 1
 
 
-def test_what_a_killed_writer_left_in_the_log_is_read(
-    program: Program, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_killed_writer_left_in_the_log_is_read(program: Program, folder: Path) -> None:
     program.ok("kb", "create", "Notes")
     (folder / "a.txt").write_text("Blue whales sing songs.")
-    monkeypatch.setenv(VARIABLE, "promote.done")
-    assert program.run("ingest", "Notes", folder).code < 0
-    monkeypatch.delenv(VARIABLE)
+    program.killed("promote.done", "ingest", "Notes", folder)
     assert (program.data_dir / "catalog.sqlite3-wal").stat().st_size > 0
     with mounted_read_only(program.data_dir) as prefix:
         found = Program(program.data_dir, prefix).ok("search", "Notes", "whales")

@@ -80,7 +80,7 @@ def faults(source: str) -> Iterator[tuple[int, str]]:
 def test_text_is_shown_and_files_are_opened_in_one_place_only(path: Path) -> None:
     allowed = ALLOWED.get(path.relative_to(ROOT).as_posix(), set())
     found = [f"line {line}: {name}" for line, name in faults(path.read_text("utf-8")) if name not in allowed]
-    assert not found, f"use studio.ui.plain_text or studio.ui.opening in {path}: {'; '.join(found)}"
+    assert not found, f"use studio.ui.parts.plain_text or studio.ui.search.opening in {path}: {'; '.join(found)}"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ _SHIFT = re.compile(rb"\x1b\$(?:[@B]|(\)C))")
 _CYRILLIC_ALONE = re.compile(rb"[\xc0-\xdf\xfb-\xff]")
 """Bytes that Russian in Windows-1251 is full of and Hebrew in Windows-1255 does without."""
 _RARE_LATIN = frozenset({"iso8859_3", "iso8859_10", "iso8859_14", "iso8859_16"})
-"""What Polish, Czech or Hungarian in Latin-2 is mistaken for; hardly anybody ever wrote in them."""
+"""What Polish, Czech or Hungarian in Latin-2 is mistaken for; they were hardly ever written."""
 _C1 = re.compile(rb"[\x80-\x9f]")
 _NOT_FOR_TEXT = frozenset({"punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"})
 """Codecs that a hostile file could name: some take quadratic time, others read the text as program source."""

@@ -9,12 +9,11 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from studio.documents.parsers import front_matter
 from studio.documents.parsers.base import TextBuilder, choose_title, make_document, read_all
 from studio.documents.parsers.encodings import decode
 from studio.domain import ParsedDocument
 
-_FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\r?\n(.*?)\r?\n(?:\1|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_FIELD = re.compile(r"(\w[\w-]*)[ \t]*[:=](?:[ \t]+(.*)|)\Z")
 _AUTHORS = ("author", "authors", "creator")
 _LICENCES = ("license", "licence", "rights")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
@@ -24,11 +23,7 @@ _BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 def parse(path: Path) -> Iterator[ParsedDocument]:
     """One document; spans follow the headings."""
     source = decode(read_all(path)).removeprefix("\ufeff")
-    fields: dict[str, str] = {}
-    front = _FRONT_MATTER.match(source)
-    if front:
-        fields = _fields(front[2])
-        source = source[front.end() :]
+    fields, source = front_matter.split(source)
     builder = TextBuilder()
     add_markdown(builder, source)
     text, spans = builder.build()
@@ -46,29 +41,6 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
             **({"tags": tags} if tags else {}),
         },
     )
-
-
-def _fields(block: str) -> dict[str, str]:
-    """What front matter says, as far as simple YAML or TOML goes: one value a name, lists joined by commas."""
-    found: dict[str, list[str]] = {}
-    values: list[str] = []
-    for line in block.splitlines():
-        inner = line.strip()
-        field = _FIELD.match(inner)
-        if field and line[0] not in " \t":
-            values = found.setdefault(field[1].lower(), [])
-            inner = field[2] or ""
-        elif field and not inner.startswith("-"):  # a map inside a map: of a person the name is wanted
-            inner = field[2] or "" if field[1].lower() == "name" else ""
-        if inner.startswith("["):
-            values.extend(map(_unquoted, inner.strip("[]").split(",")))
-        elif inner not in ("|", ">", "|-", ">-") and not inner.startswith("#"):
-            values.append(_unquoted(inner.removeprefix("- ").removeprefix("name:")))
-    return {name: ", ".join(filter(None, values)) for name, values in found.items()}
-
-
-def _unquoted(value: str) -> str:
-    return value.strip().strip("\"'").strip()
 
 
 def _named(fields: dict[str, str], *names: str) -> str:

@@ -84,7 +84,7 @@ class _AnyOption(dict[str, Any]):
 
 
 class _Unknown(Directive):  # type: ignore[misc, unused-ignore]
-    """A directive of somebody's extension: its argument is a line of text, its content is read on."""
+    """A directive of an extension: its argument is a line of text, its content is read on."""
 
     has_content = True
     optional_arguments = 1

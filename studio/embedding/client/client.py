@@ -144,7 +144,7 @@ class ModelClient:
 
     @property
     def idle(self) -> bool:
-        """True when there is no request and nobody holds the model."""
+        """True when there is no request and the model is not held."""
         return not self._holds
 
     @property
@@ -179,7 +179,7 @@ class ModelClient:
             return True
 
     async def unload_when_idle(self) -> None:
-        """End the worker as soon as its last request is answered and nobody holds it."""
+        """End the worker as soon as its last request is answered and it is not held."""
         while self.pid is not None and not await self.unload_if_idle():
             await self._free.wait()
 
@@ -303,7 +303,7 @@ class ModelClient:
             return self._process
 
     async def _read(self, process: WorkerProcess) -> None:
-        """Hand answers to whoever waits for them, until the worker ends."""
+        """Hand answers to those that wait for them, until the worker ends."""
         try:
             while True:
                 kind, request, body = await process.receive()
@@ -322,7 +322,7 @@ class ModelClient:
         finally:
             await process.kill()
             async with self._starting:
-                if self._process is None:  # nobody has started another one yet
+                if self._process is None:  # another one was not started yet
                     self._loader.release()
 
     def _fail_pending(self, process: WorkerProcess, error: WorkerDied) -> None:

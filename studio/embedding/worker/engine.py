@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.domain import RANK_POOLING
+from studio.embedding.worker.llama_internals import AMX, LOG_CONTINUED, LOG_ERROR, STRIP_ACCENTS_KEY, reason_of
 from studio.errors import ModelFault
 
 Tokens = NDArray[np.int32]
@@ -45,13 +46,10 @@ _POOLING = {
     llama.LLAMA_POOLING_TYPE_CLS: "cls",
     llama.LLAMA_POOLING_TYPE_RANK: RANK_POOLING,
 }
-_STRIP_ACCENTS_KEY = b"tokenizer.ggml.normalizer.strip_accents"
 _NONSPACING_MARKS = dict.fromkeys(
     code for code in range(0x300, 0x110000) if unicodedata.category(chr(code)) == "Mn"
 )  # for str.translate: None deletes
 _FLASH, _NO_FLASH = llama.LLAMA_FLASH_ATTN_TYPE_ENABLED, llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
-_LOG_ERROR = 4  # ggml_log_level in ggml.h
-_LOG_CONTINUED = 5
 
 
 class LogTail:
@@ -68,9 +66,9 @@ class LogTail:
         llama.llama_log_set(self._callback, ctypes.c_void_p(0))
 
     def _take(self, level: int, text: bytes, _user_data: object) -> None:
-        if level != _LOG_CONTINUED:
+        if level != LOG_CONTINUED:
             self._level = level
-        if self._level == _LOG_ERROR and not self._error:
+        if self._level == LOG_ERROR and not self._error:
             self._error = text.decode("utf-8", "replace").strip()
 
     def clear(self) -> None:
@@ -78,7 +76,7 @@ class LogTail:
         self._error = ""
 
     def __str__(self) -> str:
-        return self._error.split(": ", 1)[-1] or "no reason was given"  # without the C function's name
+        return reason_of(self._error) or "no reason was given"
 
 
 @functools.cache
@@ -94,7 +92,7 @@ def _has_amx() -> bool:
     GCC 12 compiles that code so that every quantised model ends the process (ggml-org/llama.cpp#26954), and the copies
     cannot be given back as mapped pages can. Without it quantised models take as long; F16 some 10 % longer.
     """
-    return b"AMX_INT8 = 1" in llama.llama_print_system_info()
+    return AMX in llama.llama_print_system_info()
 
 
 class Engine:
@@ -123,7 +121,7 @@ class Engine:
         self._vocabulary = llama.llama_model_get_vocab(self._model)
         self.dimension = int(llama.llama_model_n_embd(self._model))
         self.vocabulary_size = int(llama.llama_vocab_n_tokens(self._vocabulary))
-        self._strips_accents = self._is_wordpiece() and self._metadata(_STRIP_ACCENTS_KEY, b"true") == "true"
+        self._strips_accents = self._is_wordpiece() and self._metadata(STRIP_ACCENTS_KEY, b"true") == "true"
         self._closing = self._closing_token()
         self._opening, self._between = self._pair_tokens()
         self._special_tokens = len(self._tokenise(""))
@@ -137,7 +135,7 @@ class Engine:
         # Accents are stripped by `_prepare`, which follows Unicode where llama.cpp's own table does not.
         overrides: Any = (llama.llama_model_kv_override * 2)()  # the entry with the empty key ends the list
         overrides[0].tag = llama.LLAMA_KV_OVERRIDE_TYPE_BOOL
-        overrides[0].key = _STRIP_ACCENTS_KEY
+        overrides[0].key = STRIP_ACCENTS_KEY
         overrides[0].value.val_bool = False
         parameters.kv_overrides = overrides
         self._model = llama.llama_model_load_from_file(os.fsencode(path), parameters)

@@ -97,7 +97,7 @@ class Inbox:
             self._running = request
 
     def batch_goes_on(self) -> bool:
-        """False when the batch under way was withdrawn or nobody is there to take the answer."""
+        """False when the batch under way was withdrawn or its asker is gone."""
         with self._changed:
             return not self._closed and self._running not in self._withdrawn
 
@@ -107,7 +107,7 @@ class Inbox:
             self._withdrawn.clear()
 
     def close(self) -> None:
-        """The parent is gone: nobody waits for answers."""
+        """The parent is gone: no answer is waited for."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -182,7 +182,7 @@ class ArchiveWriter:
 
 
 class ArchiveReader:
-    """Reads an archive that nobody trusts. Not for concurrent use.
+    """Reads an archive that is not trusted. Not for concurrent use.
 
     Nothing may be read before `check` has run to its end. Raises BundleFault for every file that is not exactly as
     `ArchiveWriter` writes them, NotFound, StorageFault.

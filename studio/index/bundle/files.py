@@ -143,7 +143,7 @@ class BundleWriter:
 
 
 class BundleReader:
-    """Reads a bundle that nobody trusts; `verify` comes first. Not for concurrent use.
+    """Reads a bundle that is not trusted; `verify` comes first. Not for concurrent use.
 
     Every method checks again what it reads, so a file that changes after `verify` is refused as well. Raises
     BundleFault, naming the file and what is wrong with it, NotFound, StorageFault.

@@ -1,6 +1,6 @@
 """What a bundle says: its manifest, and one line of JSON for each document and chunk.
 
-Every value is checked for type, form and range before anything uses it: a bundle may come from anybody.
+Every value is checked for type, form and range before anything uses it: a bundle may come from anywhere.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def dump(db: sqlite3.Connection, kb_id: str) -> dict[str, Any] | None:
         found[table] = [dict(row) for row in db.execute(f"SELECT * FROM {table} WHERE kb_id = ?", (kb_id,))]
     found["evaluation_run"] = found["evaluation_run"][-RUNS_KEPT:]
     jobs = "SELECT * FROM job WHERE kb_id = ? ORDER BY position DESC LIMIT ?"
-    found["job"] = [dict(row) for row in db.execute(jobs, (kb_id, JOBS_KEPT))]
+    found["job"] = [{**dict(row), "report": ""} for row in db.execute(jobs, (kb_id, JOBS_KEPT))]
     queries = [dict(row) for row in db.execute("SELECT * FROM saved_query WHERE kb_id = ?", (kb_id,))]
     for query in queries:
         judged = db.execute("SELECT * FROM judgment WHERE query_id = ?", (query["id"],))
@@ -205,4 +205,4 @@ def _checksum(rows: bytes) -> str:
 def is_base(paths: KbPaths) -> bool:
     """Whether a folder has anything of a knowledge base in it that a person would miss."""
     described = paths.description.is_file()
-    return described or any(paths.vectors.glob("*.lance")) or any(paths.texts.glob("*"))
+    return described or any(paths.vectors.glob("*")) or any(paths.texts.glob("*"))

@@ -166,7 +166,7 @@ class Catalog(Database):
         return self.knowledge_base(kb_id)
 
     def begin_import(self, name: str, settings: KbSettings) -> KnowledgeBase:
-        """Add a knowledge base that nobody sees before `finish_import`. Raises Conflict or InvalidRequest."""
+        """Add a knowledge base that is hidden until `finish_import`. Raises Conflict or InvalidRequest."""
         name = checked_name(name)
         kb_id = _new_id()
         with self.transaction() as db:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 Moment = tuple["Glance", int]
-"""Two are equal where nobody wrote in between."""
+"""Two are equal where nothing was written in between."""
 
 
 class Glance:
@@ -30,7 +30,7 @@ class Glance:
             return None
         try:
             return self, int(self._db.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.Error:  # somebody mends the log just now, or this was closed
+        except sqlite3.Error:  # another program mends the log just now, or this was closed
             return None
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """A SQLite database as one image in memory, read without writing a byte beside it.
 
 SQLite itself cannot read a database in WAL mode where it may not make the log's index (`-shm`) beside it: on a
-read-only file system, in a folder of somebody else, on a full disk. The file and its write-ahead log can still be
+read-only file system, in a folder of another user, on a full disk. The file and its write-ahead log can still be
 read; a copy of both is put together by SQLite where it may write.
 """
 

@@ -19,9 +19,12 @@ from studio.index.clock import now_ms
 from studio.ways_out import Listing, See
 
 ENDED_KEPT = 50
-"""Ended jobs of a knowledge base whose files stay listed."""
+"""Ended jobs of a knowledge base whose files stay listed, and whose reports are kept."""
 
 _OPEN = ("queued", "running", "paused")
+_ENDED_LONG_AGO = (
+    f"(SELECT id FROM job WHERE kb_id = ? AND state NOT IN {_OPEN} ORDER BY position DESC LIMIT -1 OFFSET ?)"
+)
 _COUNTS = """
     (SELECT count(*) FROM job_file f WHERE f.job_id = job.id) AS total,
     (SELECT count(*) FROM job_file f WHERE f.job_id = job.id AND f.state NOT IN ('waiting', 'parsing', 'embedding'))
@@ -43,26 +46,23 @@ class Jobs:
         paths: Sequence[str],
         options: Mapping[str, Any],
         *,
-        state: JobState = JobState.RUNNING,
         replaces: str = "",
     ) -> str:
         """Accept a request; from here on it survives a crash. Returns the job's id.
 
-        It comes last in the queue. The job `replaces` ends at the same moment: the new one does what it was to do.
+        It waits, as the last in the queue. The job `replaces` ends at the same moment: the new one does what it was
+        to do.
         """
-        job_id = uuid.uuid4().hex[:12]
+        job_id, now = uuid.uuid4().hex[:12], now_ms()
         with self._database.transaction() as db:
             db.execute(
                 "INSERT INTO job (id, kb_id, kind, state, paths, options, position, created_ms, updated_ms)"
-                " VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM job), ?, ?)",
-                (job_id, kb_id, kind, state, json.dumps(list(paths)), json.dumps(dict(options)), now_ms(), now_ms()),
+                " VALUES (?, ?, ?, 'queued', ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM job), ?, ?)",
+                (job_id, kb_id, kind, json.dumps(list(paths)), json.dumps(dict(options)), now, now),
             )
             db.execute("UPDATE job SET state = 'resumed', updated_ms = ? WHERE id = ?", (now_ms(), replaces))
-            db.execute(
-                "DELETE FROM job_file WHERE job_id IN (SELECT id FROM job WHERE kb_id = ?"
-                f" AND state NOT IN {_OPEN} ORDER BY position DESC LIMIT -1 OFFSET ?)",
-                (kb_id, ENDED_KEPT),
-            )
+            db.execute(f"DELETE FROM job_file WHERE job_id IN {_ENDED_LONG_AGO}", (kb_id, ENDED_KEPT))
+            db.execute(f"UPDATE job SET report = '' WHERE id IN {_ENDED_LONG_AGO}", (kb_id, ENDED_KEPT))
         return job_id
 
     def get(self, job_id: str) -> Job:
@@ -95,7 +95,7 @@ class Jobs:
 
     def begin(self, seen: Job) -> bool:
         """A job runs from now on, if it still is as it was `seen`. False where it was paused or cancelled since, or
-        somebody asked for that, in whichever process. That it is to finish early stays asked for.
+        that was asked for, in whichever process. That it is to finish early stays asked for.
         """
         with self._database.transaction() as db:
             begun = db.execute(
@@ -113,14 +113,38 @@ class Jobs:
                 (state, _storable(error), now_ms(), job_id),
             )
 
-    def finish(self, job_id: str, state: JobState, *, generation: int | None = None, error: str = "") -> None:
-        """Record how a job ended; its checkpoint is of no use any more."""
+    def pause(self, job_id: str) -> None:
+        """A job has stopped that was to pause; it is to go on where that was taken back meanwhile."""
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE job SET state = ?, generation = ?, error = ?, wish = '', checkpoint = '', updated_ms = ?"
-                " WHERE id = ?",
-                (state, generation, _storable(error), now_ms(), job_id),
+                "UPDATE job SET state = 'paused', wish = '', updated_ms = ? WHERE id = ? AND wish = 'pause'",
+                (now_ms(), job_id),
             )
+
+    def withdraw(self, job_id: str) -> None:
+        """Cancel a job that waits and has not begun."""
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE job SET state = 'cancelled', wish = '', updated_ms = ? WHERE id = ? AND state = 'queued'"
+                " AND checkpoint = '' AND NOT EXISTS (SELECT * FROM job_file WHERE job_id = job.id)",
+                (now_ms(), job_id),
+            )
+
+    def finish(
+        self, job_id: str, state: JobState, *, generation: int | None = None, error: str = "", report: str = ""
+    ) -> None:
+        """Record how a job ended; its checkpoint is of no use any more. `report` is for `report_of`."""
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE job SET state = ?, generation = ?, error = ?, report = ?, wish = '', checkpoint = '',"
+                " updated_ms = ? WHERE id = ?",
+                (state, generation, _storable(error), report, now_ms(), job_id),
+            )
+
+    def report_of(self, job_id: str) -> str:
+        """What a job reported at its end; "" where it ended without a report, or long ago."""
+        row = self._database.row("SELECT report FROM job WHERE id = ?", (job_id,))
+        return str(row["report"]) if row is not None else ""
 
     def finish_early(self, job_id: str) -> None:
         """Ask a job to keep what it has done and to do no more, at its next start if it is paused."""
@@ -136,10 +160,15 @@ class Jobs:
         with self._database.transaction() as db:
             db.execute("UPDATE job SET wish = ?, updated_ms = ? WHERE id = ?", (wish, now_ms(), job_id))
 
-    def wish_of(self, job_id: str) -> str:
-        """What a job is asked to do; takes some 20 µs."""
-        row = self._database.row("SELECT wish FROM job WHERE id = ?", (job_id,))
-        return str(row["wish"]) if row is not None else "cancel"
+    def asked_of(self, job_id: str) -> str:
+        """What a job that runs is to do: "pause", "cancel", "finish" or ""; takes some 20 µs.
+
+        Another program that took it for one that is not running may have paused or ended the job outright.
+        """
+        row = self._database.row("SELECT wish, state FROM job WHERE id = ?", (job_id,))
+        if row is None or JobState(row["state"]).ended:
+            return "cancel"
+        return "pause" if row["state"] == JobState.PAUSED else str(row["wish"])
 
     def move(self, job_id: str, before: str | None) -> None:
         """Put a job directly before another in the queue, or last. Raises Conflict when one of them has ended."""
@@ -238,10 +267,10 @@ class Jobs:
         return {row["generation"]: row["checkpoint"] for row in rows}
 
     def unfinished(self, kb_id: str, kind: JobKind | None = None) -> Job | None:
-        """The latest job that was accepted and never ended, or the latest of those of a certain kind."""
+        """The last job in the queue, which may be at work, or the last of those of a certain kind."""
         row = self._database.row(
             f"SELECT *, {_COUNTS} FROM job WHERE kb_id = ? AND state IN {_OPEN} AND kind = coalesce(?, kind)"
-            " ORDER BY created_ms DESC, rowid DESC LIMIT 1",
+            " ORDER BY position DESC LIMIT 1",
             (kb_id, kind),
         )
         return _job_of(row) if row is not None else None

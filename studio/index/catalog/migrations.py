@@ -68,6 +68,7 @@ CREATE TABLE job (
     checkpoint TEXT NOT NULL DEFAULT '',
     generation INTEGER,
     error TEXT NOT NULL DEFAULT '',
+    report TEXT NOT NULL DEFAULT '',
     created_ms INTEGER NOT NULL,
     updated_ms INTEGER NOT NULL
 ) STRICT;
@@ -138,19 +139,30 @@ STEPS: tuple[str, ...] = (_V1,)
 """The statements that lead to version 1, 2, … from the one before. A step that was released is never changed."""
 
 
+APPLICATION_ID = int.from_bytes(b"RAGS")
+"""In the header of every catalog (PRAGMA application_id). Catalogs from before the first release lack it, and counted
+their versions otherwise."""
+
+
 def schema_version() -> int:
     """The version of the catalog that this program writes."""
     return len(STEPS)
 
 
 def migrate(connection: sqlite3.Connection, back_up: Callable[[int], None] | None = None) -> None:
-    """Bring the catalog to `schema_version` in one transaction. Raises StorageFault for a newer one.
+    """Bring the catalog to `schema_version` in one transaction. Raises StorageFault for one that it cannot read.
 
-    Before a catalog that has a version is changed, `back_up` is called with it, inside the transaction: nobody else
+    Before a catalog that has a version is changed, `back_up` is called with it, inside the transaction: no other
     writes then. What it raises leaves the catalog as it is.
     """
     known = schema_version()
     found = _version_of(connection)
+    if found and _pragma(connection, "application_id") != APPLICATION_ID:
+        raise StorageFault(
+            "This data directory was written by a version of RAG Studio from before the first release, "
+            "which this one cannot read.",
+            way_out=AnotherDataFolder("Move it away"),
+        )
     if found > known:
         raise StorageFault(
             f"This data directory was written by a newer version of RAG Studio (catalog version {found}, "
@@ -168,6 +180,7 @@ def migrate(connection: sqlite3.Connection, back_up: Callable[[int], None] | Non
             for statement in step.split(";"):
                 if statement.strip():
                     connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {max(found, known)}")
         connection.execute("COMMIT")
     except BaseException:
@@ -177,4 +190,8 @@ def migrate(connection: sqlite3.Connection, back_up: Callable[[int], None] | Non
 
 
 def _version_of(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    return _pragma(connection, "user_version")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

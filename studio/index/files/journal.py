@@ -28,7 +28,7 @@ _CRC = struct.Struct("<I")
 
 
 class VectorJournal:
-    """The journal of one job. Blocking, for any thread. Raises StorageFault when the disk does not play along."""
+    """The journal of one job. Blocking, for any thread. Raises StorageFault when the disk fails."""
 
     def __init__(self, path: Path, model: ModelIdentity) -> None:
         self._path = path

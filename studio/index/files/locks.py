@@ -20,7 +20,7 @@ _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class FileLock:
-    """A held lock; `release` is idempotent. Without a handle it stands for a lock that nobody could contest."""
+    """A held lock; `release` is idempotent. Without a handle it stands for a lock that could not be contested."""
 
     def __init__(self, handle: IO[bytes] | None) -> None:
         self._handle = handle
@@ -50,7 +50,7 @@ def create_lock_file(path: Path) -> None:
 
 
 def try_lock(path: Path, *, shared: bool) -> FileLock | None:
-    """Lock `path` (created when missing) without waiting; None when somebody else's lock is in the way.
+    """Lock `path` (created when missing) without waiting; None when another lock is in the way.
 
     Takes some microseconds, so it may be called on the event loop. Raises StorageFault when the file cannot be opened
     or the file system has no locks.
@@ -86,7 +86,7 @@ def _for_reading(path: Path) -> IO[bytes] | None:
     except OSError as error:
         # Every sealed generation has its file; this one lost it. Who may not make one here may not delete here either,
         # so no process of this user collects what the lock would keep. A full disk is another matter: there, deleting
-        # is what somebody will do next.
+        # is what the next one does.
         if error.errno in _NOT_WRITABLE:
             return None
         raise

@@ -38,7 +38,7 @@ from studio.index.catalog import Names, evidence, names_after
 from studio.index.files import FileLock, create_lock_file, flush_tree, try_lock
 from studio.index.generations.checkpoints import Checkpoint
 from studio.index.generations.footprint import files_of
-from studio.index.generations.reading import GenerationReader, refuse_newer
+from studio.index.generations.generation_reader import GenerationReader, refuse_newer
 from studio.index.keywords import LEXICAL_VERSION, LexicalReader, LexicalWriter
 from studio.index.vectors import ROWS_VERSION, TableWriter, fresh_table_for, table_for
 from studio.ways_out import AdoptFiles, FinishDeletion
@@ -62,6 +62,10 @@ def tag_of(number: int) -> str:
     return f"g{number}"
 
 
+class Doubtful(StorageFault):
+    """A knowledge base may not be changed before a person has said what is to become of its files."""
+
+
 class GenerationStore(GenerationReader):
     """All generations of one knowledge base: what `GenerationReader` reads, and building new ones."""
 
@@ -80,19 +84,19 @@ class GenerationStore(GenerationReader):
         return lock
 
     async def refuse_doubtful(self) -> None:
-        """Raise StorageFault where the files go beyond what the catalog knows: a build would write over them, a
+        """Raise Doubtful where the files go beyond what the catalog knows: a build would write over them, a
         collection delete them. Also where a tombstone is up: what is added would go with the base. Raises NotFound.
         """
         found = await asyncio.to_thread(evidence, self.paths)
         horizon = await self._catalog.horizon(self.kb_id)
         if found.beyond(horizon):
-            raise StorageFault(
+            raise Doubtful(
                 f"The catalog is older than the files of the knowledge base in {self.paths.root}, as one from a backup"
                 " is.",
                 way_out=AdoptFiles(),
             )
         if await asyncio.to_thread(self.paths.tombstone.exists):
-            raise StorageFault(
+            raise Doubtful(
                 f"The knowledge base in {self.paths.root} was deleted, and the deletion did not come to its end.",
                 way_out=FinishDeletion(),
             )
@@ -345,7 +349,7 @@ class GenerationStore(GenerationReader):
         return Build(self, generation, tables, lexical, found.started_s, found.base)
 
     async def recover(self, mine: int | None = None) -> list[int]:
-        """Discard builds that a crash left behind; under the writer lock nobody else is building.
+        """Discard builds that a crash left behind; under the writer lock no other program is building.
 
         Those that an unfinished job can go on with stay, but for the one that is `mine` to discard.
         """

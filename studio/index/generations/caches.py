@@ -138,7 +138,7 @@ class IndexCaches(Sessions):
     async def _move(self, snapshot: OpenGeneration, cache: Cache, *, warm: bool) -> None:
         try:
             await snapshot.tables.move_to(cache, warm=warm)
-        except StorageFault as fault:  # it goes on with what it has open, and whoever meets the damage tells
+        except StorageFault as fault:  # it goes on with what it has open, and the reader that meets the damage tells
             log.warning("a generation stays in an old cache: %s", fault)
 
 

@@ -11,7 +11,7 @@ from studio.domain import Generation
 from studio.index.vectors import DOCUMENTS_TABLE
 
 if TYPE_CHECKING:
-    from studio.index.generations.reading import GenerationReader
+    from studio.index.generations.generation_reader import GenerationReader
 
 
 async def files_of(store: GenerationReader, generation: Generation) -> dict[int, int]:

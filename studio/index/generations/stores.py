@@ -48,7 +48,7 @@ class Stores:
         moment = self.catalog.moment()
         if moment is None or moment != self._known[0]:
             self._known = (moment, {})
-        known = self._known[1]  # who waits longer than the moment lasts puts what was read where nobody looks any more
+        known = self._known[1]  # read too late, it is put where it is not looked for any more
         if name_or_id not in known:
             known[name_or_id] = await self.catalog.knowledge_base(name_or_id)
         return known[name_or_id]
@@ -78,7 +78,7 @@ class Stores:
         try:
             await self.catalog.delete_kb(kb_id)
         except StudioError:
-            if not stood:  # whoever hears that the deletion failed goes on using the base
+            if not stood:  # a caller who hears that the deletion failed goes on using the base
                 tombstone.unlink(missing_ok=True)
             raise
         reach("forget.row")
@@ -125,7 +125,7 @@ def catalog_fault(paths: DataPaths, *, thorough: bool) -> str:
 
 
 def holds_bases(paths: DataPaths) -> bool:
-    """Whether there are files of knowledge bases that nobody deleted."""
+    """Whether there are files of knowledge bases that were not deleted on purpose."""
     folders = base_folders(paths)
     return any(is_base(base) and not base.tombstone.exists() for base in folders)
 

@@ -5,13 +5,25 @@ Does not: which side counts how much (`ranking`).
 """
 
 from studio.index.keywords.analysis import LEXICAL_VERSION, Analyzer
+from studio.index.keywords.lexical_reader import LexicalReader
+from studio.index.keywords.lexical_writer import WRITER_HEAP_BYTES, LexicalWriter
 from studio.index.keywords.query import ANY_OF, Condition, Operand, Query, date_bounds, parse
-from studio.index.keywords.reader import LexicalReader
-from studio.index.keywords.writer import WRITER_HEAP_BYTES, LexicalWriter
+from studio.index.keywords.tantivy_internals import (
+    FOOTER_MAGIC,
+    FOOTER_MAX_BYTES,
+    FOOTER_TAIL_BYTES,
+    REPLACED,
+    files_of_index,
+    segment_files,
+)
 
 __all__ = [
     "ANY_OF",
+    "FOOTER_MAGIC",
+    "FOOTER_MAX_BYTES",
+    "FOOTER_TAIL_BYTES",
     "LEXICAL_VERSION",
+    "REPLACED",
     "WRITER_HEAP_BYTES",
     "Analyzer",
     "Condition",
@@ -20,5 +32,7 @@ __all__ = [
     "Operand",
     "Query",
     "date_bounds",
+    "files_of_index",
     "parse",
+    "segment_files",
 ]

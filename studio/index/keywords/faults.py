@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from studio.errors import StorageFault, StudioError, storage_fault
+from studio.index.keywords.tantivy_internals import FILE_GONE, NO_SPACE
 from studio.ways_out import RunRepair
 
 
@@ -24,9 +25,9 @@ def mapped(path: Path) -> Iterator[None]:
         raise storage_fault(error, "using the keyword index", path) from error
     except (ValueError, RuntimeError) as error:
         text = str(error)
-        if "DoesNotExist" in text:
+        if FILE_GONE in text:
             raise _gone(path) from error
-        if "No space left" in text or "StorageFull" in text:
+        if any(part in text for part in NO_SPACE):
             raise storage_fault(OSError(errno.ENOSPC, text), "using the keyword index", path) from error
         raise StorageFault(
             f"The keyword index in {path} failed: {text.splitlines()[0][:300]}",

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from studio.index.files import temporary_directory
-from studio.index.keywords.writer import COPIED, segments_of
+from studio.index.keywords.tantivy_internals import REPLACED, files_of_index
 from studio.links import link_symbolically_or_copy
 
 _REMOVAL_ATTEMPTS = 5
@@ -19,8 +19,8 @@ def mirrored(source: Path) -> Path:
     """
 
     def link(target: Path) -> None:
-        for file in segments_of(source):
-            make = shutil.copyfile if file.name in COPIED else link_symbolically_or_copy
+        for file in files_of_index(source):
+            make = shutil.copyfile if file.name in REPLACED else link_symbolically_or_copy
             make(file, target / file.name)
 
     return temporary_directory(link)

@@ -1,4 +1,4 @@
-"""Keeping the stores sound: collecting what nobody reads, auditing, mending one index from the other.
+"""Keeping the stores sound: collecting what no reader holds, auditing, mending one index from the other.
 
 Belongs here: garbage collection, audits, what is left of damaged files.
 Does not: maintenance within a table (`vectors`).

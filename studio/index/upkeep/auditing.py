@@ -20,7 +20,15 @@ import numpy as np
 
 from studio.domain import Chunk, DocumentRecord, DocumentStatus, Generation
 from studio.errors import StudioError
-from studio.index.keywords import LexicalReader
+from studio.index.keywords import (
+    FOOTER_MAGIC,
+    FOOTER_MAX_BYTES,
+    FOOTER_TAIL_BYTES,
+    REPLACED,
+    LexicalReader,
+    files_of_index,
+    segment_files,
+)
 from studio.index.vectors import ROWS_PER_TURN, TableReader, VectorDatabase, matrix_of, sound_rows, text_key
 
 SAMPLE_CHUNKS = 200
@@ -29,14 +37,6 @@ SAMPLE_CHUNKS = 200
 _SCANNED = ("chunk_id", "document_id", "content", "content_hash", "embedding")
 _IDS_PER_TURN = 2000
 _READ_BYTES = 1 << 20
-
-# Every file of a Tantivy segment ends with JSON that holds a CRC-32 of what is before it, the JSON's length and a
-# magic number, both 32 bits, little endian (src/directory/footer.rs in Tantivy).
-_FOOTER_MAGIC = (1337).to_bytes(4, "little")
-_FOOTER_TAIL_BYTES = 8
-_FOOTER_MAX_BYTES = 4096
-_SEGMENT_PARTS = ("idx", "pos", "term", "store", "fieldnorm", "fast")
-_WITHOUT_FOOTER = ("meta.json", ".managed.json")
 
 Verdicts = dict[tuple[int, int], bool]
 """(device, inode) → sound: generations share files, and each is read once."""
@@ -216,9 +216,9 @@ def damaged_files(directory: Path, verdicts: Verdicts) -> list[str]:
 
     Raises OSError, and ValueError or LookupError for a list of segments that makes no sense.
     """
-    broken = [name for name in _needed_files(directory) if not (directory / name).is_file()]
-    for file in sorted(directory.iterdir()):
-        if file.name in _WITHOUT_FOOTER or file.name.endswith(".lock") or file.name.startswith(".tmp"):
+    broken = [name for name in segment_files(directory) if not (directory / name).is_file()]
+    for file in sorted(files_of_index(directory)):
+        if file.name in REPLACED:
             continue
         status = file.stat()
         key = (status.st_dev, status.st_ino)
@@ -229,23 +229,13 @@ def damaged_files(directory: Path, verdicts: Verdicts) -> list[str]:
     return broken
 
 
-def _needed_files(directory: Path) -> list[str]:
-    names = []
-    for segment in json.loads((directory / "meta.json").read_bytes())["segments"]:
-        name = segment["segment_id"].replace("-", "")
-        names += [f"{name}.{part}" for part in _SEGMENT_PARTS]
-        if segment["deletes"]:
-            names.append(f"{name}.{segment['deletes']['opstamp']}.del")
-    return names
-
-
 def _checks_out(file: Path, size_bytes: int) -> bool:
     with file.open("rb") as stream:
-        stream.seek(max(0, size_bytes - _FOOTER_TAIL_BYTES))
-        tail = stream.read(_FOOTER_TAIL_BYTES)
+        stream.seek(max(0, size_bytes - FOOTER_TAIL_BYTES))
+        tail = stream.read(FOOTER_TAIL_BYTES)
         length = int.from_bytes(tail[:4], "little")
-        body_bytes = size_bytes - _FOOTER_TAIL_BYTES - length
-        if tail[4:] != _FOOTER_MAGIC or length > _FOOTER_MAX_BYTES or body_bytes < 0:
+        body_bytes = size_bytes - FOOTER_TAIL_BYTES - length
+        if tail[4:] != FOOTER_MAGIC or length > FOOTER_MAX_BYTES or body_bytes < 0:
             return False
         stream.seek(body_bytes)
         try:

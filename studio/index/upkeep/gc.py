@@ -1,6 +1,6 @@
 """Collecting what no generation needs: old generations, their table versions, texts nothing refers to.
 
-Only generations that were archived, failed or passed over, and that nobody leases, are collected. A deletion that
+Only generations that were archived, failed or passed over, and that no lease holds, are collected. A deletion that
 fails is reported and tried again next time; it stops neither the rest nor a promotion.
 """
 
@@ -23,7 +23,7 @@ from studio.index.clock import now_ms
 from studio.index.files import disk_usage, try_lock
 from studio.index.generations import READABLE, Checkpoint, GenerationStore, files_of, tag_of
 from studio.index.upkeep.mending import mend_tags
-from studio.index.vectors import DOCUMENTS_TABLE
+from studio.index.vectors import DOCUMENTS_TABLE, REFS, table_folders
 from studio.paths import KbPaths
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ async def _would_free(store: GenerationStore, remaining: Sequence[Generation], d
 
 
 def _collectable_files(store: GenerationStore) -> set[int]:
-    tables = [folder for folder in store.paths.vectors.glob("*.lance/*") if folder.name != "_refs"]
+    tables = [part for table in table_folders(store.paths.vectors) for part in table.glob("*") if part.name != REFS]
     return set().union(*(disk_usage(root) for root in (*tables, store.paths.lexical, store.paths.texts)))
 
 

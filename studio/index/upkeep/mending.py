@@ -6,7 +6,6 @@ The caller holds the writer lock. Whatever is put in the place of something dama
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +24,11 @@ from studio.index.vectors import (
     ROWS_PER_TURN,
     VectorDatabase,
     indexed_texts,
+    manifests,
+    table_folder,
+    tag_files,
+    tagged_version,
+    version_of,
     version_opens,
 )
 
@@ -33,8 +37,6 @@ Aside = Callable[[Path], Path]
 
 _NEW = ".repair"
 _ASIDE = "_damaged"
-_HIGHEST_VERSION = 2**64 - 1
-"""Lance names the manifest of version n by this minus n, so that the newest comes first in a listing."""
 
 
 async def rebuild_keywords(vectors: VectorDatabase, directory: Path, generation: Generation, aside: Aside) -> None:
@@ -90,9 +92,9 @@ async def mend_tags(vectors: VectorDatabase, generation: Generation) -> None:
 
 
 def _drop_unreadable_tags(table: Path, aside: Aside) -> None:
-    for file in (table / "_refs" / "tags").glob("*.json"):
+    for file in tag_files(table):
         try:
-            json.loads(file.read_bytes())["version"]
+            tagged_version(file)
         except (ValueError, KeyError, TypeError):
             aside(file)
 
@@ -105,7 +107,7 @@ async def mend_table(folder: Path, table: str, needed: set[int], aside: Aside) -
     and every manifest when it cleans up. Of the versions that no generation needs unreadable ones are set aside; of the
     others only a newest one without which the table opens. Raises StorageFault when files cannot be moved.
     """
-    root = folder / f"{table}.lance"
+    root = table_folder(folder, table)
     await asyncio.to_thread(_drop_unreadable_tags, root, aside)
     await drop_unreadable_versions(root, needed, aside)
     if await table_opens(folder, table):
@@ -113,7 +115,7 @@ async def mend_table(folder: Path, table: str, needed: set[int], aside: Aside) -
     hidden = root / _ASIDE
     moved: list[Path] = []
     try:
-        for manifest in await asyncio.to_thread(_newest_first, root / "_versions"):
+        for manifest in await asyncio.to_thread(manifests, root):
             await asyncio.to_thread(hidden.mkdir, exist_ok=True)
             await asyncio.to_thread(manifest.rename, hidden / manifest.name)
             moved.append(manifest)
@@ -132,32 +134,17 @@ async def mend_table(folder: Path, table: str, needed: set[int], aside: Aside) -
 
 async def drop_unreadable_versions(table: Path, needed: set[int], aside: Aside) -> None:
     """Set the manifests of a table (its directory) aside that cannot be read and are not of a `needed` version."""
-    for manifest in await asyncio.to_thread(_newest_first, table / "_versions"):
-        if _version(manifest) not in needed and not await version_opens(table, _version(manifest)):
+    for manifest in await asyncio.to_thread(manifests, table):
+        if version_of(manifest) not in needed and not await version_opens(table, version_of(manifest)):
             await asyncio.to_thread(aside, manifest)
-
-
-def versions_on_disk(table: Path) -> list[int]:
-    """The versions that a table (its directory) has manifests of, whether they can be read or not; newest first."""
-    return [_version(manifest) for manifest in _newest_first(table / "_versions")]
 
 
 async def every_version_opens(table: Path) -> bool:
     """Whether every manifest of a table (its directory) can be read."""
-    for manifest in await asyncio.to_thread(_newest_first, table / "_versions"):
-        if not await version_opens(table, _version(manifest)):
+    for manifest in await asyncio.to_thread(manifests, table):
+        if not await version_opens(table, version_of(manifest)):
             return False
     return True
-
-
-def _newest_first(versions: Path) -> list[Path]:
-    found = (file for file in versions.glob("*.manifest") if file.stem.isdecimal())
-    return sorted(found, key=_version, reverse=True)
-
-
-def _version(manifest: Path) -> int:
-    number = int(manifest.stem)
-    return _HIGHEST_VERSION - number if number > _HIGHEST_VERSION // 2 else number
 
 
 async def table_opens(folder: Path, table: str) -> bool:

@@ -6,14 +6,20 @@ are in the files of the tags. Nothing of it is opened here: a table that does no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.index.catalog import is_base, numbers_in
-from studio.index.upkeep.mending import versions_on_disk
-from studio.index.vectors import DOCUMENTS_TABLE
+from studio.index.vectors import (
+    DOCUMENTS_TABLE,
+    manifests,
+    table_folder,
+    table_folders,
+    tag_files,
+    tagged_version,
+    version_of,
+)
 from studio.paths import KbPaths
 
 CHUNKS_TABLE = "chunks"
@@ -37,7 +43,7 @@ def remains(paths: KbPaths) -> list[Remains]:
     A number without a tag counts where it has a lease and is above all others: a lost tag of an older generation is
     told from one that was collected by nothing.
     """
-    tables = {folder.stem: _tags(folder) for folder in sorted(paths.vectors.glob("*.lance"))}
+    tables = {folder.stem: _tags(folder) for folder in table_folders(paths.vectors)}
     documents = tables.pop(DOCUMENTS_TABLE, {})
     leased = numbers_in(paths.leases)
     tagged = set(documents).union(*tables.values())
@@ -56,9 +62,9 @@ def _remains(
     if not table:  # its tag is lost: the table of the generation before, as a rule, has its rows
         before = {max((n for n in tags if n < number), default=0): name for name, tags in tables.items()}
         table = before[max(before)] if before else CHUNKS_TABLE
-    chunks = _version(paths.vectors / f"{table}.lance", number, tables.get(table, {}))
+    chunks = _version(table_folder(paths.vectors, table), number, tables.get(table, {}))
     return Remains(
-        number, table, chunks, _version(paths.vectors / f"{DOCUMENTS_TABLE}.lance", number, documents), sealed
+        number, table, chunks, _version(table_folder(paths.vectors, DOCUMENTS_TABLE), number, documents), sealed
     )
 
 
@@ -68,16 +74,20 @@ def _version(table: Path, number: int, tags: Mapping[int, int]) -> int:
         return tags[number]
     before = max((tags[other] for other in tags if other < number), default=0)
     after = min((tags[other] for other in tags if other > number), default=None)
-    between = [version for version in versions_on_disk(table) if before < version and (not after or version < after)]
+    between = [
+        version for version in map(version_of, manifests(table)) if before < version and (not after or version < after)
+    ]
     return max(between, default=before)
 
 
 def _tags(table: Path) -> dict[int, int]:
     """Generation → version, from the files of a table's tags; those that cannot be read are left out."""
     found: dict[int, int] = {}
-    for file in (table / "_refs" / "tags").glob("g*.json"):
+    for file in tag_files(table):
+        if not file.stem.startswith("g"):
+            continue
         try:
-            found[int(file.stem[1:])] = int(json.loads(file.read_bytes())["version"])
+            found[int(file.stem[1:])] = tagged_version(file)
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found

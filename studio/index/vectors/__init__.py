@@ -8,6 +8,15 @@ from studio.index.vectors import lance_rerankers
 from studio.index.vectors.ann import TARGET_RECALL, TRAINING_ROWS, grid, resolve
 from studio.index.vectors.database import DOCUMENTS_TABLE, VectorDatabase, fresh_table_for, table_for
 from studio.index.vectors.fragments import chunks_left, records_left
+from studio.index.vectors.lance_internals import (
+    REFS,
+    manifests,
+    table_folder,
+    table_folders,
+    tag_files,
+    tagged_version,
+    version_of,
+)
 from studio.index.vectors.lance_rerankers import LanceReranker
 from studio.index.vectors.maintenance import load_library, readable_embeddings, version_opens
 from studio.index.vectors.predicates import Within
@@ -34,6 +43,7 @@ __all__ = [
     "CHUNK_TEXT",
     "DEFAULT_BYTES",
     "DOCUMENTS_TABLE",
+    "REFS",
     "ROWS_PER_TURN",
     "ROWS_VERSION",
     "TARGET_RECALL",
@@ -56,12 +66,18 @@ __all__ = [
     "indexed_texts",
     "lance_rerankers",
     "load_library",
+    "manifests",
     "matrix_of",
     "readable_embeddings",
     "records_left",
     "resolve",
     "sound_rows",
+    "table_folder",
+    "table_folders",
     "table_for",
+    "tag_files",
+    "tagged_version",
     "text_key",
+    "version_of",
     "version_opens",
 ]

@@ -16,6 +16,7 @@ from typing import Any
 
 from studio.domain import DocumentRecord, Generation, Metric, ModelIdentity
 from studio.index.vectors.faults import mapped
+from studio.index.vectors.lance_internals import table_folder
 from studio.index.vectors.maintenance import clean_up_versions, clone_version, files_of_version
 from studio.index.vectors.rows import BESIDE, chunk_schema, document_schema, documents_beside, records_of, text_keys_of
 from studio.index.vectors.scratch import Scratch
@@ -95,7 +96,7 @@ class VectorDatabase:
         """A clone of a version of a chunks table in a folder of its own, to try vector indexes on."""
         cache = await self._caches.apart()
         with mapped(self._path):
-            await clone_version(self._path / f"{chunks_table}.lance", version, folder / f"{chunks_table}.lance")
+            await clone_version(table_folder(self._path, chunks_table), version, table_folder(folder, chunks_table))
             table = await (await cache.connection(folder)).open_table(chunks_table)
             dimension = (await table.schema()).field("embedding").type.list_size
             return Scratch(table, await table.count_rows(), dimension, metric, folder, cache)
@@ -185,7 +186,7 @@ class VectorDatabase:
         """Every file that a version of a table needs."""
         db = await self._connection()
         with mapped(self._path):
-            return await files_of_version(await db.open_table(table), version, self._path / f"{table}.lance")
+            return await files_of_version(await db.open_table(table), version, table_folder(self._path, table))
 
 
 def table_for(model: ModelIdentity, generations: Sequence[Generation], base: Generation | None) -> str:

@@ -5,19 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from studio.errors import StorageFault, StudioError, storage_fault
+from studio.index.vectors.lance_internals import FILE_GONE, NAMED_FILE, NO_ACCESS, NO_SPACE, READ_ONLY, is_panic
 from studio.ways_out import RunRepair
-
-_MISSING = re.compile(r"Not found: ((?:/|[A-Za-z]:)[^,]+)")
-
-
-def is_panic(error: BaseException) -> bool:
-    """Whether the library panicked over a damaged file: an exception of the async bridge's own, or no `Exception`."""
-    return type(error).__name__ in ("RustPanic", "PanicException")
 
 
 @contextlib.contextmanager
@@ -41,14 +34,14 @@ def mapped(path: Path) -> Iterator[None]:
 def _from_text(error: BaseException, path: Path) -> StorageFault | None:
     text = str(error)
     for code, needles in (
-        (errno.ENOSPC, ("No space left", "os error 28")),
-        (errno.EACCES, ("Permission denied", "os error 13")),
-        (errno.EROFS, ("Read-only file system", "os error 30")),
+        (errno.ENOSPC, NO_SPACE),
+        (errno.EACCES, NO_ACCESS),
+        (errno.EROFS, READ_ONLY),
     ):
         if any(needle in text for needle in needles):
             return storage_fault(OSError(code, text[:120]), "using the vector tables", path)
-    if any(needle in text for needle in ("Not found", "not found", "no longer exists", "No such file")):
-        file = _MISSING.search(text)
+    if any(needle in text for needle in FILE_GONE):
+        file = NAMED_FILE.search(text)
         return StorageFault(
             f"A file of the vector tables is gone: {file.group(1) if file else path}.",
             way_out=RunRepair(),

@@ -1,7 +1,7 @@
 """What can still be read of a damaged table: fragment by fragment through its manifest, else file by file without one.
 
 A version's own fragments honour deletions. A data file that no manifest leads to tells the rows that were written to
-it, whatever was deleted later: whoever takes them prefers what a manifest tells.
+it, whatever was deleted later: callers prefer what a manifest tells.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from studio.domain import Chunk, DocumentRecord
-from studio.index.vectors.faults import is_panic
+from studio.index.vectors.lance_internals import data_files, is_panic
 from studio.index.vectors.rows import ROWS_PER_TURN, by_path, chunk_of, document_key, record_of_row
 
 _CHUNK = (
@@ -60,7 +60,7 @@ def _read(
 ) -> Remains[Row]:
     found: Remains[Row] = Remains()
     if version is None:
-        for file in sorted((table / "data").glob("*.lance"), key=_age):
+        for file in sorted(data_files(table), key=_age):
             found.rows += _rows(partial(_file_rows, file, columns), row_of)[0]
         return found
     lance = importlib.import_module("lance")
@@ -106,7 +106,7 @@ def _file_rows(file: Path, columns: Sequence[str] | None) -> Any:
 
 def embeddings_without_manifest(table: Path) -> Iterable[Any]:
     """Record batches of `content_hash`, `metadata` and `embedding` of every data file that can be read."""
-    for file in sorted((table / "data").glob("*.lance")):
+    for file in data_files(table):
         try:
             yield from _file_rows(file, ["content_hash", "metadata", "embedding"]).to_batches(ROWS_PER_TURN)
         except BaseException as error:

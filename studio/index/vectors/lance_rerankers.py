@@ -2,7 +2,7 @@
 
 Those of LanceDB that ask a service on the network are not offered, and neither are its fusions (RRF, linear
 combination), which the search has of its own. Their models come from the local cache of the package or from a folder:
-nothing is fetched while somebody searches.
+nothing is fetched during a search.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ from studio.index.vectors.ann import (
     samples_per_partition,
     sub_vectors,
 )
-from studio.index.vectors.faults import is_panic
 from studio.index.vectors.fragments import embeddings_without_manifest
+from studio.index.vectors.lance_internals import READ_AHEAD_VARIABLE, VERSION_HINT, data_bytes, is_panic
 from studio.index.vectors.recall import climb, measure, yardstick
 from studio.index.vectors.rows import ROWS_PER_TURN, embedding_keys, matrix_of, sound_rows
 from studio.memory import give_back, use_system_heap
@@ -45,12 +45,10 @@ VECTOR_INDEX = "embedding_idx"
 log = logging.getLogger(__name__)
 
 _READ_AHEAD_BYTES = 32 << 20
-"""How far a scan of a table may be ahead of whoever takes its rows; the library's own is 2 GB."""
+"""How far a scan of a table may be ahead of the taker of its rows; the library's own is 2 GB."""
 _INDEX_CACHE_BYTES = 32 << 20
 _METADATA_CACHE_BYTES = 16 << 20
 """Of a dataset, which is opened for one call; the library's own are 6 GB and 1 GB."""
-
-_HINT = Path("_versions", "latest_version_hint.json")
 
 
 async def index_scalars(table: Any, columns: Sequence[str]) -> None:
@@ -82,8 +80,7 @@ async def maintain(table: Any, *, merge: bool) -> None:
 
 def _has_room(table: Path) -> bool:
     """Whether all of a table, which is its directory, could be written once more: its fragments stay until then."""
-    size = sum(file.stat().st_size for file in (table / "data").glob("*"))
-    if shutil.disk_usage(table).free > 2 * size:
+    if shutil.disk_usage(table).free > 2 * data_bytes(table):
         return True
     log.warning("small fragments of %s are not joined: the disk is almost full", table)
     return False
@@ -181,7 +178,7 @@ async def files_of_version(table: Any, version: int, root: Path) -> list[Path]:
     def read() -> list[Path]:
         tracked = dataset.tracked_files(min_version=version).read_all()
         rows = zip(tracked["version"].to_pylist(), tracked["path"].to_pylist(), strict=True)
-        return [root / _HINT, *(root / path for number, path in rows if number == version)]
+        return [root / VERSION_HINT, *(root / path for number, path in rows if number == version)]
 
     return await asyncio.to_thread(read)
 
@@ -195,7 +192,7 @@ async def load_library() -> Any:
 
 async def new_session(index_bytes: int, metadata_bytes: int) -> Any:
     """A session whose two caches hold at most so many bytes."""
-    os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(_READ_AHEAD_BYTES))
+    os.environ.setdefault(READ_AHEAD_VARIABLE, str(_READ_AHEAD_BYTES))
     return (await load_library()).Session(index_bytes, metadata_bytes)
 
 

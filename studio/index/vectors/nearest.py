@@ -20,6 +20,7 @@ from studio.concurrency import SEARCHES
 from studio.domain import AnnIndex, AnnState, Candidate, Metric, Vectors
 from studio.index.vectors.ann import REFINED_FOR, refine_for
 from studio.index.vectors.flat_vectors import FlatVectors, similarities
+from studio.index.vectors.lance_internals import bare_batches, without_blobs
 from studio.index.vectors.predicates import Within
 from studio.index.vectors.row_map import RowMap
 from studio.index.vectors.rows import matrix_of
@@ -125,19 +126,11 @@ async def _share(table: Any, within: Within, rows: int) -> float:
     return min(1.0, max(share, 1 / max(1, rows)))
 
 
-def quick(query: Any) -> Any:
-    """A query of a table that has no columns of blobs: else it waits each time for the schema, to look for some, which
-    takes half a millisecond.
-    """
-    query._table = None
-    return query
-
-
 # ---------------------------------------------------------------- through the index
 
 
 def _query(search: _Search, limit: int) -> Any:
-    query = quick(search.table.query())
+    query = without_blobs(search.table.query())
     return query.nearest_to(search.vector).distance_type(search.metric.value).limit(limit)
 
 
@@ -147,9 +140,8 @@ async def _first(query: Any, limit: int) -> Any:
     The library's ways wait for the end of the stream too, and make a table of it twice: a tenth of the whole.
     """
     import pyarrow as pa
-    from lancedb.query import AsyncQueryBase
 
-    reader = await AsyncQueryBase.to_batches(query)
+    reader = await bare_batches(query)
     batches = []
     rows = 0
     async for batch in reader:

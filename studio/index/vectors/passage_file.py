@@ -2,7 +2,7 @@
 
 Reading ten rows of a table takes as long as finding them, most of it for setting up the read. The file is written when
 a generation is searched for the second time, in the folder of its tables but without a name there (on Windows with one,
-until it is closed), so nobody has to clean up behind a program that was killed.
+until it is closed), so there is nothing to clean up behind a program that was killed.
 """
 
 from __future__ import annotations

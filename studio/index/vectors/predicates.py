@@ -13,7 +13,7 @@ class Within:
     """Which chunks may be returned: those that are of `document_ids`, and in `chunk_ids` (None: all), and not in
     `without_chunk_ids`.
 
-    `share` is an estimate of the share of all chunks that pass, 1 where nobody made one. It decides how a search goes
+    `share` is an estimate of the share of all chunks that pass, 1 where there is none. It decides how a search goes
     about it, never what it returns.
     """
 

@@ -190,7 +190,7 @@ async def _read(table: Any, passages: PassageWriter, flat: FlatVectors | None) -
         await run_to_end(make)
     except asyncio.CancelledError:
         for row_map in made:
-            row_map.close()  # nobody gets it
+            row_map.close()  # it is not handed out
         raise
     return made[0]
 

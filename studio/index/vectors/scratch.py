@@ -1,6 +1,6 @@
 """A copy of a generation's chunks table to try vector indexes on: it shares the rows and has files of its own.
 
-The clone refers to the table's data files by path, so whoever uses it pins the generation.
+The clone refers to the table's data files by path, so its user pins the generation.
 """
 
 from __future__ import annotations

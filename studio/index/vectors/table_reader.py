@@ -15,8 +15,9 @@ from studio.domain import AnnIndex, AnnState, Candidate, Chunk, DocumentRecord, 
 from studio.errors import StorageFault
 from studio.index.vectors.document_table import DocumentTable
 from studio.index.vectors.faults import mapped
+from studio.index.vectors.lance_internals import table_folder, without_blobs
 from studio.index.vectors.maintenance import VECTOR_INDEX, index_bytes
-from studio.index.vectors.nearest import Estimating, nearest, quick
+from studio.index.vectors.nearest import Estimating, nearest
 from studio.index.vectors.passage_file import PASSAGE_COLUMNS
 from studio.index.vectors.predicates import Within, id_lists, quoted, sql_text
 from studio.index.vectors.row_map import BYTES_PER_ROW, RowMap, read_row_map
@@ -59,7 +60,7 @@ class TableReader:
     @property
     def folders(self) -> tuple[Path, ...]:
         """The directories of the two tables."""
-        return tuple(self._path / f"{table.name}.lance" for table in (self._chunks, self._documents))
+        return tuple(table_folder(self._path, table.name) for table in (self._chunks, self._documents))
 
     @property
     def nbytes(self) -> int:
@@ -124,13 +125,13 @@ class TableReader:
     async def _warm_up(self) -> None:
         try:
             await self.prewarm()
-        except StorageFault as fault:  # whoever searches meets it too
+        except StorageFault as fault:  # a search meets it too
             log.warning("the indexes in %s could not be read ahead: %s", self._path, fault)
 
     async def _read_row_map(self) -> None:
         async with self._mapping:  # the warm-up and the second search may come together
             if self._row_map is None:
-                with suppress(StorageFault), mapped(self._path):  # whoever needs the rows themselves meets it too
+                with suppress(StorageFault), mapped(self._path):  # a reader of the rows themselves meets it too
                     room = self._room()
                     if await self._chunks.count_rows() * BYTES_PER_ROW > room:
                         return
@@ -173,7 +174,7 @@ class TableReader:
         if not wanted:
             return {}
         with mapped(self._path):
-            query = quick(self._chunks.take_row_ids(wanted)).select(list(PASSAGE_COLUMNS)).with_row_id()
+            query = without_blobs(self._chunks.take_row_ids(wanted)).select(list(PASSAGE_COLUMNS)).with_row_id()
             rows = await query.to_arrow()
         return {chunk.chunk_id: chunk for chunk in row_map.chunks_of(rows)}
 

@@ -1,7 +1,7 @@
 """Bundles: a generation goes to one file, and comes back as a knowledge base, also on another machine.
 
-An import verifies the whole file first, then builds a knowledge base that nobody sees, and shows it with its
-generation active in one transaction. Under the import lock there is at most one such knowledge base, so whoever
+An import verifies the whole file first, then builds a knowledge base that is hidden, and shows it with its
+generation active in one transaction. Under the import lock there is at most one such knowledge base, so the one that
 holds the lock may delete what an interrupted import left.
 """
 

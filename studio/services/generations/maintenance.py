@@ -99,7 +99,7 @@ class MaintenanceService:
         return await self._stores.catalog.annotate(base.id, number, note=note)
 
     async def collect(self, kb: str | None = None, *, dry_run: bool = False) -> GcReport:
-        """Delete what the policy no longer keeps and nobody reads, in one knowledge base or in all."""
+        """Delete what the policy no longer keeps and no reader holds, in one knowledge base or in all."""
         total = GcReport()
         for base in await self._bases(kb):
             store = self._stores.store(base.id)

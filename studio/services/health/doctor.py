@@ -17,7 +17,7 @@ from studio.index.vectors import text_key
 from studio.links import can_link
 from studio.services.health.modes import check_modes, mend_modes
 from studio.services.health.repair import Repair
-from studio.services.ingest import IngestService
+from studio.services.jobs import Requests
 from studio.services.recovery import Examination, check_strays, examine, strays
 from studio.ways_out import CollectGenerations, InstallModel, RunRepair, ways_in
 
@@ -25,7 +25,7 @@ from studio.ways_out import CollectGenerations, InstallModel, RunRepair, ways_in
 class DoctorService:
     """Looks at everything stored. One damaged generation hides nothing of the others, and damage is no exception."""
 
-    def __init__(self, stores: Stores, models: ModelCatalog, ingest: IngestService) -> None:
+    def __init__(self, stores: Stores, models: ModelCatalog, ingest: Requests) -> None:
         self._stores = stores
         self._models = models
         self._repair = Repair(stores, models, ingest)

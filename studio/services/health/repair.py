@@ -42,9 +42,10 @@ from studio.index.upkeep import (
     rebuild_keywords,
     sweep,
 )
-from studio.index.vectors import DOCUMENTS_TABLE, text_key
+from studio.index.vectors import DOCUMENTS_TABLE, table_folder, table_folders, text_key
 from studio.services.generations import discard_dead_imports
-from studio.services.ingest import RESTORE, IngestService
+from studio.services.ingest import RESTORE
+from studio.services.jobs import Requests
 from studio.services.recovery import Examination, Losses, examine, mend_texts, salvage, settle
 from studio.ways_out import GoOn, PromoteAnyway, ThenRepair
 
@@ -54,7 +55,7 @@ log = logging.getLogger(__name__)
 class Repair:
     """Mends every knowledge base, one after the other."""
 
-    def __init__(self, stores: Stores, models: ModelCatalog, ingest: IngestService) -> None:
+    def __init__(self, stores: Stores, models: ModelCatalog, ingest: Requests) -> None:
         self._stores = stores
         self._models = models
         self._aside = partial(set_aside, stores.paths)
@@ -126,7 +127,7 @@ class Repair:
         kept = await asyncio.to_thread(keep_files, self._stores.paths, store.paths.root)
         for name in strays:
             kind, _, table = name.partition(" ")
-            path = store.paths.vectors / f"{table}.lance" if kind == "table" else store.paths.root / name
+            path = table_folder(store.paths.vectors, table) if kind == "table" else store.paths.root / name
             if path.exists():  # a tag has no file of that name
                 await asyncio.to_thread(self._aside, path)
         _forget_caches(store)
@@ -256,7 +257,7 @@ class Repair:
             try:
                 await store.vectors.tags_of(table)
             except StorageFault:  # would stand in the way of every collection
-                await asyncio.to_thread(self._aside, store.paths.vectors / f"{table}.lance")
+                await asyncio.to_thread(self._aside, table_folder(store.paths.vectors, table))
         return given_up
 
     async def _versions(self, base: KnowledgeBase, store: GenerationStore) -> list[tuple[Path, set[int]]]:
@@ -266,7 +267,7 @@ class Repair:
             if item.state in READABLE:
                 needed.setdefault(item.chunks_table, set()).add(item.chunks_version)
                 needed.setdefault(DOCUMENTS_TABLE, set()).add(item.documents_version)
-        folders = await asyncio.to_thread(lambda: sorted(store.paths.vectors.glob("*.lance")))
+        folders = await asyncio.to_thread(table_folders, store.paths.vectors)
         return [(folder, needed.get(folder.stem, set())) for folder in folders]
 
 

@@ -15,7 +15,7 @@ from studio.errors import Busy, InvalidRequest, NotFound
 from studio.index.files import try_lock
 from studio.index.generations import Stores
 from studio.index.vectors import TRAINING_ROWS, Scratch, grid, resolve
-from studio.services.ingest import IngestService
+from studio.services.jobs import Requests
 
 TARGET, SAMPLES = 0.95, 100
 MAX_SAMPLES = 10_000
@@ -64,7 +64,7 @@ class Tuning:
 class TuningService:
     """Measures vector indexes on a clone of the active generation, never on what is searched."""
 
-    def __init__(self, stores: Stores, ingest: IngestService) -> None:
+    def __init__(self, stores: Stores, ingest: Requests) -> None:
         self._stores = stores
         self._ingest = ingest
 
@@ -201,4 +201,4 @@ def _remove(folder: object) -> None:
 
 
 def _silent(_: str) -> None:
-    """Nobody listens."""
+    """Progress that is not shown."""

@@ -5,11 +5,11 @@ Does not: walking folders (`scan`), the order of jobs (`jobs`), the files of an 
 """
 
 from studio.services.ingest.control import JobControl
+from studio.services.ingest.kept_report import decoded
 from studio.services.ingest.removals import check_known, decide
 from studio.services.ingest.report import allowing, held_words
 from studio.services.ingest.room import BUILD_BYTES, BuildRoom
-from studio.services.ingest.sample import SampleService
-from studio.services.ingest.service import DEFAULT_OPTIONS, RESTORE, IngestService
+from studio.services.ingest.service import DEFAULT_OPTIONS, RESTORE, IngestService, RebuildFirst
 
 __all__ = [
     "BUILD_BYTES",
@@ -18,9 +18,10 @@ __all__ = [
     "BuildRoom",
     "IngestService",
     "JobControl",
-    "SampleService",
+    "RebuildFirst",
     "allowing",
     "check_known",
     "decide",
+    "decoded",
     "held_words",
 ]

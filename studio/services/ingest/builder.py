@@ -28,11 +28,11 @@ from studio.index.files import VectorJournal
 from studio.index.generations import Build, Checkpoint, GenerationStore, Stores
 from studio.services.generations import Promotion
 from studio.services.ingest.archived import archived_embeddings
-from studio.services.ingest.pipeline import Embeddings, Means, Pipeline
+from studio.services.ingest.pipeline import Embeddings, Pipeline, PipelineResources
 from studio.services.ingest.plan import Basis, Plan, basis_of
-from studio.services.ingest.reader import REUSED_CHUNKS
 from studio.services.ingest.report import note_of, report_of
 from studio.services.ingest.runner import Run
+from studio.services.ingest.source_reader import REUSED_CHUNKS
 from studio.services.ingest.sources import Outcome
 from studio.services.ingest.writer import Position
 
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Begun:
+class EarlierAttempt:
     """What an earlier run of a job left: the build it can go on with, and the embeddings it had made.
 
     `records` are the document rows of that build, `base` those of the generation it stands on, and `written` those of
@@ -58,7 +58,7 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class StartingPoint:
     """What a build stands on: the active generation, unless it is made `from_scratch`, with tables of its own or not.
 
     `carried` are rows an empty build begins with; `embeddings` gives those of documents, unless the active generation
@@ -71,7 +71,7 @@ class Ground:
     embeddings: Embeddings | None = None
 
 
-ACTIVE = Ground()
+ACTIVE = StartingPoint()
 
 
 class Builder:
@@ -105,16 +105,18 @@ class Builder:
 
     # ------------------------------------------------------------ going on
 
-    async def begun(self, run: Run, ground: Ground = ACTIVE) -> Begun:
+    async def earlier_attempt(self, run: Run, start: StartingPoint = ACTIVE) -> EarlierAttempt:
         """What an earlier run of the job left, ready to go on with."""
         jobs = self._stores.catalog.jobs
         store = self._stores.store(run.kb.id)
         checkpoint = Checkpoint.decode(await jobs.checkpoint_of(run.job.id))
         exists = await asyncio.to_thread(store.paths.journal(run.job.id).exists)
         if checkpoint is None and not exists:
-            return Begun()
+            return EarlierAttempt()
         _, identity = await self.model(run.kb, needed=True)
-        left = Begun(salvaged=await asyncio.to_thread(VectorJournal(store.paths.journal(run.job.id), identity).read))
+        left = EarlierAttempt(
+            salvaged=await asyncio.to_thread(VectorJournal(store.paths.journal(run.job.id), identity).read)
+        )
         if checkpoint is None:
             return left
         try:
@@ -125,9 +127,9 @@ class Builder:
             log.warning("job %s begins anew: %s", run.job.id, error)
         if left.build is None:
             await store.recover(checkpoint.generation)
-            return Begun(salvaged=left.salvaged)
+            return EarlierAttempt(salvaged=left.salvaged)
         left.checkpoint = checkpoint
-        left.base = [] if ground.from_scratch else await self.records(run.kb)
+        left.base = [] if start.from_scratch else await self.records(run.kb)
         await self._close_open_paths(left, left.build, checkpoint)
         return left
 
@@ -142,7 +144,7 @@ class Builder:
         finally:
             tables.close()
 
-    async def _close_open_paths(self, left: Begun, build: Build, found: Checkpoint) -> None:
+    async def _close_open_paths(self, left: EarlierAttempt, build: Build, found: Checkpoint) -> None:
         """Give files of which some rows are written the rows back that the base has of them."""
         if not found.open_paths:
             return
@@ -176,28 +178,28 @@ class Builder:
         plan: Plan,
         options: IngestOptions,
         note: str,
-        left: Begun | None = None,
-        ground: Ground = ACTIVE,
+        left: EarlierAttempt | None = None,
+        start: StartingPoint = ACTIVE,
     ) -> IngestReport:
         """Do what a plan says and promote the result. Raises ModelFault, WorkerDied, StorageFault, Conflict.
 
         After a fault of the machine the job keeps its last checkpoint, if it came so far, and waits.
         """
-        left = left or Begun()
+        left = left or EarlierAttempt()
         restamps = plan.restamps and options.promote
         nothing_new = not plan.sources and not plan.removed and not restamps
-        if nothing_new and left.build is None and not ground.from_scratch:
+        if nothing_new and left.build is None and not start.from_scratch:
             return report_of(run, None, Outcome(unchanged=plan.unchanged, failures=plan.failures))
         run.tracker.stage(IngestStage.INDEXING)
-        embedder, identity = await self.model(run.kb, needed=bool(plan.sources) or ground.from_scratch)
+        embedder, identity = await self.model(run.kb, needed=bool(plan.sources) or start.from_scratch)
         await self._list_files(run, plan)
         build = left.build or await self._stores.store(run.kb.id).begin(
-            run.kb, identity, note=note, from_scratch=ground.from_scratch, new_table=ground.new_table
+            run.kb, identity, note=note, from_scratch=start.from_scratch, new_table=start.new_table
         )
         try:
-            outcome = await self._fill(run, build, embedder, plan, options, left, ground)
+            outcome = await self._fill(run, build, embedder, plan, options, left, start)
             first = run.kb.active_generation is None and not outcome.left
-            if not (outcome.changed or restamps or first or ground.from_scratch):
+            if not (outcome.changed or restamps or first or start.from_scratch):
                 await build.abandon("nothing changed")
                 await self._stores.catalog.forget_generation(run.kb.id, build.generation.number)
                 return report_of(run, None, outcome)
@@ -276,13 +278,13 @@ class Builder:
         embedder: Embedder | None,
         plan: Plan,
         options: IngestOptions,
-        left: Begun,
-        ground: Ground,
+        left: EarlierAttempt,
+        start: StartingPoint,
     ) -> Outcome:
         store, jobs = self._stores.store(run.kb.id), self._stores.catalog.jobs
         basis = await asyncio.to_thread(_joined, basis_of(plan), left)
         await build.tables.delete_paths(basis.rewritten_paths)
-        for record in (*basis.carried_over, *(() if left.build else ground.carried)):
+        for record in (*basis.carried_over, *(() if left.build else start.carried)):
             await build.add_record(record)
         removed = 0 if left.checkpoint else sum(record.status is DocumentStatus.INDEXED for record in plan.removed)
         lost = 0 if left.checkpoint else len(plan.removed) - removed
@@ -302,15 +304,15 @@ class Builder:
                 await jobs.record(run.job.id, found.generation, found.encode(), position.files)
                 await run_to_end(journal.restart, dict(unwritten))
 
-        means = Means(
+        resources = PipelineResources(
             embedder, build.generation.settings, store.paths.texts, run.tracker, run.control, run.stages, journal, save,
             unwritten,
         )  # fmt: skip
-        archive = [] if ground.from_scratch or not plan.sources else await self._generations(run.kb)
+        archive = [] if start.from_scratch or not plan.sources else await self._generations(run.kb)
         pins = archived_embeddings(store, build.generation, archive, basis.known, REUSED_CHUNKS)
         try:
             async with pins as archived:
-                pipeline = Pipeline(build, means, basis, ground.embeddings or embeddings_of, archived.of)
+                pipeline = Pipeline(build, resources, basis, start.embeddings or embeddings_of, archived.of)
                 pipeline.outcome.removed += removed
                 pipeline.outcome.new_failures += lost
                 with run.place.using(embedder):
@@ -327,13 +329,13 @@ class Builder:
         return outcome
 
 
-def _removed_before(left: Begun) -> list[DocumentRecord]:
+def _removed_before(left: EarlierAttempt) -> list[DocumentRecord]:
     """Rows of files that the earlier run of a job found no more."""
     there = {record.source_path for record in left.records}
     return [record for record in left.base if record.source_path not in there] if left.checkpoint else []
 
 
-def _joined(basis: Basis, left: Begun) -> Basis:
+def _joined(basis: Basis, left: EarlierAttempt) -> Basis:
     """What a build begins with when an earlier run of its job has done a part of it."""
     if left.checkpoint is None:
         return replace(basis, salvaged=left.salvaged)

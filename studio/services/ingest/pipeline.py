@@ -28,7 +28,7 @@ from studio.services.ingest.control import JobControl
 from studio.services.ingest.pieces import Piece
 from studio.services.ingest.plan import Basis
 from studio.services.ingest.progress import ProgressTracker
-from studio.services.ingest.reader import Archived, SourceReader
+from studio.services.ingest.source_reader import Archived, SourceReader
 from studio.services.ingest.sources import Outcome, Source, file_fault
 from studio.services.ingest.stages import EMBED, Stages
 from studio.services.ingest.writer import BuildWriter, Save
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class PipelineResources:
     """What a run works with. Without an embedder documents can only be removed.
 
     `unwritten` gets the embeddings by key that have come back and that the build does not hold yet. `save` may have it,
@@ -71,12 +71,17 @@ class Pipeline:
     """One run over the files of a job, into one build. `embeddings_of` gives those of documents by embedding key."""
 
     def __init__(
-        self, build: Build, means: Means, basis: Basis, embeddings_of: Embeddings, archived: Archived | None = None
+        self,
+        build: Build,
+        resources: PipelineResources,
+        basis: Basis,
+        embeddings_of: Embeddings,
+        archived: Archived | None = None,
     ) -> None:
-        self._means = means
+        self._resources = resources
         self._salvaged = basis.salvaged
         self.outcome = Outcome.of(basis.counts)
-        self._writer = BuildWriter(build, means.tracker, Counter(basis.references), means.save, self.outcome)
+        self._writer = BuildWriter(build, resources.tracker, Counter(basis.references), resources.save, self.outcome)
         self._writer.doubt(basis.doubtful)
         self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue(PIECES_QUEUED)
         self._batches: asyncio.Queue[tuple[list[Piece], asyncio.Task[tuple[Vectors, int]]] | None] = asyncio.Queue(1)
@@ -85,10 +90,10 @@ class Pipeline:
         # No method: the reader would have the pipeline, which has the reader, and all of it would stay for long.
         self._put = partial(_put, self._pieces, self._room)
         self._reader = SourceReader(
-            means.embedder, means.settings, means.texts, means.tracker, means.stages, self._put,
+            resources.embedder, resources.settings, resources.texts, resources.tracker, resources.stages, self._put,
             known=basis.known, copies=basis.copies, embeddings_of=embeddings_of, archived=archived,
         )  # fmt: skip
-        self._unwritten = means.unwritten
+        self._unwritten = resources.unwritten
         self._unwritten.update(basis.salvaged)
         self._failures_in_a_row = 0
         self._left: list[Source] = []
@@ -127,8 +132,8 @@ class Pipeline:
     async def _read_all(self, waiting: Iterator[Source]) -> None:
         for source in waiting:
             await self._room.wait()
-            await self._means.control.proceed()
-            if self._means.control.finishing:
+            await self._resources.control.proceed()
+            if self._resources.control.finishing:
                 self._left.append(source)
                 continue
             await self._read(source)
@@ -177,7 +182,7 @@ class Pipeline:
                 batch.append(piece)
                 size += len(piece.chunks)
             if batch:
-                await self._means.control.proceed()
+                await self._resources.control.proceed()
                 await self._batches.put((batch, group.create_task(self._vectors_or_fault(batch))))
         await self._batches.put(None)
 
@@ -211,15 +216,15 @@ class Pipeline:
         """Embeddings of texts by key. Texts of like length travel together: none waits for a longer one."""
         if not wanted:
             return {}
-        if self._means.embedder is None:
+        if self._resources.embedder is None:
             raise InvariantViolated("A job that only removes documents came upon one to embed.")
         keys = sorted(wanted, key=lambda key: len(wanted[key]))
-        with self._means.stages.busy(EMBED):
-            vectors = await self._means.embedder.embed([wanted[key] for key in keys])
+        with self._resources.stages.busy(EMBED):
+            vectors = await self._resources.embedder.embed([wanted[key] for key in keys])
         fresh = dict(zip(keys, vectors, strict=True))
-        if self._means.journal is not None:
+        if self._resources.journal is not None:
             self._unwritten.update(fresh)
-            await run_to_end(self._means.journal.append, fresh.items())
+            await run_to_end(self._resources.journal.append, fresh.items())
         return fresh
 
     # ------------------------------------------------------------ writing
@@ -250,7 +255,7 @@ class Pipeline:
         self.outcome.embedded += embedded
         keys = [(_key(chunk), piece) for piece in batch for chunk in piece.chunks]
         self.outcome.reused += sum(key in piece.reuse for key, piece in keys)
-        with self._means.stages.busy("write"):
+        with self._resources.stages.busy("write"):
             for key, _ in keys:
                 self._unwritten.pop(key, None)
             await self._writer.write(batch, vectors)

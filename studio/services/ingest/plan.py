@@ -48,7 +48,7 @@ class Plan:
     """Those of `touched`, one a file, that had no stamp before."""
     removed: list[DocumentRecord] = field(default_factory=list)
     held: Sequence[HeldRemovals] = ()
-    """What is not removed, although it is gone, until somebody allows it."""
+    """What is not removed, although it is gone, until a person allows it."""
     failures: list[FileFailure] = field(default_factory=list)
     """Files known to fail that did not change since."""
     unchanged: int = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from studio.domain import FileProgress, FileState, IngestProgress, IngestStage, ProgressSink
@@ -15,7 +17,7 @@ _FINAL = frozenset({FileState.INDEXED, FileState.UNCHANGED, FileState.REMOVED, F
 
 
 class ProgressTracker:
-    """Collects the state of every file of a job and reports it to a sink.
+    """Collects the state of every file of a job and reports it to a sink. For one event loop; `close` ends it.
 
     The time left follows from the bytes of the files that are through: a folder of one book and a thousand notes
     is not half done after five hundred notes.
@@ -37,6 +39,7 @@ class ProgressTracker:
         self._indexing_since: float | None = None
         self._embedding_since: float | None = None
         self._last = 0.0
+        self._later: asyncio.TimerHandle | None = None
         if control is not None:
             control.changed = lambda: self._emit(force=True)
 
@@ -103,6 +106,12 @@ class ProgressTracker:
             self.chunks_done += chunks_done
         self._emit()
 
+    def close(self) -> None:
+        """Tell nothing any more that is not told at once. Idempotent."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
     @property
     def elapsed_s(self) -> float:
         """Seconds since the job began."""
@@ -136,8 +145,12 @@ class ProgressTracker:
         if self._sink is None:
             return
         now = time.monotonic()
-        if not force and now - self._last < MIN_INTERVAL_S:
+        wait_s = self._last + MIN_INTERVAL_S - now
+        if not force and wait_s > 0:
+            if self._later is None:  # else the last change before a long step would not be told until it is over
+                self._later = asyncio.get_running_loop().call_later(wait_s, partial(self._emit, force=True))
             return
+        self.close()
         self._last = now
         total, done = len(self._files), self._done
         left = None

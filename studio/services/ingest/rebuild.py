@@ -26,8 +26,8 @@ from studio.domain import (
 )
 from studio.errors import DocumentFault, FailureCode, NotFound, StorageFault
 from studio.index.generations import Build, GenerationStore
-from studio.index.vectors import readable_embeddings, text_key
-from studio.services.ingest.pipeline import Embeddings, Means, Pipeline
+from studio.index.vectors import readable_embeddings, table_folder, text_key
+from studio.services.ingest.pipeline import Embeddings, Pipeline, PipelineResources
 from studio.services.ingest.plan import Basis, Plan, file_source, folders_of, rows_by_path
 from studio.services.ingest.progress import ProgressTracker
 from studio.services.ingest.runner import Run
@@ -68,7 +68,7 @@ async def rescued_embeddings(store: GenerationStore, broken: Generation, model: 
     """Embeddings, by key, out of those files of a generation that can still be read, for whatever is asked for."""
     saved: Mapping[str, Vectors] = {}
     if broken.model == model:
-        table = store.paths.vectors / f"{broken.chunks_table}.lance"
+        table = table_folder(store.paths.vectors, broken.chunks_table)
         saved = await readable_embeddings(table, broken.chunks_version)
 
     async def embeddings_of(_: Sequence[str]) -> Mapping[str, Vectors]:
@@ -202,7 +202,7 @@ async def _replace(
         references=Counter(record.document_id for record in plan.kept),
     )
     pipeline = Pipeline(
-        build, Means(embedder, kb.settings, texts, run.tracker, run.control, run.stages), basis, _nothing
+        build, PipelineResources(embedder, kb.settings, texts, run.tracker, run.control, run.stages), basis, _nothing
     )
     with run.place.using(embedder):
         await pipeline.run(plan.sources, (), 1)

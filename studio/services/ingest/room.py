@@ -55,7 +55,7 @@ class Place:
 class BuildRoom:
     """Admits builds and lets them wait. Without a coordinator there is always room.
 
-    `make_room` unloads something that nobody uses, and says whether there was anything. For one event loop.
+    `make_room` unloads something that is not in use, and says whether there was anything. For one event loop.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class BuildRoom:
         """
         self._controls.append(control)
         if self._reason:
-            control.pause(_MEMORY, self._reason)
+            control.hold(_MEMORY, self._reason)
         try:
             await control.proceed()
             grant = await self._admit(f"indexing {name}", job, control, documents)
@@ -116,11 +116,11 @@ class BuildRoom:
                     if easy or minimum > self._memory.budget.free:
                         raise
                     asked += 1
-                    control.pause(_ROOM, f"{refused} Indexing begins by itself when there is more.")
+                    control.hold(_ROOM, f"{refused} Indexing begins by itself when there is more.")
                     await self._sleep(ASKED_AGAIN_S)
         finally:
             if asked:
-                control.resume(_ROOM)
+                control.let_go(_ROOM)
 
     # ------------------------------------------------------------ waiting
 
@@ -133,7 +133,7 @@ class BuildRoom:
         for _, kept in self._kept.values():
             kept.close()
         for control in self._controls:
-            control.pause(_MEMORY, reason)
+            control.hold(_MEMORY, reason)
 
     def resume(self) -> None:
         """Let builds go on that `pause` made wait."""
@@ -142,7 +142,7 @@ class BuildRoom:
             kept.close()
             kept.enter_context(model.hold())
         for control in self._controls:
-            control.resume(_MEMORY)
+            control.let_go(_MEMORY)
 
     @contextmanager
     def keeping(self, model: ModelClient) -> Iterator[None]:

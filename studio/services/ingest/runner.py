@@ -1,14 +1,12 @@
-"""Running a job of the catalog: it begins, obeys what is wished of it, and ends in one of the states."""
+"""Running a job of the catalog: it begins, does its work in the room it gets, and ends in one of the states."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from studio.concurrency import TaskOwner
 from studio.domain import (
     FileProgress,
     FileState,
@@ -23,15 +21,11 @@ from studio.domain import (
 from studio.errors import Busy, MemoryRefused, ModelFault, StudioError
 from studio.index.generations import Stores
 from studio.services.ingest.control import JobControl
+from studio.services.ingest.kept_report import encoded
 from studio.services.ingest.progress import ProgressTracker
 from studio.services.ingest.room import BuildRoom, Place
 from studio.services.ingest.stages import Stages
 from studio.ways_out import GoOn, Listing, See
-
-WISHES_EVERY_S = 0.5
-_SOMEBODY = "wish"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -67,17 +61,16 @@ class JobRunner:
         job: Job,
         kb: KnowledgeBase,
         work: Work,
-        progress: ProgressSink | None = None,
-        control: JobControl | None = None,
+        progress: ProgressSink | None,
+        control: JobControl,
         passwords: Sequence[str] = (),
     ) -> IngestReport:
-        """Do the work of a job and write down how it ends.
+        """Do the work of a job and write down how it ends. `control` stops it.
 
         When the calling task is cancelled but the job was not, the job stays as it is, to go on later. So does a repair
         that misses its model, and a job with a checkpoint that finds no room in memory. Raises what the work raises,
         MemoryRefused, and Busy where the job was paused or cancelled since it was looked at.
         """
-        control = control or JobControl()
         jobs = self._stores.catalog.jobs
         tracker = ProgressTracker(job.id, kb.id, progress, control)
         if not await jobs.begin(job):
@@ -85,12 +78,7 @@ class JobRunner:
                 f"Job {job.id} was paused or cancelled a moment ago, maybe by another program.",
                 way_out=See(Listing.JOBS),
             )
-        control.keeps = job.kind is JobKind.INGEST
-        if job.wish == "finish":
-            control.finish()
-        obeying = TaskOwner("job")
-        obeying.start(self._obey(job.id, control), name="wishes")
-        control.attach(asyncio.current_task())
+        control.obey(job.wish)
         run = Run(job, kb, tracker, control, passwords)
         try:
             async with self._room.place(kb.name, job, control, await self._documents(kb)) as run.place:
@@ -111,14 +99,14 @@ class JobRunner:
             raise
         finally:
             control.attach(None)
-            await obeying.close()
+            tracker.close()
         failed = [
             FileProgress(item.path, FileState.FAILED, error=item.error, reason=item.reason) for item in report.failed
         ]
         if failed:
             await jobs.update_files(job.id, failed)
         state = JobState.CANCELLED if report.left else JobState.DONE
-        await self._finish(job, state, generation=report.generation)
+        await self._finish(job, state, generation=report.generation, report=encoded(report))
         tracker.stage(IngestStage.CANCELLED if report.left else IngestStage.DONE)
         return report
 
@@ -133,27 +121,10 @@ class JobRunner:
             return 0
         return (await self._stores.catalog.generation(kb.id, kb.active_generation)).documents
 
-    async def _finish(self, job: Job, state: JobState, *, generation: int | None = None, error: str = "") -> None:
-        await self._stores.catalog.jobs.finish(job.id, state, generation=generation, error=error)
+    async def _finish(
+        self, job: Job, state: JobState, *, generation: int | None = None, error: str = "", report: str = ""
+    ) -> None:
+        finish = self._stores.catalog.jobs.finish
+        await finish(job.id, state, generation=generation, error=error, report=report)
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._stores.paths.kb(job.kb_id).journal(job.id).unlink, missing_ok=True)
-
-    async def _obey(self, job_id: str, control: JobControl) -> None:
-        """Do what this or another process wrote into the catalog."""
-        jobs = self._stores.catalog.jobs
-        while True:
-            await asyncio.sleep(WISHES_EVERY_S)
-            try:
-                wish = await jobs.wish_of(job_id)
-            except StudioError as error:
-                log.warning("the wishes for job %s cannot be read: %s", job_id, error)
-                continue
-            if wish == "cancel":
-                control.cancel()
-                return
-            if wish == "pause":
-                control.pause(_SOMEBODY, "Paused.")
-                continue
-            if wish == "finish":
-                control.finish()
-            control.resume(_SOMEBODY)

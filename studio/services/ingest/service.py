@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+import os
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from studio.domain import (
     DocumentParser,
@@ -20,17 +20,16 @@ from studio.domain import (
     IngestStage,
     Job,
     JobKind,
-    JobState,
     KnowledgeBase,
     ProgressSink,
 )
-from studio.errors import Conflict, InvalidRequest, NotFound, StorageFault
+from studio.errors import Conflict, StorageFault
 from studio.index.files import set_aside
 from studio.index.generations import READABLE, Stores
 from studio.index.upkeep import table_opens
-from studio.index.vectors import DOCUMENTS_TABLE, records_left
+from studio.index.vectors import DOCUMENTS_TABLE, records_left, table_folder
 from studio.services.generations import Promotion
-from studio.services.ingest.builder import Builder, Ground
+from studio.services.ingest.builder import Builder, StartingPoint
 from studio.services.ingest.control import JobControl
 from studio.services.ingest.plan import Plan, plan_ingest
 from studio.services.ingest.rebuild import plan_rebuild, plan_restoring, reindex, rescued_embeddings
@@ -46,7 +45,7 @@ from studio.ways_out import PromoteAnyway
 
 log = logging.getLogger(__name__)
 
-DEFAULT_OPTIONS = IngestOptions()
+DEFAULT_OPTIONS: IngestOptions = IngestOptions()
 RESTORE = "restore"
 """Option of a job that brings the documents of a generation back: the generation's number."""
 
@@ -54,8 +53,12 @@ AfterPromotion = Callable[[str], Awaitable[None]]
 """Called with a knowledge base's id once a job has promoted a generation and let go of the writer lock."""
 
 
+class RebuildFirst(Exception):
+    """The settings of a knowledge base changed: a job of it comes after a rebuild of what is there already."""
+
+
 class IngestService:
-    """Builds generations from files. One job per knowledge base at a time, enforced across processes."""
+    """Does the work of jobs: builds generations. One job per knowledge base at a time, enforced across processes."""
 
     def __init__(
         self,
@@ -74,144 +77,59 @@ class IngestService:
         self._builder = Builder(stores, embedders, promotion)
         self._runner = JobRunner(stores, room or BuildRoom())
 
-    async def ingest(
-        self,
-        kb: str,
-        paths: Sequence[Path],
-        options: IngestOptions = DEFAULT_OPTIONS,
-        progress: ProgressSink | None = None,
-        *,
-        control: JobControl | None = None,
-        passwords: Sequence[str] = (),
-    ) -> IngestReport:
-        """Make the knowledge base match `paths`: add what is new, update what changed, drop what is gone.
-
-        What looks mislaid and not deleted (`removals`) is kept and reported, unless the options allow its removal.
-        A named file is read even when it failed before. A generation that fails its pinned queries is not promoted,
-        and the next job starts from the active one again. The same request that an earlier program did not finish goes
-        on where it was. Raises NotFound, Busy, Conflict, ModelFault, StorageFault, MemoryRefused; then the active
-        generation is as it was. `control` steers the job; when only the calling task is cancelled, the job waits for
-        `resume`.
-        """
-        if not paths:
-            raise InvalidRequest("Nothing to ingest: name at least one file or folder.")
-        paths = [path.expanduser().absolute() for path in paths]  # it may go on elsewhere
-        base = await self._stores.knowledge_base(kb)
-        found = await self._scan(paths, options)
-        with await self._stores.store(base.id).lock_for_writing(base.name):
-            await self._check_missing(base, found)
-            base = await self._match_settings(base, progress, control)
-            job = await self._interrupted(base, paths, options)
-            job = job or await self._accept(base, JobKind.INGEST, [str(path) for path in paths], asdict(options))
-            report = await self._runner.run(
-                job, base, lambda run: self._ingest(run, found, options), progress, control, passwords
-            )
-        return await self._collected(report)
-
     async def execute(
-        self,
-        seen: Job,
-        progress: ProgressSink | None = None,
-        *,
-        control: JobControl | None = None,
-        passwords: Sequence[str] = (),
+        self, seen: Job, progress: ProgressSink | None, control: JobControl, passwords: Sequence[str] = ()
     ) -> IngestReport:
-        """Run an accepted job that is queued, paused or was left running by a dead program, from its checkpoint.
+        """Run an accepted job that waits or was left running by a program that ended, from its checkpoint.
 
-        It ends in the catalog as done or failed, or cancelled when `control` was. When the calling task is cancelled
-        otherwise, it stays running there and goes on with the next call. Raises Busy, also when somebody steered it
-        since the caller has `seen` it, Conflict when it has ended, and what `ingest` raises.
+        Called by the queue. The job ends in the catalog as done or failed, or cancelled when `control` was. When the
+        calling task is cancelled otherwise, it stays running there and goes on with the next call.
+
+        What looks mislaid and not deleted (`removals`) is kept and reported, unless the options allow its removal. A
+        named file is read even when it failed before. A generation that fails its pinned queries is not promoted, and
+        the next job starts from the active one again.
+
+        Raises Busy, also when the job was steered since the caller has `seen` it, RebuildFirst, Conflict when it
+        has ended or its knowledge base waits for a rebuild that is held back, and NotFound, ModelFault, StorageFault,
+        MemoryRefused; then the active generation is as it was.
         """
         base = await self._stores.knowledge_base(seen.kb_id)
         with await self._stores.store(base.id).lock_for_writing(base.name):
             job = await self._stores.catalog.jobs.get(seen.id)
             if job.state.ended:  # another process had the lock until now
                 raise Conflict(f"Job {job.id} has ended already: it is {job.state}.")
-            if job.kind in (JobKind.INGEST, JobKind.REINDEX):
-                base = await self._match_settings(base, progress, control)
             base = await self._stores.knowledge_base(base.id)
+            if job.kind in (JobKind.INGEST, JobKind.REINDEX):
+                base = await self._match_settings(base)
             as_seen = replace(job, state=seen.state, wish=seen.wish)
             report = await self._runner.run(as_seen, base, self._work_of(job), progress, control, passwords)
         return await self._collected(report)
 
-    async def resume(
-        self,
-        kb: str,
-        progress: ProgressSink | None = None,
-        *,
-        control: JobControl | None = None,
-        passwords: Sequence[str] = (),
-    ) -> IngestReport:
-        """Go on with the latest job that was accepted and never ended. Raises NotFound when there is none."""
-        base = await self._stores.knowledge_base(kb)
-        job = await self._stores.catalog.jobs.unfinished(base.id)
-        if job is None:
-            raise NotFound(f"“{base.name}” has no unfinished job.")
-        return await self.execute(job, progress, control=control, passwords=passwords)
+    # ------------------------------------------------------------ before a job is accepted
 
-    async def remove(self, kb: str, documents: Sequence[str]) -> IngestReport:
-        """Remove documents, which are named as `naming` reads it. Raises NotFound, InvalidRequest."""
-        base = await self._stores.knowledge_base(kb)
-        with await self._stores.store(base.id).lock_for_writing(base.name):
-            existing = await self._builder.records(base)
-            named = await naming(self._stores, base, existing)
-            found = await asyncio.to_thread(lambda: [named.meant(name) for name in documents])
-            plan = Plan(existing, removed=_each_once(found))
-            job = await self._accept(base, JobKind.REMOVE, _lasting(named, found))
-            report = await self._runner.run(job, base, lambda run: self._remove(run, plan))
-        return await self._collected(report)
+    async def check(self, kb: KnowledgeBase, paths: Sequence[Path]) -> None:
+        """Raise NotFound where a path is not there, and no document comes from it either."""
+        gone = await asyncio.to_thread(lambda: [path for path in paths if not os.path.lexists(path)])
+        if gone:
+            await self._check_missing(kb, await self._scan(gone, DEFAULT_OPTIONS))
 
-    async def rebuild(self, kb: str, progress: ProgressSink | None = None) -> IngestReport:
-        """Chunk and embed every document anew with the present settings, from the stored texts."""
-        base = await self._stores.knowledge_base(kb)
-        with await self._stores.store(base.id).lock_for_writing(base.name):
-            report = await self._rebuild(base, progress)
-        return await self._collected(report)
+    async def named(self, kb: KnowledgeBase, documents: Sequence[str]) -> list[str]:
+        """Ids and paths of documents that are named as `naming` reads it; they mean the same when others have come.
 
-    async def reindex(self, kb: str, documents: Sequence[str], progress: ProgressSink | None = None) -> IngestReport:
-        """Read documents again whose rows or stored texts are damaged, although their files did not change.
-
-        Of a file that is gone the stored text is taken. What cannot be read again stays as it is and is reported
-        among the failed. Raises NotFound, Busy, StorageFault, and ModelFault, after which the job waits for `resume`.
+        Raises NotFound for a name that means none, InvalidRequest for one that means too much.
         """
-        base = await self._stores.knowledge_base(kb)
-        with await self._stores.store(base.id).lock_for_writing(base.name):
-            base = await self._match_settings(base, progress)
-            waiting = await self._stores.catalog.jobs.unfinished(base.id, JobKind.REINDEX)
-            if waiting is not None:
-                documents = [*dict.fromkeys((*waiting.paths, *documents))]
-            job = await self._accept(base, JobKind.REINDEX, documents)
-            report = await self._runner.run(job, base, self._work_of(job), progress)
-        return await self._collected(report)
+        existing = await self._builder.records(kb)
+        named = await naming(self._stores, kb, existing)
+        found = await asyncio.to_thread(lambda: [named.meant(name) for name in documents])
+        return _lasting(named, found)
 
-    async def build_index(self, kb: str, progress: ProgressSink | None = None) -> IngestReport | None:
-        """Build the vector index that the settings ask for, in a generation that is like the active one otherwise.
+    async def lacks_index(self, kb: KnowledgeBase) -> bool:
+        """Whether a vector index is all that the active generation lacks to be as the settings ask for.
 
-        Nothing is read or embedded. None where there is nothing to do: the active generation was built with that
-        setting, or with other settings that the next ingest rebuilds anyway. Raises NotFound, Busy, StorageFault.
+        False where other settings changed as well: the next ingest rebuilds it anyway.
         """
-        base = await self._stores.knowledge_base(kb)
-        with await self._stores.store(base.id).lock_for_writing(base.name):
-            base = await self._stores.knowledge_base(base.id)
-            active = await self._builder.active(base)
-            if active is None or active.settings == base.settings or not active.settings.same_content(base.settings):
-                return None
-            job = await self._accept(base, JobKind.REINDEX, [])
-            report = await self._runner.run(job, base, self._work_of(job), progress)
-        return await self._collected(report)
-
-    async def restore(self, kb: str, number: int, progress: ProgressSink | None = None) -> IngestReport:
-        """Give the active generation what is left of another one, which cannot be read any more, or of itself.
-
-        What both have in common stays; the rest is read from the files as they are now, from stored texts or passages.
-        Raises NotFound, Busy, StorageFault, and ModelFault, after which the job waits for `resume`.
-        """
-        base = await self._stores.knowledge_base(kb)
-        with await self._stores.store(base.id).lock_for_writing(base.name):
-            await self._stores.catalog.generation(base.id, number)
-            job = await self._accept(base, JobKind.RESTORE, [], {RESTORE: number})
-            report = await self._runner.run(job, base, self._work_of(job), progress)
-        return await self._collected(report)
+        active = await self._builder.active(kb)
+        return active is not None and active.settings != kb.settings and active.settings.same_content(kb.settings)
 
     async def _collected(self, report: IngestReport) -> IngestReport:
         if report.promoted:
@@ -219,25 +137,6 @@ class IngestService:
         return report
 
     # ------------------------------------------------------------ jobs
-
-    async def _accept(
-        self, kb: KnowledgeBase, kind: JobKind, paths: Sequence[str], options: Mapping[str, Any] | None = None
-    ) -> Job:
-        """Write a job down, which then survives a crash, in the place of a repair that waits."""
-        jobs = self._stores.catalog.jobs
-        repairs = kind is JobKind.RESTORE or (kind is JobKind.REINDEX and paths)
-        waiting = await jobs.unfinished(kb.id, kind) if repairs else None
-        replaces = waiting.id if waiting else ""
-        return await jobs.get(await jobs.create(kb.id, kind, paths, options or {}, replaces=replaces))
-
-    async def _interrupted(self, kb: KnowledgeBase, paths: Sequence[Path], options: IngestOptions) -> Job | None:
-        """The same request, left running by a program that died: under the writer lock nobody runs it."""
-        wanted = tuple(str(path) for path in paths)
-        for job in await self._stores.catalog.jobs.open(kb.id):
-            left = job.kind is JobKind.INGEST and job.state is JobState.RUNNING
-            if left and job.paths == wanted and job.ingest_options == options:
-                return job
-        return None
 
     def _work_of(self, job: Job) -> Callable[[Run], Awaitable[IngestReport]]:
         async def work(run: Run) -> IngestReport:
@@ -275,7 +174,7 @@ class IngestService:
             report = await self._builder.promote(run, ready, Outcome(added=ready.documents), "ingest", options)
             return replace(report, skipped=skipped)
         with run.stages.busy("scan"):
-            left = await self._builder.begun(run)
+            left = await self._builder.earlier_attempt(run)
             existing = left.records if left.build is not None else await self._builder.records(run.kb)
             base = left.base if left.build is not None else None
             plan = await plan_ingest(existing, found, options, self._parser, run.tracker, run.passwords, base)
@@ -318,7 +217,7 @@ class IngestService:
         Versions are counted anew then: generations that had theirs in it are no more.
         """
         store, catalog = self._stores.store(kb_id), self._stores.catalog
-        table = store.paths.vectors / f"{DOCUMENTS_TABLE}.lance"
+        table = table_folder(store.paths.vectors, DOCUMENTS_TABLE)
         items = await catalog.generations(kb_id)
         others = [item for item in items if item.state in READABLE and item.number != number]
         lists = [await records_left(table, item.documents_version) for item in others]
@@ -360,28 +259,24 @@ class IngestService:
 
     # ------------------------------------------------------------ rebuilding
 
-    async def _match_settings(
-        self, kb: KnowledgeBase, progress: ProgressSink | None, control: JobControl | None = None
-    ) -> KnowledgeBase:
-        """A changed model or chunk size means every vector is stale: rebuild before adding to them.
+    async def _match_settings(self, kb: KnowledgeBase) -> KnowledgeBase:
+        """A changed model or chunk size means every vector is stale: raises RebuildFirst.
 
         A rebuild that was held back is tried again before another one is made. Raises Conflict while it is held: what
         has the new settings cannot be built on the active generation. Returns the knowledge base as it is then.
         """
         active = await self._builder.active(kb)
         if active is None or active.settings.same_content(kb.settings):
-            return await self._stores.knowledge_base(kb.id)
+            return kb
         waiting = await self._waiting_rebuild(kb, active)
         if waiting is None:
-            report = await self._rebuild(kb, progress, control)
-            number, held = report.generation, report.held
-        else:
-            number, held = waiting.number, await self._promotion.promote(waiting, built=True)
-        if number is not None and held:
+            raise RebuildFirst
+        held = await self._promotion.promote(waiting, built=True)
+        if held:
             raise Conflict(
-                f"Nothing was added: the settings of “{kb.name}” changed, and generation {number}, which was rebuilt "
-                f"with them, is not active. {held}",
-                way_out=PromoteAnyway(number),
+                f"Nothing was added: the settings of “{kb.name}” changed, and generation {waiting.number}, which was "
+                f"rebuilt with them, is not active. {held}",
+                way_out=PromoteAnyway(waiting.number),
             )
         return await self._stores.knowledge_base(kb.id)
 
@@ -395,19 +290,6 @@ class IngestService:
             ):
                 return item
         return None
-
-    async def _rebuild(
-        self,
-        kb: KnowledgeBase,
-        progress: ProgressSink | None,
-        control: JobControl | None = None,
-    ) -> IngestReport:
-        if kb.active_generation is None:
-            raise NotFound(
-                f"“{kb.name}” is empty: there is nothing to rebuild.", way_out="Ingest some documents first."
-            )
-        job = await self._accept(kb, JobKind.REBUILD, [])
-        return await self._runner.run(job, kb, lambda run: self._rebuilt(run, None), progress, control)
 
     async def _reindexed(self, run: Run) -> IngestReport:
         if not run.job.paths:
@@ -425,15 +307,15 @@ class IngestService:
         records = await self._builder.records(kb) if lost is None else lost
         embedder, _ = await self._builder.model(kb, needed=True)
         assert embedder is not None
-        ground = Ground(from_scratch=True)
-        left = await self._builder.begun(run, ground)
+        start = StartingPoint(from_scratch=True)
+        left = await self._builder.earlier_attempt(run, start)
         done = {record.source_path for record in left.records}
         plan, failed = await plan_rebuild(store, self._parser, records, run.tracker, done)
-        ground = replace(ground, carried=failed)
+        start = replace(start, carried=failed)
         if lost is not None and (broken := await self._builder.active(kb)) is not None:
             rescued = await rescued_embeddings(store, broken, embedder.model.identity)
-            ground = replace(ground, new_table=True, embeddings=rescued)
-        return await self._builder.build(run, plan, IngestOptions(jobs=1), "rebuild", left, ground)
+            start = replace(start, new_table=True, embeddings=rescued)
+        return await self._builder.build(run, plan, IngestOptions(jobs=1), "rebuild", left, start)
 
 
 def _each_once(found: Iterable[Found[DocumentRecord]]) -> list[DocumentRecord]:

@@ -6,6 +6,8 @@ Does not: what a job does (`ingest`).
 
 from studio.services.jobs.events import JobChanged, JobEnded, JobEvent, JobProgress
 from studio.services.jobs.queue import JobQueue
+from studio.services.jobs.requests import Requests
+from studio.services.jobs.sample_library import SampleService
 
 __all__ = [
     "JobChanged",
@@ -13,4 +15,6 @@ __all__ = [
     "JobEvent",
     "JobProgress",
     "JobQueue",
+    "Requests",
+    "SampleService",
 ]

@@ -1,4 +1,4 @@
-"""What happens to the jobs of the queue, for whoever listens."""
+"""What happens to the jobs of the queue, for all that listen."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from studio.domain import IngestProgress, IngestReport, Job, JobState
 from studio.errors import NotFound
 from studio.index.generations import Stores
+from studio.services.ingest import decoded
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class JobProgress:
 class JobEnded:
     """A job came to its end: with a report, or with the error that ended it.
 
-    With neither when it was cancelled, or ended in another process.
+    With neither when it was cancelled, or failed in another process.
     """
 
     job: Job
@@ -44,7 +45,7 @@ class JobEnded:
 JobEvent = JobChanged | JobProgress | JobEnded
 
 
-class Bulletin:
+class JobFeed:
     """Tells listeners how the jobs of the catalog change, whichever process changes them."""
 
     def __init__(self, stores: Stores) -> None:
@@ -71,6 +72,10 @@ class Bulletin:
             self._publish(JobChanged(self._told[job.id]))
         self._publish(JobProgress(progress))
 
+    def waits(self, progress: IngestProgress) -> None:
+        """Publish why a job that was tried does not begin."""
+        self._publish(JobProgress(progress))
+
     async def tell(self, running: str = "") -> dict[str, Job]:
         """Publish what changed since it was told last; returns the jobs that have not ended.
 
@@ -89,8 +94,12 @@ class Bulletin:
                     self._publish(JobChanged(job))
             for job in before.values():
                 if job.id not in now:
-                    self._publish(JobEnded(await self._as_it_ended(job)))
+                    self._publish(JobEnded(await self._as_it_ended(job), await self.report_of(job.id)))
             return now
+
+    async def report_of(self, job_id: str) -> IngestReport | None:
+        """The report of a job that ended, in whichever process."""
+        return decoded(await self._stores.catalog.jobs.report_of(job_id))
 
     async def ended(self, job: Job, report: IngestReport | None, error: BaseException | None) -> None:
         """Publish how a job ended that ran in this process."""
@@ -108,5 +117,5 @@ class Bulletin:
         for listener in list(self._listeners):
             try:
                 listener(event)
-            except Exception:  # whoever listens must not stop the jobs
+            except Exception:  # a listener must not stop the jobs
                 log.exception("a listener of the job queue failed")

@@ -211,7 +211,7 @@ class Naming(Generic[D]):
             ]
             if inside:
                 return inside
-        if PurePath(place).parent == PurePath(place):  # nobody means a whole disk
+        if PurePath(place).parent == PurePath(place):  # a whole disk is never meant
             return []
         below = f"{place}/"
         return [

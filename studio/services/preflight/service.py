@@ -103,7 +103,7 @@ class Differences:
 
 
 class PreflightService:
-    """Looks at what somebody is about to ingest."""
+    """Looks at what a person is about to ingest."""
 
     def __init__(
         self,

@@ -80,7 +80,7 @@ def check_strays(found: Sequence[Stray]) -> Check:
     """What `doctor` says of strays without changing them."""
     by_kind = {why: ", ".join(stray.folder.name for stray in found if stray.why == why) for why in _WORDS}
     detail = "; ".join(f"{words}: {by_kind[why]}" for why, words in _WORDS.items() if by_kind[why]) or "all known"
-    way_out = RunRepair("adopts knowledge bases and deletes none that nobody deleted")
+    way_out = RunRepair("adopts knowledge bases and deletes none but those that a person deleted")
     return Check("folders of knowledge bases", not found, detail, str(way_out) if found else "")
 
 

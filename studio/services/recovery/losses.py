@@ -11,7 +11,7 @@ from studio.documents.texts import texts_are_sound
 from studio.domain import Check, DocumentRecord, DocumentStatus, Generation, KnowledgeBase, LostDocument
 from studio.errors import StorageFault
 from studio.index.generations import Stores
-from studio.index.vectors import DOCUMENTS_TABLE, records_left, text_key
+from studio.index.vectors import DOCUMENTS_TABLE, records_left, table_folder, text_key
 from studio.services.recovery.examination import Examination
 from studio.services.recovery.salvaging import UNKNOWN_PLACE, Salvage, salvage
 
@@ -56,7 +56,7 @@ class Losses:
 
     async def give_up(self, generation: Generation) -> None:
         """Note what a generation held that is given up."""
-        table = self._stores.store(self._base.id).paths.vectors / f"{DOCUMENTS_TABLE}.lance"
+        table = table_folder(self._stores.store(self._base.id).paths.vectors, DOCUMENTS_TABLE)
         left = await records_left(table, generation.documents_version)
         rows = [record for record in left.rows if record.status is DocumentStatus.INDEXED]
         self._given_up.append((generation.number, rows))

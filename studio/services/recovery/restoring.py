@@ -1,5 +1,5 @@
 """Bringing back a catalog that is gone, empty, damaged or not ours: from its backups, and from what the knowledge bases
-keep of themselves. Comes before everything else that `doctor` does; nobody may have the catalog open.
+keep of themselves. Comes before everything else that `doctor` does; no program may have the catalog open.
 """
 
 from __future__ import annotations

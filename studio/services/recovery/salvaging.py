@@ -29,7 +29,15 @@ from studio.domain import (
     StoredText,
 )
 from studio.index.generations import READABLE, Stores
-from studio.index.vectors import DOCUMENTS_TABLE, by_path, chunks_left, records_left, text_key
+from studio.index.vectors import (
+    DOCUMENTS_TABLE,
+    by_path,
+    chunks_left,
+    records_left,
+    table_folder,
+    table_folders,
+    text_key,
+)
 from studio.services.scan import hash_or_none
 
 UNKNOWN_PLACE = "documents of unknown paths"
@@ -58,7 +66,7 @@ class Salvage:
 async def salvage(stores: Stores, generation: Generation) -> Salvage:
     """Read what is left of a generation. Changes nothing; takes as long as reading every row once."""
     store = stores.store(generation.kb_id)
-    table, documents = store.paths.vectors / f"{generation.chunks_table}.lance", _documents(store.paths.vectors)
+    table, documents = table_folder(store.paths.vectors, generation.chunks_table), _documents(store.paths.vectors)
     found = Salvage()
     own = await records_left(documents, generation.documents_version)
     passages = await chunks_left(table, generation.chunks_version)
@@ -69,9 +77,9 @@ async def salvage(stores: Stores, generation: Generation) -> Salvage:
     others.sort(key=lambda item: -item.number)
     if not found.passages:
         for other in others:
-            other_table = store.paths.vectors / f"{other.chunks_table}.lance"
+            other_table = table_folder(store.paths.vectors, other.chunks_table)
             _collect(found, (await chunks_left(other_table, other.chunks_version)).rows)
-        for folder in await asyncio.to_thread(lambda: sorted(store.paths.vectors.glob("chunks*.lance"))):
+        for folder in await asyncio.to_thread(table_folders, store.paths.vectors, "chunks*"):
             _collect(found, (await chunks_left(folder, None)).rows)
     if found.listed:
         return found
@@ -87,7 +95,7 @@ async def salvage(stores: Stores, generation: Generation) -> Salvage:
 
 
 def _documents(vectors: Path) -> Path:
-    return vectors / f"{DOCUMENTS_TABLE}.lance"
+    return table_folder(vectors, DOCUMENTS_TABLE)
 
 
 def _collect(found: Salvage, chunks: Iterable[Chunk]) -> None:

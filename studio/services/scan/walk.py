@@ -102,10 +102,10 @@ Around = tuple[tuple[int, IgnoreRules], ...]
 
 
 class _Stopped(Exception):
-    """Somebody wants the scan to end."""
+    """The scan was asked to end."""
 
 
-class _Unruly(Exception):
+class _RulesUnreadable(Exception):
     """What to leave out of a folder is not known."""
 
 
@@ -199,7 +199,7 @@ class _Walk:
                     around = ((_below(folder), rules), *around)
                 with os.scandir(folder) as listing:
                     subfolders = self._entries(listing, around)
-            except _Unruly:
+            except _RulesUnreadable:
                 continue
             except OSError as error:
                 if folder == root:
@@ -211,7 +211,7 @@ class _Walk:
             pending.extend((subfolder, around) for subfolder in sorted(subfolders, reverse=True))
 
     def _rules(self, folder: str) -> IgnoreRules | None:
-        """The rules in a folder. Raises OSError when it cannot be entered, _Unruly when only they cannot be read."""
+        """The rules in a folder. Raises OSError when it cannot be entered, _RulesUnreadable when only they cannot."""
         try:
             return read_rules(folder)
         except OSError as error:
@@ -224,7 +224,7 @@ class _Walk:
                 "Make the file readable, or delete it.",
             )  # fmt: skip
             self._found.unreadable.add(folder)
-            raise _Unruly from error
+            raise _RulesUnreadable from error
 
     def _entries(self, listing: Iterable[os.DirEntry[str]], around: Around) -> list[str]:
         """Take in the entries of a folder as they come, a million of them if need be; returns its folders."""

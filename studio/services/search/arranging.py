@@ -33,7 +33,7 @@ async def arrange(
 ) -> Arrangement:
     """Arrange the candidates as the request wants. What fails leaves the fused order, and a note.
 
-    Raises InvalidRequest for a reranker that nobody knows.
+    Raises InvalidRequest for an unknown reranker.
     """
     order = ranking.fused
     reranked = request.reranker not in ("", NOT_RERANKED)

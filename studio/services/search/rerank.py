@@ -44,7 +44,7 @@ class Rerankers:
     async def reranker(self, name: str) -> Reranker:
         """The reranker of that name, loaded: a GGUF model's, or “lancedb:KIND” or “lancedb:KIND:MODEL”.
 
-        Raises InvalidRequest for a name nobody knows, ModelFault when it is not installed or cannot be loaded,
+        Raises InvalidRequest for an unknown name, ModelFault when it is not installed or cannot be loaded,
         WorkerDied.
         """
         if name.startswith(lance_rerankers.PREFIX):
@@ -93,7 +93,7 @@ class _OfModel:
             async with asyncio.timeout(TIME_LIMIT_S):
                 return await self.client.scores(query, passages)
         except TimeoutError:
-            # Slow or hung, nobody can tell; the next request gets a fresh process.
+            # Slow or hung, which cannot be told apart; the next request gets a fresh process.
             await self.pool.unload(self.name)
             raise _too_slow(self.name) from None
 

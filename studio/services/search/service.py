@@ -72,7 +72,7 @@ class SearchService:
         return response
 
     async def _answer_with(self, request: SearchRequest, preset: str) -> SearchResponse:
-        """An answer reranked as it is set; without, where nobody knows that reranker any more."""
+        """An answer reranked as it is set; without, where that reranker is not known any more."""
         try:
             return await self.answer(replace(request, reranker=preset))
         except InvalidRequest as refusal:

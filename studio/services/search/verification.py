@@ -267,7 +267,7 @@ def _file_note(path: Path, sha256: str) -> str:
 def _as_result(
     kb_id: str, kb_name: str, generation: int, chunk: Chunk, records: Sequence[DocumentRecord]
 ) -> SearchResult:
-    """A passage that nobody searched for, as if it had been found."""
+    """A passage that was not searched for, as if it had been found."""
     record = records[0]
     place = Citation(
         record.title, record.source_path, record.licence, record.sha256[:12], chunk.anchor, chunk.page_number,

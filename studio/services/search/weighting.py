@@ -1,4 +1,4 @@
-"""How much the vector side counts when nobody chose a weight."""
+"""How much the vector side counts when no weight was chosen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether now is a good moment for work that nobody waits for."""
+"""Whether now is a good moment for work in the background."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ QUIET_S = 2.0
 AT_MOST_S = 30.0
 """… or this long after the first change."""
 CHECK_S = 2.0
-"""How often it is looked whether folders are there, and whether somebody else switched one on or off."""
+"""How often it is looked whether folders are there, and whether another program switched one on or off."""
 QUIET_CHECK_S = 10.0
 """The same, while nothing is at work."""
 AGAIN_S = 30.0

@@ -145,7 +145,7 @@ class JobList(QWidget):
 
     @property
     def _stopped(self) -> JobRow | None:
-        """The job whose fault is shown: the current one, else the first that waits for somebody, failed or kept."""
+        """The job whose fault is shown: the current one, else the first that waits for a decision, failed or kept."""
         rows = [item for item in (self.current, *self._model.rows.items) if item is not None]
         return next((item for item in rows if item.tone in (Tone.WARN, Tone.BAD)), None)
 

@@ -1,4 +1,4 @@
-"""The text cursor: it blinks while somebody types, and stands still after ten seconds without a key or a click.
+"""The text cursor: it blinks while a person types, and stands still after ten seconds without a key or a click.
 
 Each blink wakes the program and draws a part of the window, twice a second for as long as a search box has the focus.
 """

@@ -1,4 +1,4 @@
-"""The one way to show text that nobody of ours wrote: titles, names, paths and queries are never taken for markup.
+"""The one way to show text that is not the program's own: titles, names, paths and queries are never taken for markup.
 
 Qt guesses whether a tool tip, a label or a message is HTML, and loads the pictures such a text names: a file of the
 computer, or on Windows one of another computer, with the person's credentials. Here nothing is guessed. A test keeps

@@ -50,7 +50,7 @@ class WeightSlider(QWidget):
         )
 
     def show_weight(self, chosen: float | None, used: float) -> None:
-        """Show the weight a person chose, or the one that was used where nobody did."""
+        """Show the weight a person chose, or the one that was used where none was chosen."""
         weight = used if chosen is None else chosen
         if not self.slider.isSliderDown() or chosen is None:
             with QSignalBlocker(self.slider):

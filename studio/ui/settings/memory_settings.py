@@ -1,4 +1,4 @@
-"""The settings of the memory: how much the program keeps to, and when a model that nobody uses leaves it."""
+"""The settings of the memory: how much the program keeps to, and when an unused model leaves it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ _AUTOMATIC, _FIXED = range(2)
 _LEAST_MIB = 512
 """The window, the readers of files and a small model take about as much."""
 _STEP_MIB = 256
-_MOST_MINUTES = 24 * 60
 
 
 class BudgetField:
@@ -73,7 +72,10 @@ class IdleField:
     """After how many minutes without use a model leaves memory; none: never."""
 
     def __init__(self, model: SettingsViewModel) -> None:
-        self.minutes = _number_field("Minutes until an idle model is unloaded", 0, _MOST_MINUTES, " minutes")
+        declared = model.declared("model_idle_minutes")
+        self.minutes = _number_field(
+            "Minutes until an idle model is unloaded", declared.minimum, declared.maximum, " minutes"
+        )
         self.minutes.setSpecialValueText("Never")
         self.minutes.setValue(int(model.get("model_idle_minutes")))
         self.minutes.valueChanged.connect(lambda minutes: model.set_memory("model_idle_minutes", minutes))

@@ -1,4 +1,4 @@
-"""Where dropped files go: the list of knowledge bases that takes them, and the question where nobody said."""
+"""Where dropped files go: the list of knowledge bases that takes them, and the question where that was not said."""
 
 from __future__ import annotations
 

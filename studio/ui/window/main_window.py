@@ -42,7 +42,7 @@ class MainWindow(QMainWindow):
     """Puts the panes together over one workspace."""
 
     closing = Signal()
-    """The person closes the window; whoever runs the program ends it."""
+    """The person closes the window; `app` ends the program."""
     painted = Signal()
     """The window is on screen for the first time."""
 

@@ -37,10 +37,10 @@ class SingleInstance(QObject):
         self.is_first = False
 
     def __enter__(self) -> SingleInstance:
-        # Where no lock file can be written (read-only, disk full) nobody can be known to be first.
+        # Where no lock file can be written (read-only, disk full) it cannot be known which was first.
         self.is_first = self._lock.tryLock(0) or self._lock.error() is not QLockFile.LockError.LockFailedError
         if self.is_first:
-            # Left behind by an owner that was killed; the lock says that nobody listens there now.
+            # Left behind by an owner that was killed; the lock says that no program listens there now.
             QLocalServer.removeServer(self._name)
             if not self._server.listen(self._name):
                 log.warning("a second start cannot raise this window: %s", self._server.errorString())

@@ -126,7 +126,7 @@ class CompareViewModel(ViewModel):
         self.changed.emit()
 
     def stop(self) -> None:
-        """Nobody looks any more."""
+        """The dialog was closed."""
         self.cancel("compare")
 
     def _start(self) -> None:

@@ -128,7 +128,7 @@ class JobsViewModel(ViewModel):
 
     @property
     def running(self) -> bool:
-        """Whether a job is under way or will be without anybody doing something."""
+        """Whether a job is under way or will be without a person's doing."""
         return self._adding > 0 or any(job.state is not JobState.PAUSED for job in self._jobs.values())
 
     @property
@@ -143,7 +143,7 @@ class JobsViewModel(ViewModel):
 
     @property
     def can_resume(self) -> bool:
-        """Whether there is a job that waits for somebody to let it go on."""
+        """Whether there is a job that waits for a person to let it go on."""
         return any(job.state is JobState.PAUSED for job in self._jobs.values())
 
     @property
@@ -397,7 +397,7 @@ def subject(job: Job) -> str:
 
 
 def _is_stopped(job: Job) -> bool:
-    """Whether a fault made a job wait for somebody."""
+    """Whether a fault made a job wait for a person."""
     return job.state is JobState.PAUSED and bool(job.error)
 
 

@@ -55,7 +55,6 @@ class IngestViewModel(ViewModel):
         self._sample = sample
         self._sources = sources
         self._preparing = 0
-        self._sampling: IngestProgress | None = None
         self._outcome = ""
         self._held = ("", "")
         self._backlog: deque[tuple[IngestProgress, Iterator[FileProgress]]] = deque()
@@ -93,8 +92,6 @@ class IngestViewModel(ViewModel):
     @property
     def running_kb(self) -> str | None:
         """Id of the knowledge base being written, when it is known."""
-        if self._sampling is not None:
-            return self._sampling.kb_id
         job = self.jobs.current
         return job.kb_id if job is not None and job.state is JobState.RUNNING else None
 
@@ -160,7 +157,7 @@ class IngestViewModel(ViewModel):
 
     @property
     def _progress(self) -> IngestProgress | None:
-        return self._sampling or self.jobs.progress(self.jobs.current)
+        return self.jobs.progress(self.jobs.current)
 
     # ------------------------------------------------------------ gestures
 
@@ -230,10 +227,7 @@ class IngestViewModel(ViewModel):
         self.jobs.add(kb_id, paths, accepted=lambda job: self.accepted.emit(job, what, made))
 
     async def _ensure_sample(self) -> None:
-        try:
-            kb = await self._sample.ensure(self._on_sample)
-        finally:
-            self._sampling = None
+        kb = await self._sample.ensure()
         await self._drained()
         await self._sources.refresh()
         self._sources.select(kb.id)
@@ -271,10 +265,6 @@ class IngestViewModel(ViewModel):
         if self.shows_documents:
             self.queue.reset([])
             self.shows_documents = False
-
-    def _on_sample(self, progress: IngestProgress) -> None:
-        self._sampling = progress
-        self._on_progress(progress)
 
     def _on_progress(self, progress: IngestProgress) -> None:
         self._begin()

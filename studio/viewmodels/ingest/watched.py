@@ -94,7 +94,7 @@ class WatchedViewModel(ViewModel):
         self._read_again()
 
     def leave(self) -> None:
-        """Nobody looks any more."""
+        """The dialog was closed."""
         self._kb = None
 
     def add(self, folder: Path) -> None:

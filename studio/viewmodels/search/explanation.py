@@ -29,7 +29,7 @@ class SideLine:
 
     @property
     def spoken(self) -> str:
-        """The line for somebody who cannot see it."""
+        """The line as a screen reader says it."""
         if not self.found:
             return f"{self.name}: not among its candidates."
         scores = f"score {self.score}, normalised {self.normalised}, share {self.share:.0%}"
@@ -48,7 +48,7 @@ class ExplanationText:
 
     @property
     def spoken(self) -> str:
-        """All of it, for somebody who cannot see it."""
+        """All of it, as a screen reader says it."""
         lines = [f"{self.title}.", self.summary, *(side.spoken for side in self.sides)]
         lines += [f"{name}: {value}." for name, value in self.facts]
         if self.terms:

@@ -22,7 +22,7 @@ CLOSE_MATCHES = (("Close matches", 0.4), ("Very close matches", 0.6))
 class FilterChoices:
     """What the filters offer for the present scope; tags with the number of their documents.
 
-    `rerankers` can put the results in order, `reranker` does where nobody says otherwise.
+    `rerankers` can put the results in order, `reranker` does where nothing else is said.
     """
 
     kinds: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 def is_passive(path: str, *, windows: bool = os.name == "nt") -> bool:
     """Whether opening this file can only show it.
 
-    Its name and that of what it links to must end in one of `PASSIVE`, it must be a file that nobody marked as a
+    Its name and that of what it links to must end in one of `PASSIVE`, it must be a file that is not marked as a
     program, and on Windows lie on a drive of this computer. A file that is not there or cannot be looked at is none.
     """
     if not _is_passive_name(path, windows=windows):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -19,7 +16,6 @@ from studio.documents.parsers import data, ole, parse_file, rst, workbook
 from studio.documents.parsers.containers import MAX_READ_BYTES, _Forward
 from studio.documents.parsers.html import MAX_ATTRIBUTES, MAX_OPEN_TAGS
 from studio.documents.parsers.package import XmlHandler, parse_xml, whole_number
-from studio.documents.pool.pool import WORKER_MODULE
 from studio.domain import PartFailure
 from studio.errors import DocumentFault, FailureCode
 from tests.unit.documents.making import archive, docx, fault, paragraph, pdf, read_one, relations
@@ -203,21 +199,6 @@ def test_a_tar_whose_name_is_said_to_take_gigabytes(tmp_path: Path) -> None:
     assert fault(tmp_path / "a.tar").code is FailureCode.CORRUPT
     with pytest.raises(tarfile.ReadError):
         _Forward(io.BytesIO(), None).read(MAX_READ_BYTES + 1)
-
-
-def test_nothing_that_libraries_print_reaches_the_console(tmp_path: Path) -> None:
-    code = (
-        "import os, sys, logging\n"
-        f"from {WORKER_MODULE} import _silence_libraries\n"
-        "_silence_libraries()\n"
-        "os.write(2, b'from a library'); os.write(1, b'from another')\n"
-        "logging.getLogger('pypdfium2').warning('a sloppy file')\n"
-        "logging.getLogger('studio.x').warning('ours')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ), timeout=60
-    )
-    assert (done.stdout, done.stderr) == ("", "studio.x: ours\n")
 
 
 def test_a_table_that_repeats_one_long_text_from_its_dictionary(

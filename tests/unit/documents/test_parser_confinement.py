@@ -16,6 +16,8 @@ from studio.documents.pool.scope import Scopes, Wish
 from studio.domain import ParsedDocument
 from studio.errors import DocumentFault, FailureCode
 
+pytestmark = pytest.mark.own_processes
+
 needs_both = pytest.mark.skipif(
     sys.platform != "linux" or landlock.version() < 6 or not seccomp.available(),
     reason="The kernel has no landlock of version 6 or no seccomp.",

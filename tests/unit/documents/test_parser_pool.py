@@ -21,6 +21,8 @@ from studio.documents.pool.attempts import Clock
 from studio.domain import ParseProgress
 from studio.errors import Cancelled, DocumentFault, FailureCode, WorkerDied
 
+pytestmark = pytest.mark.own_processes
+
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ParserPool]:

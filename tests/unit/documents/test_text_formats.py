@@ -160,7 +160,7 @@ def test_markdown_loses_its_markup_and_keeps_its_structure(tmp_path: Path) -> No
         ("author: 'Ann Lee'\ntags: [one, \"two words\"]\nlicence: MIT", "Ann Lee", "one, two words", "MIT"),
         ("authors:\n  - Ann\n  - Bo\nkeywords:\n- x\n- y", "Ann, Bo", "x, y", ""),
         ("authors:\n- name: Ann Lee\n  email: a@example.org\n- name: Bo", "Ann Lee, Bo", "", ""),
-        ("author:\n  name: Ann\n  url: https://example.org\nrights: >\n  Free to\n  use", "Ann", "", "Free to, use"),
+        ("author:\n  name: Ann\n  url: https://example.org\nrights: >\n  Free to\n  use", "Ann", "", "Free to use"),
         ("# a comment\nauthor: Ann: the first\nempty:", "Ann: the first", "", ""),
     ],
 )

@@ -11,6 +11,11 @@ from studio.domain import ModelInfo
 from studio.embedding.model_files import DEFAULT_MODEL, KNOWN_MODELS, Monitor, convert, sha256_of, sources
 
 
+@pytest.fixture(autouse=True)
+def quick_workers() -> None:
+    """Workers are what these tests are about: they are started as the program starts them."""
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_bert.make_model(tmp_path_factory.mktemp("tiny") / "tiny-bert")

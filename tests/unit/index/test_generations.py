@@ -159,7 +159,7 @@ async def test_one_writer_at_a_time_also_across_processes(bench: Bench) -> None:
         with pytest.raises(Busy, match="Bench"):
             await bench.store.lock_for_writing("Bench")
         code = (
-            "import sys, pathlib; from studio.index.locks import try_lock;"
+            "import sys, pathlib; from studio.index.files import try_lock;"
             "sys.exit(0 if try_lock(pathlib.Path(sys.argv[1]), shared=False) is None else 1)"
         )
         path = str(bench.store.paths.writer_lock)

@@ -31,7 +31,7 @@ def jobs(catalog: Catalog, kb_id: str) -> Jobs:
 
 
 def queued(jobs: Jobs, kb_id: str, *paths: str) -> str:
-    return jobs.create(kb_id, JobKind.INGEST, paths, {"include": [], "exclude": []}, state=JobState.QUEUED)
+    return jobs.create(kb_id, JobKind.INGEST, paths, {"include": [], "exclude": []})
 
 
 def order(jobs: Jobs) -> list[str]:
@@ -76,14 +76,14 @@ def test_jobs_are_moved_before_one_another_or_last(jobs: Jobs, kb_id: str) -> No
 
 def test_a_wish_ends_with_the_state_it_was_for(jobs: Jobs, kb_id: str) -> None:
     job_id = queued(jobs, kb_id)
-    assert jobs.wish_of(job_id) == ""
+    assert jobs.asked_of(job_id) == ""
     jobs.wish(job_id, "pause")
-    assert jobs.wish_of(job_id) == "pause"
+    assert jobs.asked_of(job_id) == "pause"
     jobs.set_state(job_id, JobState.PAUSED, error="The disk is full.")
-    assert (jobs.wish_of(job_id), jobs.get(job_id).error) == ("", "The disk is full.")
+    assert (jobs.get(job_id).wish, jobs.get(job_id).error) == ("", "The disk is full.")
     jobs.set_state(job_id, JobState.RUNNING)
     assert jobs.get(job_id).error == ""
-    assert jobs.wish_of("deleted with its knowledge base") == "cancel"
+    assert jobs.asked_of("deleted with its knowledge base") == "cancel"
 
 
 def test_a_job_begins_only_as_it_was_seen(jobs: Jobs, kb_id: str) -> None:
@@ -137,3 +137,46 @@ def test_the_files_of_the_last_ended_jobs_are_kept_for_each_knowledge_base(
     with_files = [job_id for job_id in (other, waiting, *made) if jobs.files(job_id)]
     assert with_files == [other, waiting, *made[2:]]
     assert [job.id for job in jobs.ended(kb_id)] == made[:1:-1]
+
+
+def test_what_is_asked_of_a_job_is_also_told_by_a_state_that_another_program_gave_it(jobs: Jobs, kb_id: str) -> None:
+    job_id = queued(jobs, kb_id)
+    assert jobs.begin(jobs.get(job_id))
+    assert jobs.asked_of(job_id) == ""
+    for wish in ("pause", "finish", "cancel", ""):
+        jobs.wish(job_id, wish)
+        assert jobs.asked_of(job_id) == wish
+    jobs.set_state(job_id, JobState.PAUSED)
+    assert jobs.asked_of(job_id) == "pause"
+    jobs.finish(job_id, JobState.FAILED)
+    assert jobs.asked_of(job_id) == "cancel"
+    assert jobs.asked_of("gone") == "cancel"
+
+
+def test_a_pause_that_was_taken_back_while_the_job_stopped_is_none(jobs: Jobs, kb_id: str) -> None:
+    job_id = queued(jobs, kb_id)
+    assert jobs.begin(jobs.get(job_id))
+    jobs.pause(job_id)
+    assert jobs.get(job_id).state is JobState.RUNNING
+    jobs.wish(job_id, "pause")
+    jobs.pause(job_id)
+    assert (jobs.get(job_id).state, jobs.get(job_id).wish) == (JobState.PAUSED, "")
+
+
+def test_only_a_job_that_has_not_begun_is_withdrawn(jobs: Jobs, kb_id: str) -> None:
+    waiting, begun, running = (queued(jobs, kb_id) for _ in range(3))
+    jobs.add_files(begun, ["/a.txt"])
+    assert jobs.begin(jobs.get(running))
+    for job_id in (waiting, begun, running):
+        jobs.withdraw(job_id)
+    assert [jobs.get(job_id).state for job_id in (waiting, begun, running)] == [
+        JobState.CANCELLED, JobState.QUEUED, JobState.RUNNING
+    ]  # fmt: skip
+
+
+def test_the_report_of_a_job_is_kept_with_its_end(jobs: Jobs, kb_id: str) -> None:
+    job_id = queued(jobs, kb_id)
+    assert jobs.report_of(job_id) == ""
+    jobs.finish(job_id, JobState.DONE, report='{"added": 1}')
+    assert jobs.report_of(job_id) == '{"added": 1}'
+    assert jobs.report_of("gone") == ""

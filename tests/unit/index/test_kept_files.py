@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from studio.index.files import drop_unchanged, keep_files
-from studio.index.keywords.writer import link_directory
+from studio.index.keywords.lexical_writer import link_directory
 from studio.paths import DataPaths
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from studio.errors import StorageFault
 from studio.index.generations import building as generations
-from studio.index.generations import reading
+from studio.index.generations import generation_reader
 from studio.index.keywords import LEXICAL_VERSION
 from tests.toy import MODEL, Bench
 
@@ -20,7 +20,7 @@ async def found(bench: Bench, query: str, number: int | None = None) -> int:
 
 def make_newer(patch: pytest.MonkeyPatch) -> None:
     """From here on this is the program of a next version."""
-    for module in (generations, reading):
+    for module in (generations, generation_reader):
         patch.setattr(module, "LEXICAL_VERSION", LEXICAL_VERSION + 1)
 
 

@@ -18,6 +18,7 @@ from studio.errors import StorageFault
 from studio.index.catalog import Catalog, fault_of, migrations
 from studio.index.catalog.backup_files import back_up_version
 from studio.index.catalog.migrations import migrate
+from studio.ways_out import AnotherDataFolder, ways_in
 
 MADE_UP = """
 ALTER TABLE kb ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey';
@@ -86,7 +87,7 @@ def test_a_newer_catalog_is_refused_by_its_version(path: Path, newer: pytest.Mon
     newer.undo()
     with pytest.raises(StorageFault, match=r"newer version .*catalog version 2, this program knows 1") as caught:
         Catalog(path)
-    assert "--data-dir" in caught.value.way_out
+    assert ways_in(caught.value.way_out) == [AnotherDataFolder("Update RAG Studio")]
     assert seen(path) == (2, 40, {"blue"})
 
 
@@ -188,3 +189,14 @@ def test_what_a_base_tells_of_itself_in_an_older_version_is_adopted(path: Path, 
     with closing(Catalog(path)) as catalog:
         assert catalog.adopt(told) == kb
     assert seen(path) == (2, 40, {"blue", "grey"})
+
+
+@pytest.mark.parametrize("version", [1, 5])
+def test_a_catalog_from_before_the_first_release_is_refused_as_that(path: Path, version: int) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA application_id = 0")
+        db.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(StorageFault, match="before the first release") as caught:
+        Catalog(path)
+    assert ways_in(caught.value.way_out) == [AnotherDataFolder("Move it away")]
+    assert seen(path) == (version, 40, set())

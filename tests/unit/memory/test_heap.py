@@ -59,7 +59,7 @@ def test_threads_share_two_heaps() -> None:
 
 _IN_A_THREAD = """
 import asyncio, threading, psutil, pyarrow
-from studio.index.upkeep import load_library
+from studio.index.vectors import load_library
 from studio.memory import give_back
 asyncio.run(load_library())
 held, done = threading.Event(), threading.Event()

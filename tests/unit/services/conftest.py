@@ -21,6 +21,7 @@ from studio.index.vectors import table_writer
 from studio.paths import DataPaths
 from studio.services.generations import Promotion
 from studio.services.ingest import IngestService
+from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
 from studio.services.quality import GateService
 from studio.services.search import SearchService
@@ -71,6 +72,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
     provider = ToyProvider(toy)
     promotion = Promotion(stores, GateService(stores, SearchService(stores, provider)))
-    yield Bench(stores, library, IngestService(stores, provider, parser, promotion, nothing_to_collect), toy)
+    work = IngestService(stores, provider, parser, promotion, nothing_to_collect)
+    queue = JobQueue(stores, work)
+    yield Bench(stores, library, Requests(stores, queue, work), work, queue, toy)
+    await queue.close()
     await parser.close()
     await stores.close()

@@ -54,12 +54,12 @@ def test_a_full_disk_leaves_nothing(program: Program, folder: Path, file: Path) 
     (folder / "a.txt").write_text("Something to read. " * 200)
     program.ok("kb", "create", "Notes")
     program.ok("ingest", "Notes", folder)
-    outcome = program.run("export", "Notes", file, file_limit_bytes=10_000)
+    outcome = program.run_apart("export", "Notes", file, file_limit_bytes=10_000)
     assert outcome.code == 1
     assert "while writing a bundle" in outcome.err
     assert [path.name for path in file.parent.iterdir() if "export" in path.name or path == file] == []
     assert program.ok("export", "Notes", file)
-    outcome = program.run("import", file, file_limit_bytes=10_000)
+    outcome = program.run_apart("import", file, file_limit_bytes=10_000)
     assert outcome.code == 1
     assert [base["name"] for base in program.ok("kb", "list")] == ["Notes"]
     assert len(list((program.data_dir / "kb").iterdir())) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,12 @@ import pytest
 from workbench import MODEL, Bench, Write
 
 from studio.domain import GenerationState, IngestOptions, IngestReport, JobKind, JobState, SearchRequest
-from studio.errors import NotFound
+from studio.errors import Cancelled, NotFound
 from studio.index.files import VectorJournal
 from studio.index.generations import Checkpoint
 from studio.index.upkeep import GcReport, sweep
 from studio.index.vectors import TableWriter
-from studio.services.ingest import JobControl, pipeline, writer
+from studio.services.ingest import pipeline, writer
 
 
 def interrupt_after(bench: Bench, texts: int) -> None:
@@ -116,13 +115,13 @@ async def test_finished_files_are_not_read_again(bench: Bench, folder: Path, wri
     job = (await open_jobs(bench))[0]
     assert job.files_total == 21 and 0 < job.files_done < 21
     read: list[str] = []
-    parse = bench.ingest._parser.parse
+    parse = bench.work._parser.parse
 
     def noted(path: Path, *, passwords=(), roots=()):
         read.append(path.name)
         return parse(path, passwords=passwords)
 
-    monkeypatch.setattr(bench.ingest._parser, "parse", noted)
+    monkeypatch.setattr(bench.work._parser, "parse", noted)
     files = await bench.stores.catalog.jobs.files(job.id)
     done = {Path(file.path).name for file in files if file.state == "indexed"}
     assert done
@@ -225,7 +224,7 @@ async def test_a_job_cut_off_between_a_checkpoint_and_the_catalog_goes_on_from_t
         marked.append(tag)
         if len(marked) == 8:
             bench.task.cancel()
-            await asyncio.sleep(0)
+            await asyncio.Event().wait()  # until the job is stopped
         return versions
 
     monkeypatch.setattr(TableWriter, "mark", mark_then_stop)
@@ -248,18 +247,21 @@ async def test_a_job_cut_off_between_a_checkpoint_and_the_catalog_goes_on_from_t
 
 async def test_a_cancelled_job_leaves_nothing(bench: Bench, folder: Path, write: Write, often) -> None:
     fill(write)
-    control = JobControl()
-    embed = bench.toy.embed
+    embed, deep = bench.toy.embed, asyncio.Event()
 
-    async def then_cancel(batch, *, interactive: bool = False):
+    async def then_wait(batch, *, interactive: bool = False):
         vectors = await embed(batch, interactive=interactive)
         if len(bench.toy.embedded) > 20:
-            control.cancel()
+            deep.set()
+            await asyncio.Event().wait()
         return vectors
 
-    bench.toy.embed = then_cancel
-    with pytest.raises(asyncio.CancelledError):
-        await bench.ingest.ingest("Toy", [folder], control=control)
+    bench.toy.embed = then_wait
+    task = asyncio.get_running_loop().create_task(bench.ingest.ingest("Toy", [folder]))
+    await deep.wait()
+    await bench.queue.cancel((await open_jobs(bench))[0].id)
+    with pytest.raises(Cancelled):
+        await task
     assert await open_jobs(bench) == []
     assert GenerationState.BUILDING not in await states(bench)
     kb = await bench.library.get("Toy")
@@ -267,61 +269,6 @@ async def test_a_cancelled_job_leaves_nothing(bench: Bench, folder: Path, write:
     assert not jobs.exists() or list(jobs.iterdir()) == []
     with pytest.raises(NotFound):
         await bench.ingest.resume("Toy")
-
-
-async def test_a_job_waits_while_it_is_paused(bench: Bench, folder: Path, write: Write, monkeypatch) -> None:
-    monkeypatch.setattr(pipeline, "CHUNKS_PER_BATCH", 4)
-    fill(write)
-    control = JobControl()
-    control.pause("test", "A test holds it.")
-    heard = asyncio.Event()
-    reasons: list[str] = []
-
-    def progress(item) -> None:
-        reasons.append(item.paused)
-        heard.set()
-
-    task = asyncio.get_running_loop().create_task(
-        bench.ingest.ingest("Toy", [folder], progress=progress, control=control)
-    )
-    await heard.wait()
-    assert await waits(lambda: "A test holds it." in reasons)
-    assert bench.toy.embedded == []
-    control.resume("test")
-    assert (await task).added == 50
-    assert reasons[-1] == ""
-
-
-async def test_another_process_can_pause_and_cancel_a_job(
-    bench: Bench, folder: Path, write: Write, monkeypatch
-) -> None:
-    monkeypatch.setattr("studio.services.ingest.runner.WISHES_EVERY_S", 0.01)
-    fill(write)
-    control, reasons = JobControl(), []
-    control.pause("test", "Held for the test.")
-    task = asyncio.get_running_loop().create_task(
-        bench.ingest.ingest("Toy", [folder], progress=lambda item: reasons.append(item.paused), control=control)
-    )
-    assert await waits(lambda: reasons)
-    job = (await open_jobs(bench))[0]
-    jobs = bench.stores.catalog.jobs
-    await jobs.wish(job.id, "pause")
-    assert await waits(lambda: len(control._reasons) == 2)
-    await jobs.wish(job.id, "")
-    assert await waits(lambda: len(control._reasons) == 1)
-    await jobs.wish(job.id, "cancel")
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert (await jobs.get(job.id)).state is JobState.CANCELLED
-
-
-async def waits(condition: Callable[[], object]) -> bool:
-    """Whether a condition comes true within a generous time."""
-    for _ in range(2000):
-        if condition():
-            return True
-        await asyncio.sleep(0.005)
-    return False
 
 
 async def test_resuming_a_removal_that_had_happened_ends_it(bench: Bench, folder: Path, write: Write) -> None:
@@ -342,7 +289,7 @@ async def test_search_goes_on_while_a_job_is_interrupted(bench: Bench, folder: P
     await bench.ingest.ingest("Toy", [folder])
     fill(write)
     await interrupted(bench, folder, 30)
-    promotion = bench.ingest._promotion
+    promotion = bench.work._promotion
     response = await promotion._gate._search.search(SearchRequest(("Toy",), "very first"))
     assert [hit.content for hit in response.results][:1] == ["The very first text is found at any time."]
     assert list(response.generations.values()) == [1]

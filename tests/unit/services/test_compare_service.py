@@ -31,6 +31,7 @@ from studio.paths import DataPaths
 from studio.services.generations import CompareService, Promotion
 from studio.services.generations.compare import compare_documents, compare_hits, read_questions
 from studio.services.ingest import IngestService
+from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
 from studio.services.quality import GateService
 from studio.services.search import SearchService
@@ -300,7 +301,8 @@ async def test_generations_of_two_models_are_compared(
         pass
 
     promotion = Promotion(stores, GateService(stores, search))
-    ingest = IngestService(stores, models, parser, promotion, nothing_to_collect)
+    work = IngestService(stores, models, parser, promotion, nothing_to_collect)
+    ingest = Requests(stores, JobQueue(stores, work), work)
     settings = replace(library.default_settings(), model="small")
     kb = (await library.create("Two", settings)).id
     write("whales.txt", WHALES)

@@ -19,12 +19,12 @@ from studio.domain import (
     IngestProgress,
     IngestStage,
     JobKind,
+    JobState,
     KbSettings,
     SearchMode,
     SearchRequest,
 )
-from studio.errors import Busy, InvalidRequest, ModelFault, NotFound
-from studio.services.ingest import JobControl
+from studio.errors import Cancelled, InvalidRequest, ModelFault, NotFound
 
 Write = Callable[[str, str], Path]
 
@@ -253,11 +253,11 @@ async def test_cancelling_keeps_the_active_generation(services: Services, kb: st
         if any(item.state is FileState.EMBEDDING for item in progress.changed):
             begun.set()
 
-    control = JobControl()
-    task = asyncio.get_running_loop().create_task(services.ingest.ingest(kb, [folder], progress=watch, control=control))
+    task = asyncio.get_running_loop().create_task(services.ingest.ingest(kb, [folder], progress=watch))
     await begun.wait()
-    control.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    (job,) = await services.queue.jobs()
+    await services.queue.cancel(job.id)
+    with pytest.raises(Cancelled):
         await task
     assert await texts(services, kb) == {"Whales sing."}
     states = [item.state for item in await services.maintenance.generations(kb)]
@@ -306,7 +306,7 @@ async def test_a_long_word_without_spaces_is_still_indexed(
     assert report.failed == ()
     async with services.library._stores.store(kb).reading() as snapshot:
         contents = [content for _, _, content in await contents_of(snapshot.tables)]
-    embedder = await services.ingest._builder._embedders.embedder("all-MiniLM-L6-v2")
+    embedder = await services.ingest._work._builder._embedders.embedder("all-MiniLM-L6-v2")
     assert max(await embedder.count_tokens(contents)) <= 240
 
 
@@ -336,9 +336,13 @@ async def test_two_jobs_on_one_knowledge_base_do_not_mix(
     services: Services, kb: str, folder: Path, write: Write
 ) -> None:
     write("a.txt", "Whales sing.")
-    with await services.library._stores.store(kb).lock_for_writing("Notes"), pytest.raises(Busy):
-        await services.ingest.ingest(kb, [folder])
-    assert (await services.ingest.ingest(kb, [folder])).added == 1
+    waiting = asyncio.Event()
+    with await services.library._stores.store(kb).lock_for_writing("Notes"):
+        job = await services.queue.add(kb, [folder])
+        task = asyncio.get_running_loop().create_task(services.queue.run(job, lambda _: waiting.set()))
+        await waiting.wait()
+        assert (await services.queue.job(job.id)).state is JobState.QUEUED
+    assert (await task).added == 1
 
 
 async def test_an_unfinished_job_can_be_resumed(services: Services, kb: str, folder: Path, write: Write) -> None:

@@ -6,24 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+import pytrec_eval
 
-from studio.services.quality.measures import MEASURES, intervals, measure, paired
-
-
-def defined(ranking: Sequence[str], grades: Mapping[str, int], k: int) -> dict[str, float]:
-    """The measures straight from their definitions."""
-    relevant = {document: grade for document, grade in grades.items() if grade > 0}
-    first = ranking[:k]
-    ranks = [rank for rank, document in enumerate(first, start=1) if document in relevant]
-    best = sorted(relevant.values(), reverse=True)[:k]
-    gain = sum(relevant[first[rank - 1]] / math.log2(rank + 1) for rank in ranks)
-    return {
-        "ndcg": gain / sum(grade / math.log2(rank + 1) for rank, grade in enumerate(best, start=1)),
-        "recall": len(ranks) / len(relevant),
-        "mrr": 1 / ranks[0] if ranks else 0.0,
-        "map": sum(found / rank for found, rank in enumerate(ranks, start=1)) / len(relevant),
-        "precision": len(ranks) / k,
-    }
+from studio.services.quality.measures import MEASURES, intervals, measure, paired, resampled_means
 
 
 def one(ranking: Sequence[str], grades: Mapping[str, int], k: int) -> dict[str, float]:
@@ -40,16 +25,24 @@ def test_a_ranking_worked_out_by_hand() -> None:
     assert tuple(found) == MEASURES
 
 
-def test_the_library_agrees_with_the_definitions_on_every_order_of_five_documents() -> None:
-    grades = {"a": 3, "b": 1, "c": 0, "gone": 2, "bad": -1}
+def test_trec_eval_agrees_on_every_order_of_five_documents() -> None:
+    """NIST's program, compiled into pytrec_eval. It orders by score: ranks as scores leave it nothing to decide."""
+    grades = {"a": 3, "b": 1, "c": 0, "gone": 2}
     orders = {str(number): order for number, order in enumerate(itertools.permutations("abcxy"))}
     for k in (1, 3, 5, 10):
-        found = measure(orders, dict.fromkeys(orders, grades), k)
-        for at, order in enumerate(orders.values()):
-            assert {name: found[name][at] for name in MEASURES} == pytest.approx(defined(order, grades, k)), (order, k)
+        names = (f"ndcg_cut_{k}", f"recall_{k}", "recip_rank", f"map_cut_{k}", f"P_{k}")
+        wanted = {f"ndcg_cut.{k}", f"recall.{k}", "recip_rank", f"map_cut.{k}", f"P.{k}"}
+        runs = {query: {name: -float(rank) for rank, name in enumerate(order[:k])} for query, order in orders.items()}
+        theirs = pytrec_eval.RelevanceEvaluator(dict.fromkeys(orders, grades), wanted).evaluate(runs)
+        found = measure(orders, {query: {**grades, "bad": -1} for query in orders}, k)
+        for at, query in enumerate(orders):
+            expected = [theirs[query][name] for name in names]
+            assert [found[name][at] for name in MEASURES] == pytest.approx(expected), (query, k)
 
 
-def test_an_empty_ranking_is_worth_nothing() -> None:
+def test_an_empty_ranking_is_worth_nothing_nor_is_one_without_anything_relevant() -> None:
+    assert set(one(["a"], {"a": 0}, 10).values()) == {0.0}
+    assert measure({}, {}, 10)["ndcg"].shape == (0,)
     assert set(one([], {"a": 1}, 10).values()) == {0.0}
     both = measure({"none": [], "all": ["ä b"]}, {"none": {"a": 1}, "all": {"ä b": 2}}, 10)
     assert both["ndcg"].tolist() == [0.0, 1.0]
@@ -85,3 +78,41 @@ def test_noise_is_not_significant_and_its_direction_is_that_of_the_second() -> N
     better = paired(a, a + 0.05 + rng.normal(0, 0.1, 200))
     assert better.p_value < 0.001
     assert better.interval[0] > 0
+
+
+DARWIN = np.array([49.0, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48])
+"""Heights of crossed less self-fertilised plants of Zea mays, in eighths of an inch (Darwin 1876)."""
+
+
+def test_the_p_value_of_darwin_s_plants_is_the_one_that_fisher_counted() -> None:
+    """R. A. Fisher, The Design of Experiments, 1935, section 21: 1726 of 32768 sums are as extreme."""
+    assert paired(np.zeros(15), DARWIN).p_value == 1726 / 32768
+    assert paired(DARWIN, np.zeros(15)).p_value == 1726 / 32768
+    assert paired(np.zeros(15), DARWIN / 80).p_value == 1726 / 32768  # sums that are equal but for rounding
+
+
+def test_a_p_value_of_flips_at_random_is_near_that_of_the_normal_distribution() -> None:
+    """Its sum has mean 0 and variance Σ d² (Pitman 1937); 400 differences are as good as infinitely many."""
+    change = np.linspace(-1, 1, 400) + 0.05
+    z = change.sum() / math.sqrt((change**2).sum())
+    assert paired(np.zeros(400), change).p_value == pytest.approx(math.erfc(z / math.sqrt(2)), abs=0.01)
+
+
+def test_the_standard_error_of_the_mice_is_the_one_in_the_book() -> None:
+    """B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, table 2.2: 23.36 for infinite resamples."""
+    treated = np.array([[94.0, 197, 16, 38, 99, 141, 23]])
+    means = resampled_means(treated)
+    assert means.std() == pytest.approx(23.36, abs=0.4)
+    assert means.mean() == pytest.approx(86.86, abs=0.6)
+
+
+def test_the_interval_of_few_queries_is_that_of_every_resample() -> None:
+    values = np.array([0.0, 0.2, 0.5, 0.9, 1.0])
+    every = [sum(some) / 5 for some in itertools.product(values, repeat=5)]
+    assert intervals([values])[0] == pytest.approx(np.percentile(every, (2.5, 97.5)), abs=0.02)
+
+
+def test_columns_are_resampled_alike() -> None:
+    values = np.random.default_rng(2).random(30)
+    ((low, high), (low_of_twice, high_of_twice)) = intervals([values, 2 * values])
+    assert (low_of_twice, high_of_twice) == pytest.approx((2 * low, 2 * high))

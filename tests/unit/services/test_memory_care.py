@@ -21,7 +21,7 @@ from studio.config import Config
 from studio.domain import IngestOptions, IngestStage, Job, JobKind, JobState, SearchMode, SearchRequest, SearchResponse
 from studio.embedding.client import EmbeddingClient
 from studio.embedding.pool import EmbedderPool
-from studio.errors import MemoryRefused, ModelFault
+from studio.errors import Cancelled, MemoryRefused, ModelFault
 from studio.memory import (
     FLUSH,
     GIB,
@@ -39,7 +39,7 @@ from studio.memory.readings import Group
 from studio.paths import DataPaths
 from studio.services import memory_care
 from studio.services.costs import FILE_BYTES, READER_BYTES
-from studio.services.ingest import BUILD_BYTES, BuildRoom, JobControl, pipeline, reader
+from studio.services.ingest import BUILD_BYTES, BuildRoom, JobControl, pipeline, source_reader
 from studio.services.ingest.room import TIMES_WITHOUT_PRESSURE
 from studio.services.jobs.queue import JobEnded, JobEvent, JobProgress
 from studio.services.memory_care import CACHES_MINIMUM_BYTES, IN_USE_S
@@ -163,7 +163,7 @@ async def test_the_parts_of_the_program_are_told_apart(services: Services, kb: s
 async def test_the_budget_is_shared_out(services: Services, kb: str) -> None:
     budget = services.memory.budget
     assert budget.total == TOTAL // 2
-    assert pool(services)._idle_s == services.ingest._parser._idle_s == 15 * 60
+    assert pool(services)._idle_s == services.ingest._work._parser._idle_s == 15 * 60
     assert granted(services, "the program itself") == 200_000_000
     assert granted(services, CACHES) == budget.total // 4
     (model,) = pool(services).loaded()
@@ -178,13 +178,13 @@ async def test_settings_hold_at_once(services: Services, kb: str) -> None:
     services.config.set("memory_budget_mib", "1024")
     services.config.set("model_idle_minutes", "3")
     assert services.memory.budget.total == GIB
-    assert pool(services)._idle_s == services.ingest._parser._idle_s == 180
+    assert pool(services)._idle_s == services.ingest._work._parser._idle_s == 180
     assert granted(services, CACHES) == GIB // 4
     await asyncio.gather(*services.memory_care._owner._tasks.keys() - {_readings(services)})
     assert services.memory_care._stores.caches._limit == GIB // 4
     Config(services.config.path).set("model_idle_minutes", "0")  # as another program does
     await services.library.stamp()
-    assert pool(services)._idle_s == services.ingest._parser._idle_s == 0
+    assert pool(services)._idle_s == services.ingest._work._parser._idle_s == 0
 
 
 def _readings(services: Services) -> asyncio.Task:
@@ -254,7 +254,7 @@ async def test_idle_models_and_caches_go_and_come_back_with_the_next_search(
     assert model_pids(services) == []
     assert not [name for name in (item.component for item in services.memory.budget.grants) if "model" in name]
     assert services.search._filters._tables._values == {}
-    assert list(services.ingest._parser.worker_pids) == []
+    assert list(services.ingest._work._parser.worker_pids) == []
     after = await search(services, kb, "singing mammals")
     assert [item.chunk_id for item in after.results] == [item.chunk_id for item in before.results]
     (fresh,) = model_pids(services)
@@ -279,7 +279,7 @@ async def test_what_is_freed_while_memory_stays_short_is_given_back(
     await services.memory.step()
     await services.memory.step()
     assert len(trims) == 2
-    parser = services.ingest._parser
+    parser = services.ingest._work._parser
     async with aclosing(parser.parse(folder / "whales.txt")) as events:
         assert [event async for event in events]
     assert len(parser.worker_pids) == 1
@@ -423,7 +423,7 @@ async def test_a_build_that_comes_while_memory_is_short_waits_and_can_be_cancell
 async def test_processes_that_read_files_end_while_an_ingest_waits(
     services: Services, machine: Machine, kb: str, folder: Path, write: Write, batches: Batches, monkeypatch
 ) -> None:
-    monkeypatch.setattr(reader, "CHUNKS_PER_PIECE", 1)
+    monkeypatch.setattr(source_reader, "CHUNKS_PER_PIECE", 1)
     monkeypatch.setattr(pipeline, "PIECES_QUEUED", 30)
     monkeypatch.setattr(pipeline, "PIECES_BEFORE_A_FILE", 8)
     for n in range(8):  # of about seven passages each
@@ -434,7 +434,7 @@ async def test_processes_that_read_files_end_while_an_ingest_waits(
     await services.queue.add(kb, [folder / "more"])
     await ear.until(lambda: ear.paused == PAUSE_INGEST.sentence)
     async with asyncio.timeout(20):
-        while services.ingest._parser.worker_pids:
+        while services.ingest._work._parser.worker_pids:
             await services.memory.step()
             await asyncio.sleep(0.01)
     assert ear.ended == []
@@ -511,16 +511,16 @@ async def test_what_a_person_paused_stays_so(
     assert len(await services.library.documents(kb)) == 14
 
 
-async def test_a_pause_by_a_person_and_one_by_memory_are_told_apart() -> None:
+async def test_two_who_hold_a_build_are_told_apart() -> None:
     room, control = BuildRoom(), JobControl()
     job = Job("j", "kb", JobKind.REBUILD, JobState.RUNNING, (), {})
     async with room.place("Notes", job, control, 0):
-        control.pause("wish", "Paused.")
+        control.hold("somebody", "Held.")
         room.pause(PAUSE_INGEST.sentence)
         room.resume()
-        assert control.paused == "Paused."
+        assert control.paused == "Held."
         room.pause(PAUSE_INGEST.sentence)
-        control.resume("wish")
+        control.let_go("somebody")
         assert control.paused == PAUSE_INGEST.sentence
         room.resume()
         assert control.paused == ""
@@ -556,7 +556,6 @@ async def test_a_build_without_room_is_refused_with_numbers(
     assert model_pids(services) == [], "idle models were unloaded before"
     assert granted(services, "indexing Notes") is None
     await services.queue.start()
-    await services.queue.add(kb, [folder])
     await ear.until(lambda: len(ear.ended) == 1)
     assert ear.ended[0].job.state is JobState.FAILED
     assert ear.ended[0].job.error == refused.value.full_message
@@ -574,21 +573,20 @@ async def test_what_a_build_was_granted_is_given_back(
     services: Services, kb: str, folder: Path, write: Write, batches: Batches, end: str
 ) -> None:
     seen: list[int | None] = []
-    control = JobControl()
 
     async def happens() -> None:
         seen.append(granted(services, "indexing Notes"))
         if end == "failed":
             raise ModelFault("No more.")
-        if end == "cancelled":
-            control.cancel()
+        if end == "cancelled" and (running := services.queue._running) is not None:
+            running.control.obey("cancel")
 
     batches.at = dict.fromkeys(range(1, 100), happens)
-    building = services.ingest.ingest(kb, [fill(write, folder)], control=control)
+    building = services.ingest.ingest(kb, [fill(write, folder)])
     if end == "done":
         await building
     else:
-        with pytest.raises(ModelFault if end == "failed" else asyncio.CancelledError):
+        with pytest.raises(ModelFault if end == "failed" else Cancelled):
             await building
     assert seen[0] == BUILD_BYTES + 2 * READER_BYTES + 2 * FILE_BYTES
     assert granted(services, "indexing Notes") is None

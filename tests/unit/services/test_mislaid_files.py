@@ -72,7 +72,7 @@ async def test_what_a_job_may_remove_is_written_down_with_it(bench: Bench, folde
     numbered(write, 4, "box/")
     write("top.txt", "A text at the top.")
     await ingest(bench, folder)
-    queue = JobQueue(bench.stores, bench.ingest)
+    queue = JobQueue(bench.stores, bench.work)
     for allowed, removed in ((0, 0), (3, 0), (4, 4)):
         await queue.add("Toy", [folder], IngestOptions(allow_removals=allowed))
         shutil.rmtree(folder / "box", ignore_errors=True)  # after it was accepted

@@ -72,7 +72,7 @@ async def test_rows_written_before_a_crash_are_taken_back(bench: Bench, folder: 
     table = folder / "rows.jsonl"
     table.write_text("".join(f'{{"_id": "r{n}", "text": "row number {n}"}}\n' for n in range(30)))
     (folder / "other.jsonl").write_text('{"_id": "x", "text": "another file"}\n')
-    parse = bench.ingest._parser.parse
+    parse = bench.work._parser.parse
 
     async def crash_at_the_end(
         path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
@@ -82,7 +82,7 @@ async def test_rows_written_before_a_crash_are_taken_back(bench: Bench, folder: 
         if path == table:
             raise DocumentFault(FailureCode.CRASHED, "The process that read this file ended.")
 
-    monkeypatch.setattr(bench.ingest._parser, "parse", crash_at_the_end)
+    monkeypatch.setattr(bench.work._parser, "parse", crash_at_the_end)
     report = await bench.ingest.ingest("Toy", [folder])
     assert [Path(item.path).name for item in report.failed] == ["rows.jsonl"]
     assert await bench.sound() == {"another file"}
@@ -99,7 +99,7 @@ async def test_a_crash_in_a_changed_table_keeps_its_rows_of_before(bench: Bench,
     put("row")
     await bench.ingest.ingest("Toy", [folder])
     put("changed row")
-    parse = bench.ingest._parser.parse
+    parse = bench.work._parser.parse
 
     async def crash_at_the_end(
         path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
@@ -109,7 +109,7 @@ async def test_a_crash_in_a_changed_table_keeps_its_rows_of_before(bench: Bench,
         raise DocumentFault(FailureCode.CRASHED, "The process that read this file ended.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.ingest._parser, "parse", crash_at_the_end)
+        patch.setattr(bench.work._parser, "parse", crash_at_the_end)
         report = await bench.ingest.ingest("Toy", [folder])
     assert ([item.error for item in report.failed], report.unchanged) == (["crashed"], 30)
     assert await bench.sound() == {f"row number {n}" for n in range(30)}
@@ -124,7 +124,7 @@ async def test_an_archive_that_ends_its_workers_keeps_the_files_read_before(
     with zipfile.ZipFile(archive, "w") as made:
         for n in range(3):
             made.writestr(f"{n}.txt", f"note number {n}")
-    parse = bench.ingest._parser.parse
+    parse = bench.work._parser.parse
 
     async def crash_at_the_end(
         path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()
@@ -133,7 +133,7 @@ async def test_an_archive_that_ends_its_workers_keeps_the_files_read_before(
             yield parsed
         raise DocumentFault(FailureCode.CRASHED, "The process that read this file ended.")
 
-    monkeypatch.setattr(bench.ingest._parser, "parse", crash_at_the_end)
+    monkeypatch.setattr(bench.work._parser, "parse", crash_at_the_end)
     report = await bench.ingest.ingest("Toy", [folder])
     assert (report.added, [(Path(item.path).name, item.error) for item in report.failed]) == (
         3, [("notes.zip", "crashed")],
@@ -160,7 +160,7 @@ async def test_a_scan_is_tried_again_once_its_text_can_be_recognised(bench: Benc
     scan = pypdfium2.PdfDocument.new()
     scan.new_page(600, 800)
     scan.save(folder / "scan.pdf")
-    parser, read = bench.ingest._parser, []
+    parser, read = bench.work._parser, []
     parse = parser.parse
 
     def noted(path: Path, *, passwords: Sequence[str] = (), roots: Sequence[Path] = ()) -> AsyncIterator[ParserEvent]:
@@ -241,7 +241,7 @@ class ReadTogether:
 async def test_copies_read_at_the_same_moment_are_embedded_once(bench: Bench, folder: Path, write: Write) -> None:
     write("a.txt", "the very same text")
     write("b.txt", "the very same text")
-    bench.ingest._parser = ReadTogether(bench.ingest._parser)
+    bench.work._parser = ReadTogether(bench.work._parser)
     report = await bench.ingest.ingest("Toy", [folder], IngestOptions(jobs=2))
     assert (report.added, report.chunks_added) == (2, 1)
     assert bench.toy.embedded == ["the very same text"]
@@ -346,7 +346,7 @@ async def test_a_long_log_that_grows_costs_its_last_part(bench: Bench, folder: P
         for document in plain.parse(path):
             yield document
 
-    monkeypatch.setattr(bench.ingest._parser, "parse", here)
+    monkeypatch.setattr(bench.work._parser, "parse", here)
     log = folder / "long.log"
     lines = [f"line number {n} of a log\n" for n in range(80)]
     log.write_text("".join(lines))

@@ -25,6 +25,7 @@ from studio.memory import MemoryCoordinator
 from studio.paths import DataPaths
 from studio.services.generations import Promotion
 from studio.services.ingest import IngestService
+from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
 from studio.services.preflight import PreflightService
 from studio.services.preflight.sampling import HEAD_BYTES, Amount, ByLength, Reading, estimate, kind_of, spread
@@ -60,7 +61,7 @@ class Model(ToyEmbedder):
 class Bench:
     stores: Stores
     library: LibraryService
-    ingest: IngestService
+    ingest: Requests
     preflight: PreflightService
     model: Model
     folder: Path
@@ -80,7 +81,8 @@ async def bench(tmp_path: Path, folder: Path) -> AsyncIterator[Bench]:
     async def nothing(kb_id: str) -> None:
         pass
 
-    ingest = IngestService(stores, model, parser, promotion, nothing)
+    work = IngestService(stores, model, parser, promotion, nothing)
+    ingest = Requests(stores, JobQueue(stores, work), work)
     preflight = PreflightService(stores, library, model, parser, MemoryCoordinator(0, dict))
     made = Bench(stores, library, ingest, preflight, model, folder)
     made.kb = (await library.create("Toy", KbSettings(chunk_tokens=24, chunk_overlap=4))).id

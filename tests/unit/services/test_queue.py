@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -39,7 +40,9 @@ class Listener:
     async def until(self, condition) -> None:
         async with asyncio.timeout(60):
             while not condition():
-                await self._changed.wait()
+                with contextlib.suppress(TimeoutError):  # not everything that is waited for is told
+                    async with asyncio.timeout(0.01):
+                        await self._changed.wait()
                 self._changed.clear()
 
     async def all_ended(self, count: int) -> None:
@@ -48,7 +51,7 @@ class Listener:
 
 @pytest_asyncio.fixture
 async def jobs(bench: Bench) -> AsyncIterator[JobQueue]:
-    made = JobQueue(bench.stores, bench.ingest)
+    made = JobQueue(bench.stores, bench.work)
     yield made
     await made.close()
 
@@ -186,7 +189,7 @@ async def test_a_paused_job_that_finishes_early_seals_its_checkpoint_after_a_res
     await jobs.pause(job.id)
     await jobs.close()
     held.set()
-    again = JobQueue(bench.stores, bench.ingest)
+    again = JobQueue(bench.stores, bench.work)
     try:
         heard = Listener(again)
         await again.cancel(job.id, keep=True)
@@ -223,7 +226,7 @@ async def test_the_next_program_goes_on_with_what_was_left(
     await jobs.close()
     held.set()
     assert [job.state for job in await jobs.jobs()] == [JobState.RUNNING, JobState.PAUSED]
-    following = JobQueue(bench.stores, bench.ingest)
+    following = JobQueue(bench.stores, bench.work)
     heard = Listener(following)
     await following.start()
     await heard.all_ended(1)
@@ -312,18 +315,6 @@ async def test_a_busy_knowledge_base_waits_and_others_go_on(
         assert heard.ended[0].job.id == second.id
     await heard.all_ended(2)
     assert heard.ended[1].job.id == first.id
-
-
-async def test_a_held_queue_waits_and_says_why(bench: Bench, jobs: JobQueue, folder: Path, write: Write, held) -> None:
-    held.set()
-    heard = Listener(jobs)
-    jobs.hold("On battery.")
-    await jobs.start()
-    await jobs.add("Toy", [fill(write, folder / "a")])
-    await asyncio.sleep(0)
-    assert heard.ended == [] and bench.toy.embedded == []
-    jobs.release()
-    await heard.all_ended(1)
 
 
 async def test_removals_and_rebuilds_are_jobs_too(bench: Bench, jobs: JobQueue, folder: Path, write: Write) -> None:

@@ -19,9 +19,9 @@ from studio.domain import FileState, GenerationState, IngestReport, Job, JobKind
 from studio.errors import Busy, Conflict, ModelFault, NotFound, StorageFault
 from studio.index.generations import Stores
 from studio.services.generations import Promotion
-from studio.services.ingest import IngestService, JobControl, pipeline, runner, writer
+from studio.services.ingest import IngestService, JobControl, pipeline, writer
 from studio.services.jobs import JobQueue, queue
-from studio.services.jobs.queue import JobChanged, JobEnded, JobEvent, JobProgress
+from studio.services.jobs.queue import JobChanged, JobEnded, JobEvent
 from studio.services.quality import GateService
 from studio.services.search import SearchService
 
@@ -34,7 +34,7 @@ class Scripted(IngestService):
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
 
-    async def execute(self, seen: Job, progress=None, *, control=None, passwords=()) -> IngestReport:
+    async def execute(self, seen: Job, progress, control, passwords=()) -> IngestReport:
         return await self._execute(seen.id, control=control, passwords=passwords)
 
 
@@ -73,12 +73,12 @@ def soon(monkeypatch) -> None:
     """What happens twice a second happens at once."""
     monkeypatch.setattr(queue, "POLL_S", 0.01)
     monkeypatch.setattr(queue, "BUSY_AGAIN_S", 0.01)
-    monkeypatch.setattr(runner, "WISHES_EVERY_S", 0.01)
+    monkeypatch.setattr(queue, "ASKED_POLL_S", 0.01)
 
 
 @pytest_asyncio.fixture
 async def jobs(bench: Bench, soon: None) -> AsyncIterator[JobQueue]:
-    made = JobQueue(bench.stores, bench.ingest)
+    made = JobQueue(bench.stores, bench.work)
     yield made
     await made.close()
 
@@ -89,7 +89,7 @@ async def other(bench: Bench, soon: None) -> AsyncIterator[JobQueue]:
     stores = await Stores.open(bench.stores.paths)
     provider = ToyProvider(bench.toy)
     promotion = Promotion(stores, GateService(stores, SearchService(stores, provider)))
-    ingest = IngestService(stores, provider, bench.ingest._parser, promotion, bench.ingest._after_promotion)
+    ingest = IngestService(stores, provider, bench.work._parser, promotion, bench.work._after_promotion)
     made = JobQueue(stores, ingest)
     yield made
     await made.close()
@@ -179,7 +179,7 @@ async def test_a_job_that_is_paused_while_it_is_being_chosen_is_paused(
     bench: Bench, jobs: JobQueue, folder: Path, write: Write, held: asyncio.Event, monkeypatch
 ) -> None:
     job = await jobs.add("Toy", [fill(write, folder / "a")])
-    listed, go_on, tell = asyncio.Event(), asyncio.Event(), jobs._bulletin.tell
+    listed, go_on, tell = asyncio.Event(), asyncio.Event(), jobs._feed.tell
 
     async def slowly(running: str = "") -> dict[str, Job]:
         found = await tell(running)
@@ -187,7 +187,7 @@ async def test_a_job_that_is_paused_while_it_is_being_chosen_is_paused(
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(jobs._bulletin, "tell", slowly)
+    monkeypatch.setattr(jobs._feed, "tell", slowly)
     await jobs.start()
     await listed.wait()
     pausing = asyncio.get_running_loop().create_task(jobs.pause(job.id))
@@ -217,9 +217,9 @@ async def test_a_job_that_stops_for_another_process_can_be_resumed_at_once(bench
     job = await jobs.add("Toy", [folder])
     await jobs.start()
     await until(lambda: attempts)
-    await until(lambda: jobs._bulletin._told[job.id].state is JobState.RUNNING)
+    await until(lambda: jobs._feed._told[job.id].state is JobState.RUNNING)
     await bench.stores.catalog.jobs.wish(job.id, "pause")
-    await until(lambda: jobs._running is not None and jobs._running.pausing)
+    await until(lambda: jobs._running is not None and jobs._running.control.pausing)
     resuming = asyncio.get_running_loop().create_task(jobs.resume(job.id))
     await asyncio.sleep(0.05)  # as long as it takes where nothing keeps it
     stopped.set()
@@ -233,40 +233,12 @@ async def test_closing_while_a_job_stops_leaves_it_paused(
 ) -> None:
     job = await begun(bench, jobs, folder, write)
     pausing = asyncio.get_running_loop().create_task(jobs.pause(job.id))
-    await until(lambda: jobs._running is not None and jobs._running.pausing, every_s=0)
+    await until(lambda: jobs._running is not None and jobs._running.control.pausing, every_s=0)
     await jobs.close()
     await pausing
     found = await jobs.job(job.id)
     assert (found.state, found.wish) == (JobState.PAUSED, "")
     assert await bench.stores.catalog.jobs.checkpoint_of(job.id)
-
-
-async def test_a_held_queue_stops_in_the_middle_of_a_job(
-    bench: Bench, jobs: JobQueue, folder: Path, write: Write, held: asyncio.Event
-) -> None:
-    heard = Heard(jobs)
-    job = await begun(bench, jobs, folder, write)
-    jobs.hold("The battery is low.")
-    held.set()
-    reasons = [event.progress.paused for event in heard.events if isinstance(event, JobProgress)]
-    assert reasons[-1] == "The battery is low."
-    jobs.release()
-    await until(lambda: job.id in heard.ended)
-    assert heard.ended[job.id].job.state is JobState.DONE
-
-
-async def test_a_queue_that_is_released_begins_at_once(
-    bench: Bench, jobs: JobQueue, folder: Path, write: Write, monkeypatch
-) -> None:
-    monkeypatch.setattr(queue, "POLL_S", 3600.0)
-    heard = Heard(jobs)
-    jobs.hold("The battery is low.")
-    await jobs.start()
-    job = await jobs.add("Toy", [fill(write, folder / "a", 1)])
-    await until(lambda: not jobs._wake.is_set())
-    assert heard.states(job.id) == [JobState.QUEUED]
-    jobs.release()
-    await until(lambda: job.id in heard.ended)
 
 
 # ------------------------------------------------------------ other processes
@@ -296,14 +268,14 @@ async def test_another_process_pauses_resumes_and_cancels_a_running_job(
 async def test_what_another_process_does_to_a_job_that_is_just_beginning_counts(
     bench: Bench, jobs: JobQueue, other: JobQueue, folder: Path, write: Write, monkeypatch, steer, left: JobState
 ) -> None:
-    chosen, go_on, match = asyncio.Event(), asyncio.Event(), bench.ingest._match_settings
+    chosen, go_on, match = asyncio.Event(), asyncio.Event(), bench.work._match_settings
 
     async def slowly(*arguments) -> KnowledgeBase:
         chosen.set()
         await go_on.wait()
         return await match(*arguments)
 
-    monkeypatch.setattr(bench.ingest, "_match_settings", slowly)
+    monkeypatch.setattr(bench.work, "_match_settings", slowly)
     job = await jobs.add("Toy", [fill(write, folder / "a", 2)])
     await jobs.start()
     await chosen.wait()
@@ -328,8 +300,8 @@ async def test_two_programs_share_the_queue_and_run_each_job_once(
     for job in made:
         ends = [listener.ended[job.id] for listener in heard.values()]
         assert {end.job.state for end in ends} == {JobState.DONE}
-        reports = [end.report for end in ends if end.report is not None]
-        assert [report.added for report in reports] == [3]
+        assert ends[0].report == ends[1].report
+        assert ends[0].report is not None and ends[0].report.added == 3
     assert len(bench.toy.embedded) == len(set(bench.toy.embedded)) == 18
 
 
@@ -449,17 +421,17 @@ async def test_a_bug_in_the_queue_itself_does_not_end_it(
     bench: Bench, folder: Path, write: Write, monkeypatch, caplog
 ) -> None:
     monkeypatch.setattr(queue, "BUSY_AT_MOST_S", 0.01)
-    jobs = JobQueue(bench.stores, bench.ingest)
+    jobs = JobQueue(bench.stores, bench.work)
     heard = Heard(jobs)
     job = await jobs.add("Toy", [fill(write, folder / "a", 1)])
-    tell, bugs = jobs._bulletin.tell, [ValueError("wires crossed"), ValueError("wires crossed")]
+    tell, bugs = jobs._feed.tell, [ValueError("wires crossed"), ValueError("wires crossed")]
 
     async def crossed(running: str = "") -> dict[str, Job]:
         if bugs:
             raise bugs.pop()
         return await tell(running)
 
-    monkeypatch.setattr(jobs._bulletin, "tell", crossed)
+    monkeypatch.setattr(jobs._feed, "tell", crossed)
     await jobs.start()
     await until(lambda: job.id in heard.ended)
     await jobs.close()
@@ -479,9 +451,9 @@ async def test_cancelling_again_does_not_disturb_what_tidies_up() -> None:
     task = asyncio.get_running_loop().create_task(job())
     await asyncio.sleep(0)
     control.attach(task)
-    control.cancel()
+    control.obey("cancel")
     await asyncio.sleep(0)
-    control.cancel()
+    control.obey("cancel")
     await asyncio.wait([task])
     assert tidied.is_set() and control.cancelled
 

@@ -24,7 +24,7 @@ from studio.domain import (
     PageCounts,
     Retention,
 )
-from studio.errors import Busy, Conflict, InvalidRequest, NotFound
+from studio.errors import Busy, InvalidRequest, NotFound
 from studio.index.files import try_lock
 from studio.index.generations import Stores
 from studio.index.upkeep import collect
@@ -230,5 +230,11 @@ async def test_an_ingest_after_a_change_of_the_index_rebuilds_nothing(ward: Ward
 async def test_an_index_waits_for_the_writer(ward: Ward) -> None:
     first = await filled(ward)
     await ward.library.change_settings("care", replace(first.settings, index=AnnIndex.IVF_SQ))
-    with await ward.store.lock_for_writing("Care"), pytest.raises((Busy, Conflict)):
-        await ward.ingest.build_index("care")
+    waiting = asyncio.Event()
+    with await ward.store.lock_for_writing("Care"):
+        task = asyncio.create_task(ward.ingest.build_index("care", lambda progress: progress.paused and waiting.set()))
+        await waiting.wait()
+        assert not task.done()
+    report = await task
+    assert report is not None
+    assert report.generation is not None

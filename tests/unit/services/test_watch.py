@@ -103,7 +103,7 @@ async def guard(bench: Bench, monkeypatch) -> AsyncIterator[Guard]:
     monkeypatch.setattr(folder_events, "STEP_MS", 50)
     monkeypatch.setattr(folder_events, "ALIVE_MS", 100)
     monkeypatch.setattr(psutil, "sensors_battery", lambda: None, raising=False)
-    queue = JobQueue(bench.stores, bench.ingest)
+    queue = JobQueue(bench.stores, bench.work)
     made = Guard(bench, queue, Config(bench.stores.paths.config))
     yield made
     await made.service.close()

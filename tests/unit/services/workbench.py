@@ -14,6 +14,7 @@ from studio.domain import DocumentStatus, Embedder, ModelInfo, Vectors
 from studio.errors import ModelFault, WorkerDied
 from studio.index.generations import Stores
 from studio.services.ingest import IngestService
+from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
 
 Write = Callable[[str, str], Path]
@@ -57,8 +58,19 @@ class ToyProvider:
 
 
 class Bench:
-    def __init__(self, stores: Stores, library: LibraryService, ingest: IngestService, toy: ToyEmbedder) -> None:
-        self.stores, self.library, self.ingest, self.toy = stores, library, ingest, toy
+    """`work` does what jobs are about, `queue` is not started and runs what `ingest` asks for."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        library: LibraryService,
+        ingest: Requests,
+        work: IngestService,
+        queue: JobQueue,
+        toy: ToyEmbedder,
+    ) -> None:
+        self.stores, self.library, self.toy = stores, library, toy
+        self.ingest, self.work, self.queue = ingest, work, queue
 
     async def statuses(self) -> dict[str, DocumentStatus]:
         return {Path(item.source_path).name: item.status for item in await self.library.documents("Toy")}

@@ -18,9 +18,9 @@ from studio.domain import Candidate
 from studio.errors import InvariantViolated
 from studio.index.keywords.analysis import PART_WEIGHT, Terms, analyzer_for, is_name, is_spaceless, text_analyzer
 from studio.index.keywords.faults import mapped
+from studio.index.keywords.lexical_writer import ANALYZER
 from studio.index.keywords.mirror import mirrored, remove
 from studio.index.keywords.query import Condition, Operand, Phrase, Query, Word, parse
-from studio.index.keywords.writer import ANALYZER
 
 _MAX_QUERY_TERMS = 256
 _MANY_DOCUMENTS = 600
@@ -344,7 +344,7 @@ def _all() -> Any:
 
 def _held(condition: Condition, holds: Holds) -> Collection[str]:
     if condition not in holds:
-        raise InvariantViolated(f"Nobody said which documents fulfil “{condition}”.")
+        raise InvariantViolated(f"It was not said which documents fulfil “{condition}”.")
     return holds[condition]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from studio.domain import IngestOptions, KnowledgeBase, ProgressSink
 from studio.errors import NotFound
-from studio.services.ingest.service import IngestService
+from studio.services.jobs.requests import Requests
 from studio.services.library import LibraryService
 
 SAMPLE_NAME = "Sample library"
@@ -15,7 +15,7 @@ SAMPLE_NAME = "Sample library"
 class SampleService:
     """Makes the sample knowledge base from the documents that ship with the program."""
 
-    def __init__(self, library: LibraryService, ingest: IngestService, folder: Path) -> None:
+    def __init__(self, library: LibraryService, ingest: Requests, folder: Path) -> None:
         self._library = library
         self._ingest = ingest
         self._folder = folder

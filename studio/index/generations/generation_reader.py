@@ -77,7 +77,7 @@ class GenerationReader:
     async def reading(self, number: int | None = None, kb: KnowledgeBase | None = None) -> AsyncIterator[Snapshot]:
         """The active generation (or `number`), pinned while the block runs; `kb` is the row of it, just read.
 
-        The active generation stays open between calls, any other one while somebody reads it. Raises NotFound when
+        The active generation stays open between calls, any other one while it is read. Raises NotFound when
         there is none.
         """
         base = kb if kb is not None else await self._catalog.knowledge_base(self.kb_id)
@@ -132,7 +132,7 @@ class GenerationReader:
             lease: FileLock | None = None
             try:
                 await self._catalog.generation(self.kb_id, number)  # no lock file for what never was
-                # Not in a thread: a lock taken there while this task is cancelled would belong to nobody.
+                # Not in a thread: a lock taken there while this task is cancelled would have no owner.
                 lease = try_lock(self.paths.lease(number), shared=True)
                 generation = await self._catalog.generation(self.kb_id, number)
                 if lease is not None and generation.state in READABLE:
@@ -179,7 +179,7 @@ class GenerationReader:
 
 
 class LostLexicalReader(LexicalReader):
-    """Stands in for a keyword index that cannot be opened: whoever asks it for passages hears why."""
+    """Stands in for a keyword index that cannot be opened: asked for passages, it says why."""
 
     def __init__(self, path: Path, language: str, fault: StorageFault) -> None:
         self._path = path
