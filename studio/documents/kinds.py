@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import PurePath
 
 OTHER = "other"
@@ -34,6 +35,10 @@ _NAMED_CODE = """
 """
 _CODE_NAMES = frozenset(_NAMED_CODE.split())
 """Files that are known by their whole name."""
+
+_MAILDIR = re.compile(r"\d{9,}\.[^/]+", re.ASCII)
+_MAILBOX = "mbox"
+"""What Apple Mail calls the mailbox in a folder that it exports."""
 
 _EXTENSIONS: dict[str, str] = {
     **{f".{name}": "text" for name in _PLAIN_TEXT.split()},
@@ -89,6 +94,7 @@ _EXTENSIONS: dict[str, str] = {
     ".json": "json",
     ".ipynb": "ipynb",
     ".eml": "eml",
+    ".emlx": "eml",
     ".mbox": "mbox",
     **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".tbz2", ".xz", ".txz"), "archive"),
 }
@@ -108,7 +114,12 @@ def file_kind(path: PurePath) -> str:
     The parser looks at the content and may find another kind (`ParsedDocument.kind`); this one
     needs no reading and is the same on every run, so it is fit for keys.
     """
-    return "code" if path.name.lower() in _CODE_NAMES else _EXTENSIONS.get(path.suffix.lower(), OTHER)
+    name = path.name.lower()
+    if name in _CODE_NAMES:
+        return "code"
+    if name == _MAILBOX or (path.parent.name in ("cur", "new") and _MAILDIR.fullmatch(name)):
+        return "mbox" if name == _MAILBOX else "eml"
+    return _EXTENSIONS.get(path.suffix.lower(), OTHER)
 
 
 def document_id(sha256: str, kind: str, row_key: str = "") -> str:

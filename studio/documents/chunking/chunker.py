@@ -27,9 +27,6 @@ MAX_CONTEXT_CHARS = 200
 MAX_SEGMENT_CHARS = 600
 """Longest unit `segment` makes; about half a chunk of English prose."""
 
-SECTION_SHARE = 0.25
-"""A heading starts a new chunk once the current one holds this share of the limit."""
-
 TAIL_SHARE = 0.10
 """A last chunk below this share of the limit joins the one before it, if it fits."""
 
@@ -101,9 +98,9 @@ def pack(
 
     `counts[i]` is the number of tokens of `segments[i]`; a unit above the limit becomes a chunk of
     its own, so cut it with `split_oversized` first. Consecutive chunks share whole units worth up to
-    `overlap` tokens. No chunk runs across the start of a hard span; a changed anchor starts a new
-    chunk, without overlap, once the current one is a quarter full. A whole span within the limit is
-    never cut: it moves to the next chunk as one unit; a larger one is cut at the ends of lines.
+    `overlap` tokens. No chunk runs across the start of a hard span, or of a section (see `_sections`). A
+    whole span within the limit is never cut: it moves to the next chunk as one unit; a larger one is cut
+    at the ends of lines.
     """
     if len(segments) != len(counts):
         raise ValueError(f"{len(segments)} segments but {len(counts)} token counts")
@@ -112,7 +109,8 @@ def pack(
     segments, counts, lines = _fused(spans, segments, counts, limit)
     packer = _Packer(text, segments, counts, limit, overlap)
     packer.lines = lines
-    hard, sections = _span_starts(spans)
+    hard = {span.start for span in spans if span.hard}
+    sections = _sections(text, spans)
     units_hard = [i for i, (start, _) in enumerate(segments) if start in hard and i]
     packer.sections = {i for i, (start, _) in enumerate(segments) if start in sections}
     ranges: list[Range] = []
@@ -134,7 +132,7 @@ class _Packer:
         self._limit = limit
         self._overlap = overlap
         self.sections: set[int] = set()
-        """Units before which the anchor changes."""
+        """Units that begin a section."""
         self.lines: set[int] = set()
         """Units of tables and code too large for one chunk."""
 
@@ -160,7 +158,7 @@ class _Packer:
         """Where a chunk from `start` ends; `fresh` is its first unit that no earlier chunk holds."""
         end = fresh + 1
         while end < last and self._tokens(start, end + 1) <= self._limit:
-            if end in self.sections and self._tokens(start, end) >= SECTION_SHARE * self._limit:
+            if end in self.sections:
                 return end
             end += 1
         if end >= last or end in self.sections:
@@ -189,8 +187,10 @@ class _Packer:
         return start
 
     def _merge_tail(self, chunks: list[Range], fresh: int) -> None:
-        """Drop a last chunk that is hardly worth its own row into its predecessor."""
+        """Drop a last chunk that is hardly worth its own row into its predecessor under the same heading."""
         before, last = chunks[-2], chunks[-1]
+        if fresh in self.sections:
+            return
         if self._tokens(fresh, last[1]) < TAIL_SHARE * self._limit and self._tokens(before[0], last[1]) <= self._limit:
             chunks[-2:] = [(before[0], last[1])]
 
@@ -223,16 +223,42 @@ def _fused(
     return [*units, *segments[done:]], [*sums, *counts[done:]], lines
 
 
-def _span_starts(spans: Sequence[Span]) -> tuple[set[int], set[int]]:
-    """Offsets where a hard span starts, and where the anchor changes."""
-    hard = {span.start for span in spans if span.hard}
-    sections: set[int] = set()
-    anchor = ""
-    for span in spans:
-        if span.anchor != anchor:
-            sections.add(span.start)
-            anchor = span.anchor
-    return hard, sections
+def _sections(text: str, spans: Sequence[Span]) -> set[int]:
+    """Offsets at which what follows stands under another heading.
+
+    A heading without a text of its own goes on with the first section below it, and with headings beside it that have
+    none either: alone they would say nothing.
+    """
+    changes = [i for i, span in enumerate(spans) if span.anchor != (spans[i - 1].anchor if i else "")]
+    following = [*(spans[i].anchor for i in changes[1:]), ""]
+    begins: set[int] = set()
+    above = beside = None  # a heading right before that stands alone: with sections below it, without
+    for i, after in zip(changes, following[: len(changes)], strict=True):
+        anchor = spans[i].anchor
+        bare, opens = _is_bare(text, spans, i), _is_below(after, anchor)
+        goes_on = above is not None and _is_below(anchor, above)
+        if not goes_on and not (bare and not opens and _path(anchor) == beside):
+            begins.add(spans[i].start)
+        above = anchor if bare and opens else None
+        beside = _path(anchor) if bare and not opens else None
+    return begins
+
+
+def _is_bare(text: str, spans: Sequence[Span], at: int) -> bool:
+    """Whether there is nothing under the heading of a span but the heading."""
+    span = spans[at]
+    if at + 1 < len(spans) and spans[at + 1].anchor == span.anchor:
+        return False
+    heading = span.anchor.rpartition(HEADING_SEPARATOR)[2]
+    return 0 < len(heading) >= span.end - span.start - 2 and text[span.start : span.end].strip() == heading
+
+
+def _is_below(anchor: str, other: str) -> bool:
+    return anchor.startswith(other + HEADING_SEPARATOR)
+
+
+def _path(anchor: str) -> str:
+    return anchor.rpartition(HEADING_SEPARATOR)[0]
 
 
 def _trimmed(text: str, start: int, end: int) -> Range:
@@ -294,6 +320,8 @@ def make_chunks(
         content_hash = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()
         key = f"{document_id}:{start}:{end}:{content_hash}"
         at = bisect_right(starts, start) - 1
+        while at >= 0 and _goes_on_below(parsed, at, end):
+            at += 1
         span = parsed.spans[at] if at >= 0 and parsed.spans[at].end > start else None
         context = context_of(parsed, span.anchor if span else "", content) if contextual else ""
         chunks.append(
@@ -310,3 +338,14 @@ def make_chunks(
             )
         )
     return chunks
+
+
+def _goes_on_below(parsed: ParsedDocument, at: int, end: int) -> bool:
+    """Whether a chunk that ends at `end` has nothing of a section but its heading, and goes on in one below."""
+    spans = parsed.spans
+    return (
+        at + 1 < len(spans)
+        and spans[at + 1].start < end
+        and _is_below(spans[at + 1].anchor, spans[at].anchor)
+        and _is_bare(parsed.text, spans, at)
+    )

@@ -134,7 +134,7 @@ class _Walk:
         self, entry: Entry, label: str, here: tuple[int, ...], inside: tuple[int, ...]
     ) -> Iterator[ParserEvent]:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            target = Path(folder) / _file_name(entry.name)
+            target = Path(folder) / file_name(entry.name)
             try:
                 yield from self._unpack(entry, target)
                 kind = detect(target)
@@ -231,7 +231,7 @@ def _member_too_large() -> DocumentFault:
     return beyond_limits(f"This file is larger than {limit} MB, too large for one in an archive.")
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A name for the file on disk that tells parsers what the member's own name would, and that every system takes."""
     stem, dot, suffix = _UNSAFE.sub("_", name.rsplit("/", 1)[-1]).strip(" .").rpartition(".")
     name = f"{stem[:80]}{dot}{suffix[:20]}"

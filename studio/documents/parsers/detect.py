@@ -150,9 +150,10 @@ def zip_kind(path: Path, promised: str, source: BinaryIO | None = None) -> str:
     what = _NAMES.get(promised, "ZIP")
     try:
         with zipfile.ZipFile(source or path) as archive:
-            names = set(archive.namelist())
+            given = archive.namelist()
+            names = {name.replace("\\", "/").lstrip("/").casefold() for name in given}
             mimetype = ""
-            if "mimetype" in names and archive.getinfo("mimetype").file_size < 256:
+            if "mimetype" in given and archive.getinfo("mimetype").file_size < 256:
                 mimetype = archive.read("mimetype").decode("ascii", "replace").strip()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
         raise corrupt(what, "it is incomplete or was changed on the way, its table of contents is missing") from error
@@ -161,9 +162,9 @@ def zip_kind(path: Path, promised: str, source: BinaryIO | None = None) -> str:
     for member, kind in _ZIP_MEMBERS:
         if member in names:
             return kind
-    if "[Content_Types].xml" in names and promised in ("docx", "pptx", "xlsx"):
+    if "[content_types].xml" in names and promised in ("docx", "pptx", "xlsx"):
         return promised
-    if "META-INF/container.xml" in names:
+    if "meta-inf/container.xml" in names:
         return "epub"
     if "content.xml" in names and promised in ("odt", "odp", "ods"):
         return promised

@@ -34,6 +34,11 @@ _RARE_LATIN = frozenset({"iso8859_3", "iso8859_10", "iso8859_14", "iso8859_16"})
 _C1 = re.compile(rb"[\x80-\x9f]")
 _NOT_FOR_TEXT = frozenset({"punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"})
 """Codecs that a hostile file could name: some take quadratic time, others read the text as program source."""
+_MEANT = {
+    **dict.fromkeys(("iso8859_1", "ascii"), "cp1252"), "iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874",
+    **dict.fromkeys(("gb2312", "gbk"), "gb18030"), "big5": "cp950", "shift_jis": "cp932", "euc_kr": "cp949",
+}  # fmt: skip
+"""What programs write under the names of these encodings: the larger ones that include them (WHATWG Encoding, 4.2)."""
 _UTF8_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 
@@ -147,10 +152,15 @@ def decode(raw: bytes, declared: str | None = None) -> str:
         except UnicodeDecodeError:
             pass
         try:
-            return raw.decode(declared, "replace")
+            return raw.decode(_meant(declared), "replace")
         except (LookupError, UnicodeError, ValueError):
             pass  # the declaration names no encoding we know: fall through to guessing
     return raw.decode(guess_encoding(raw[: 1 << 20], complete=len(raw) <= 1 << 20), STRAY_BYTES)
+
+
+def _meant(declared: str) -> str:
+    name = codecs.lookup(declared).name.replace("-", "_")
+    return _MEANT.get(name, name)
 
 
 def _stray_bytes(error: UnicodeError) -> tuple[str, int]:

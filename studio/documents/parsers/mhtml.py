@@ -9,7 +9,7 @@ from pathlib import Path
 from studio.documents.parsers.base import clean, corrupt, no_text, read_all
 from studio.documents.parsers.encodings import bom_encoding, decode
 from studio.documents.parsers.html import decode_html, page_document
-from studio.documents.parsers.mail import content, header, iso_date, parse_message, payload, walk
+from studio.documents.parsers.letters import content, header, iso_date, parse_message, payload, walk
 from studio.domain import ParsedDocument
 
 _PAGES = ("text/html", "application/xhtml+xml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,33 @@ from olefile import OleFileIO
 from oxmsg import Message
 from oxmsg.storage import Storage
 
-from studio.documents.parsers.base import corrupt, one_line, read_all
+from studio.documents.parsers.attachments import attached
+from studio.documents.parsers.base import Parser, corrupt, one_line, read_all
 from studio.documents.parsers.encodings import SAMPLE_BYTES, decode, guess_encoding
 from studio.documents.parsers.html import decode_html, html_text
-from studio.documents.parsers.mail import Letter, decoded_header, letter_document
+from studio.documents.parsers.letters import (
+    Attachment,
+    Letter,
+    better_of,
+    decoded_header,
+    forwarded,
+    letter_document,
+)
 from studio.documents.parsers.rtf import rtf_text
-from studio.domain import ParsedDocument
+from studio.domain import ParserEvent
 
 MAX_RTF_CHARS = 16 << 20
+STUB_CHARS = 2000
+"""A longer plain text is the message; a shorter one may say no more than that there is another form of it."""
 
 _SUBJECT, _BODY, _HTML, _RTF = 0x0037, 0x1000, 0x1013, 0x1009
 _SENDER, _SENDER_ADDRESS, _TO, _CC = 0x0C1A, 0x0C1F, 0x0E04, 0x0E03
 _SENT, _RECEIVED, _CREATED = 0x0039, 0x0E06, 0x3007
 _NAMES = (0x3707, 0x3704, 0x3001)
+_CONTENT, _CONTENT_ID = 0x3701, 0x3712
+_MESSAGE = "__substg1.0_3701000D"
+"""The storage of an attached message: [MS-OXMSG] 2.2.2.1."""
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".wmf", ".emf")
 _BODY_CODE_PAGE, _CODE_PAGE = 0x3FDE, 0x3FFD
 """Property tags: [MS-OXPROPS] 2; those of names are of attachments."""
 _UTF16, _EIGHT_BIT, _BINARY = 0x001F, 0x001E, 0x0102
@@ -44,8 +59,8 @@ _RTF_DICTIONARY = (
 """What the window of compressed RTF holds at the start: [MS-OXRTFCP] 2.1.2.1."""
 
 
-def parse(path: Path) -> Iterator[ParsedDocument]:
-    """One document: the usual headers, then the text, then the names of attachments."""
+def parse(path: Path, parsers: Mapping[str, Parser]) -> Iterator[ParserEvent]:
+    """The message: the usual headers, then the text, messages in it included; then what is attached to it."""
     raw = read_all(path)
     try:
         with OleFileIO(raw) as container:
@@ -56,29 +71,55 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
         raise
     except Exception as error:  # the readers of the container raise whatever a broken file provokes
         raise corrupt("Outlook message", "its parts cannot be found") from error
+    sender = decoded_header(_tried(lambda: message.message_headers.get("From", ""), ""))
+    letter = _letter(storage, properties, sender)
+    yield letter_document(letter, "msg", path, created=letter.headers["Date"])
+    yield from attached(letter.attachments, parsers, row=1)
+
+
+def _letter(storage: Storage, properties: Mapping[int, Any], author: str = "") -> Letter:
     strings = _Strings(storage, properties)
     text = strings.text
     sender, address = one_line(text(_SENDER)), one_line(text(_SENDER_ADDRESS))
-    author = f"{sender} <{address}>" if "@" in address and address != sender else sender or address
-    author = decoded_header(_tried(lambda: message.message_headers.get("From", ""), "")) or author
     dates = (_day(_value(properties, tag)) for tag in (_SENT, _RECEIVED, _CREATED))
-    created = next(filter(None, dates), "")
     letter = Letter(
         {
-            "From": author,
+            "From": author or (f"{sender} <{address}>" if "@" in address and address != sender else sender or address),
             "To": one_line(text(_TO).replace(";", ", ")),
             "Cc": one_line(text(_CC).replace(";", ", ")),
-            "Date": created,
+            "Date": next(filter(None, dates), ""),
             "Subject": one_line(text(_SUBJECT)),
         },
-        text(_BODY) if text(_BODY).strip() else _rich_body(storage, strings),
-        [
-            name
-            for item in storage.iter_attachment_storages()
-            if (name := next(filter(None, (one_line(strings.of(item, tag)) for tag in _NAMES)), ""))
-        ],
+        _body(storage, strings),
     )
-    yield letter_document(letter, "msg", path, created=created)
+    for item in storage.iter_attachment_storages():
+        inner = next((inner for inner in item.storages if inner.name == _MESSAGE), None)
+        if inner is not None and _stream_names(inner):
+            _add_message(letter, inner)
+        elif name := next(filter(None, (one_line(strings.of(item, tag)) for tag in _NAMES)), ""):
+            data = _stream(item, _CONTENT, _BINARY)
+            shown = one_line(strings.of(item, _CONTENT_ID)) and name.lower().endswith(_PICTURES)
+            letter.attachments.append(Attachment(name, None if shown or not data else partial(bytes, data)))
+    return letter
+
+
+def _add_message(letter: Letter, storage: Storage) -> None:
+    """Add a message that is attached to another one: its text to that one's text, its attachments to those."""
+    properties = _tried(lambda: {item.pid: item for item in Message(storage).properties}, {})
+    inner = _letter(storage, properties)
+    letter.body = f"{letter.body}\n\n{forwarded(inner.headers, inner.body)}".strip()
+    letter.attachments += inner.attachments
+
+
+def _stream_names(storage: Storage) -> list[str]:
+    return [stream.name for stream in storage.streams]
+
+
+def _body(storage: Storage, strings: _Strings) -> str:
+    plain, rich = strings.text(_BODY), ""
+    if len(plain) < STUB_CHARS:
+        rich = _tried(lambda: _rich_body(storage, strings), "")
+    return better_of(plain, rich) if rich else plain
 
 
 def _tried(read: Callable[[], Any], otherwise: Any) -> Any:

@@ -36,13 +36,15 @@ class Package:
     def __init__(self, archive: zipfile.ZipFile, what: str) -> None:
         self._archive = archive
         self._what = what
-        self._members = {info.filename: info for info in archive.infolist()}
+        # Some programs write the separators of Windows, and names in other cases than they refer to.
+        self._members = {info.filename.replace("\\", "/").lstrip("/"): info for info in archive.infolist()}
+        self._by_fold = {name.casefold(): info for name, info in self._members.items()}
         self._unpacked = 0
         if len(self._members) > MAX_MEMBERS:
             raise too_large(f"This {what} file has more than {MAX_MEMBERS} parts.")
 
     def __contains__(self, name: str) -> bool:
-        return name in self._members
+        return name in self._members or name.casefold() in self._by_fold
 
     @property
     def names(self) -> list[str]:
@@ -71,7 +73,7 @@ class Package:
 
     def blocks(self, name: str) -> Generator[bytes]:
         """A member's content in pieces. Wrap it in `contextlib.closing` when it may not be read to its end."""
-        info = self._members.get(name)
+        info = self._members.get(name) or self._by_fold.get(name.casefold())
         if info is None:
             raise corrupt(self._what, f'its part "{name}" is missing')
         self._check_member(info)
@@ -96,7 +98,7 @@ class Package:
         """Relations of an OOXML part ("" for the package): id to (kind, target member). External ones are left out."""
         folder, base = posixpath.split(part)
         name = posixpath.join(folder, "_rels", f"{base}.rels")
-        if name not in self._members:
+        if name not in self:
             return {}
         collector = _Relations()
         self.parse(name, collector)
@@ -107,7 +109,7 @@ class Package:
 
 def resolve(folder: str, target: str) -> str:
     """The member a relative link inside a package points to."""
-    target = unquote(target.split("#", 1)[0])
+    target = unquote(target.split("#", 1)[0]).replace("\\", "/")
     if target.startswith("/"):
         return posixpath.normpath(target).lstrip("/")
     return posixpath.normpath(posixpath.join(folder, target))

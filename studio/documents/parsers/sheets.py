@@ -27,79 +27,92 @@ from studio.documents.parsers.base import (
 from studio.documents.parsers.odf import refuse_encrypted
 from studio.documents.parsers.office_crypto import decrypted, is_protected
 from studio.documents.parsers.ole import has_loop
-from studio.documents.parsers.package import MAX_DIGITS, XmlHandler, open_package, whole_number
+from studio.documents.parsers.package import MAX_DIGITS, Package, XmlHandler, open_package, whole_number
 from studio.documents.parsers.properties import Properties, odf_properties, office_properties
-from studio.documents.parsers.workbook import MAX_CELLS, Row, Workbook
-from studio.domain import PageCounts, ParsedDocument
-from studio.errors import DocumentFault
+from studio.documents.parsers.workbook import Row, Workbook
+from studio.domain import PageCounts, ParsedDocument, ParseProgress, ParserEvent, PartFailure
+from studio.errors import DocumentFault, FailureCode
 
 WHAT = "Excel"
 
+MAX_CELLS = 8_000_000
+"""The library allocates the whole rectangle that a sheet's cells span; beyond this it dies of it."""
 _MAX_ROWS, _MAX_COLUMNS = 1 << 20, 1 << 14
 """Of a sheet; the library writes out no more."""
+PART_CHARS = 16_000_000
+"""A longer workbook becomes several documents."""
+MAX_PARTS = 8
+PARTS_PER_SIGN = 500
+NAMED = 5
 ROWS_CHARS = 900
 """Rows that share a location: about a passage of text."""
 
 
-def parse_xlsx(path: Path, source: BinaryIO | None = None) -> Iterator[ParsedDocument]:
-    """An Excel workbook: a line a row, spans of some rows, the comments on a sheet after its rows.
+def parse_xlsx(path: Path, source: BinaryIO | None = None) -> Iterator[ParserEvent]:
+    """An Excel workbook: a line a row, spans of some rows, what stands beside the cells after the rows of their sheet.
 
-    `source` holds the plain file where the one at `path` is protected.
+    A workbook too long for one document becomes several; a damaged sheet is named, the rest is read. `source` holds
+    the plain file where the one at `path` is protected.
     """
     with open_package(path, WHAT, source) as package:
         package.check()
-        properties = office_properties(package)
         workbook = Workbook(package)
-        builder = TextBuilder()
-        if workbook.sparse:
-            sheets = _Sheets(builder)
-            for name in workbook.sheets:
-                sheets.add(name, workbook.rows(name), workbook.asides(name))
-        else:
-            sheets = _calamine(builder, path, source, workbook)
-    yield _document(builder, sheets, "xlsx", path, properties)
+        sheets = _Sheets("xlsx", path, office_properties(package))
+        if any(name.endswith("workbook.bin") for name in package.names):
+            yield from _binary(sheets, path, source, package, workbook)
+        for sheet in workbook.sheets:
+            if sheet.hidden:
+                sheets.hide(sheet.name)
+                continue
+            try:
+                yield from sheets.add(sheet.name, workbook.rows(sheet))
+                sheets.beside(sheet.name, workbook.asides(sheet))
+            except DocumentFault as fault:
+                if fault.code is not FailureCode.CORRUPT:
+                    raise
+                sheets.faults.append(fault)
+                yield PartFailure(f"Sheet {sheet.name}", fault.code.value, fault.full_message)
+            if sheets.is_full:
+                reason = f"The rows after those of part {MAX_PARTS} were left out; split the file to have them indexed."
+                yield PartFailure("…", FailureCode.TOO_LARGE.value, reason)
+                return
+    yield sheets.last()
 
 
-def parse_ods(path: Path) -> Iterator[ParsedDocument]:
+def _binary(
+    sheets: _Sheets, path: Path, source: BinaryIO | None, package: Package, workbook: Workbook
+) -> Iterator[ParserEvent]:
+    """A workbook in the binary form (.xlsb); what is drawn on its sheets is XML as in the others."""
+    yield from _calamine(sheets, path, source)
+    for part in package.names:
+        if part.startswith("xl/worksheets/") and part.endswith(".bin"):
+            sheets.beside("", workbook.beside(part))
+
+
+def parse_ods(path: Path) -> Iterator[ParserEvent]:
     """An OpenDocument spreadsheet."""
     with open_package(path, "OpenDocument") as package:
         package.check()
         refuse_encrypted(package)
         properties = odf_properties(package)
         package.parse("content.xml", _Repeats())
-    builder = TextBuilder()
-    yield _document(builder, _calamine(builder, path, what="OpenDocument"), "ods", path, properties)
+    sheets = _Sheets("ods", path, properties)
+    yield from _calamine(sheets, path, what="OpenDocument")
+    yield sheets.last()
 
 
-def parse_xls(path: Path) -> Iterator[ParsedDocument]:
+def parse_xls(path: Path) -> Iterator[ParserEvent]:
     """An old Excel workbook."""
-    builder = TextBuilder()
     if has_loop(read_all(path)):  # the library would take all memory there is
         raise corrupt(WHAT, "the table of its sectors leads in circles")
+    sheets = _Sheets("xls", path, _old_properties(path))
     try:
-        sheets = _calamine(builder, path)
+        yield from _calamine(sheets, path)
     except DocumentFault:
         if not is_protected(path):  # the library says of these only that it does not know the format
             raise
-        sheets = _calamine(builder, path, decrypted(path, WHAT))
-    yield _document(builder, sheets, "xls", path, _old_properties(path))
-
-
-def _document(builder: TextBuilder, sheets: _Sheets, kind: str, path: Path, properties: Properties) -> ParsedDocument:
-    text, spans = builder.build()
-    if not text:
-        raise no_text("The sheets of this file are empty.")
-    return make_document(
-        text,
-        spans,
-        kind,
-        title=choose_title(properties.title, "", path),
-        author=properties.author,
-        licence=properties.licence,
-        created=properties.created,
-        metadata=properties.metadata,
-        pages=PageCounts(sheets.count, sheets.readable, sheets.count - sheets.readable),
-    )
+        yield from _calamine(sheets, path, decrypted(path, WHAT))
+    yield sheets.last()
 
 
 def _old_properties(path: Path) -> Properties:
@@ -113,30 +126,28 @@ def _old_properties(path: Path) -> Properties:
     return Properties()
 
 
-def _calamine(
-    builder: TextBuilder, path: Path, source: BinaryIO | None = None, workbook: Workbook | None = None, what: str = WHAT
-) -> _Sheets:
+def _calamine(sheets: _Sheets, path: Path, source: BinaryIO | None = None, what: str = WHAT) -> Iterator[ParserEvent]:
     """Add every sheet as the library reads it. It finds out by itself which format it is."""
-    sheets = _Sheets(builder)
     source = source or io.BytesIO(read_all(path))
     source.seek(0)
     try:
         with calamine.CalamineWorkbook.from_filelike(source) as book:
-            for name in book.sheet_names:
-                asides = workbook.asides(name) if workbook else ()
+            for known in book.sheets_metadata:
+                if known.visible != calamine.SheetVisibleEnum.Visible:
+                    sheets.hide(known.name)
+                    continue
                 try:
-                    sheet = book.get_sheet_by_name(name)
+                    sheet = book.get_sheet_by_name(known.name)
                 except calamine.WorksheetNotFound:  # a chart or macro sheet
-                    sheets.add(name, (), asides)
+                    yield from sheets.add(known.name, ())
                     continue
                 # It gives the empty rows above the first cell too, but not the empty columns before it.
-                rows = ((number, map(_cell, row)) for number, row in enumerate(sheet.iter_rows(), 1))
-                sheets.add(name, rows, asides)
+                rows = ((number, [*map(_cell, row)]) for number, row in enumerate(sheet.iter_rows(), 1))
+                yield from sheets.add(known.name, rows)
     except calamine.PasswordError as error:
         raise encrypted(what) from error
     except calamine.CalamineError as error:
         raise corrupt(what, _broken_by(str(error))) from error
-    return sheets
 
 
 class _Repeats(XmlHandler):
@@ -191,16 +202,26 @@ def _broken_by(complaint: str) -> str:
 
 
 class _Sheets:
-    """Adds sheets to a text, in parts of some rows where they are long."""
+    """Makes documents of sheets, in spans of some rows where they are long."""
 
-    def __init__(self, builder: TextBuilder) -> None:
-        self._builder = builder
-        self.count = self.readable = 0
+    def __init__(self, kind: str, path: Path, properties: Properties) -> None:
+        self._kind, self._path, self._properties = kind, path, properties
+        self._builder = TextBuilder()
+        self._chars = self._parts = 0
+        self._hidden: list[str] = []
+        self._count = self._readable = 0
+        self.faults: list[DocumentFault] = []
 
-    def add(self, name: str, rows: Iterable[Row], asides: Iterable[str]) -> None:
-        """Add a sheet, and what stands beside its cells."""
+    def hide(self, name: str) -> None:
+        """Leave out a sheet that whoever opens the file does not see; its name is kept."""
+        self._hidden.append(name)
+
+    def add(self, name: str, rows: Iterable[Row]) -> Iterator[ParserEvent]:
+        """Add the cells of a sheet, and give out what is enough for a document. No passage leaves the sheet."""
         part: list[tuple[int, str]] = []
         chars, parts, anchor = 0, 0, f"Sheet {name}"
+        self._builder.begin(anchor=anchor, hard=True)
+        self._count += 1
         for number, cells in rows:
             line = " | ".join(cells).rstrip(" |").strip()
             if not line:
@@ -208,23 +229,74 @@ class _Sheets:
             if chars >= ROWS_CHARS:
                 self._rows(f"{anchor} · rows {part[0][0]}–{part[-1][0]}", part)
                 part, chars, parts = [], 0, parts + 1
+                if self._chars >= PART_CHARS and self._parts < MAX_PARTS:
+                    yield self._document(part=self._parts + 1)
+                    if self.is_full:
+                        return
+                    self._builder.begin(anchor=anchor, hard=True)
+                elif not parts % PARTS_PER_SIGN:
+                    yield ParseProgress(self._count, self._count)
             part.append((number, line))
             chars += len(line)
         if part:
             self._rows(f"{anchor} · rows {part[0][0]}–{part[-1][0]}" if parts else anchor, part)
-        beside = False
+        self._readable += bool(part)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many documents as one file may have."""
+        return self._parts >= MAX_PARTS
+
+    def beside(self, name: str, asides: Iterable[str]) -> None:
+        """Add what stands beside the cells of the sheet that was added last."""
+        begun = False
         for line in asides:
-            if not beside:
-                self._builder.begin(anchor=f"{anchor} · comments")
-            self._builder.block(line, "\n" if beside else "\n\n")
-            beside = True
-        self.count += 1
-        self.readable += bool(part) or beside
+            if not begun:
+                self._builder.begin(anchor=f"Sheet {name} · comments" if name else "Comments", hard=not name)
+            self._builder.block(line, "\n" if begun else "\n\n")
+            begun = True
 
     def _rows(self, anchor: str, rows: list[tuple[int, str]]) -> None:
         self._builder.begin(anchor=anchor)
         for place, (_, line) in enumerate(rows):
+            self._chars += len(line)
             self._builder.block(line, "\n" if place else "\n\n", whole=True)
+
+    def last(self) -> ParsedDocument:
+        """The document of what was added last. Raises DocumentFault NO_TEXT if there was nothing at all."""
+        return self._document(part=self._parts + 1 if self._parts else 0)
+
+    def _document(self, part: int) -> ParsedDocument:
+        text, spans = self._builder.build()
+        if not text and not self._parts:
+            raise self._nothing()
+        self._builder, self._chars, self._parts = TextBuilder(), 0, part
+        failed = len(self.faults)
+        about, title = self._properties, choose_title(self._properties.title, "", self._path)
+        return make_document(
+            text,
+            spans,
+            self._kind,
+            title=f"{title} (part {part})" if part else title,
+            author=about.author,
+            licence=about.licence,
+            created=about.created,
+            external_id=f"part {part}" if part else "",
+            row=max(0, part - 1),
+            metadata={**about.metadata, "hidden sheets": ", ".join(self._hidden)},
+            pages=PageCounts(self._count, self._readable, self._count - self._readable - failed, failed),
+        )
+
+    def _nothing(self) -> DocumentFault:
+        if self.faults:
+            return self.faults[0]
+        if self._hidden:
+            return no_text(
+                "The sheets of this file that are shown are empty; "
+                f"hidden ones are left out ({', '.join(self._hidden[:NAMED])}).",
+                "Show them in the program it was made with, if they should be found.",
+            )
+        return no_text("The sheets of this file are empty.")
 
 
 def _cell(value: object) -> str:

@@ -63,8 +63,8 @@ def parse(path: Path, source: BinaryIO | None = None) -> Iterator[ParsedDocument
 
 
 def add_slide(builder: TextBuilder, number: int, title: str, paragraphs: Iterable[tuple[str, bool]]) -> None:
-    """Add the paragraphs of a slide: each its text, and whether it is a row of a table."""
-    builder.begin(page=number, anchor=f"Slide {number}: {title}" if title else f"Slide {number}")
+    """Add the paragraphs of a slide: each its text, and whether it is a row of a table. No passage leaves it."""
+    builder.begin(page=number, anchor=f"Slide {number}: {title}" if title else f"Slide {number}", hard=True)
     gap = "\n\n"
     for text, row in paragraphs:
         builder.block(text, gap, whole=row)

@@ -218,7 +218,7 @@ def _orphans(found: Salvage, texts: Path) -> list[_Orphan]:
 
 def _identity(found: Salvage, ids: set[str], sha256: str, kind: str, row: int, stored: StoredText) -> str:
     """The document id of a stored text; that of a row with a name of its own is told by its passages."""
-    if kind not in TABULAR_KINDS:
+    if kind not in TABULAR_KINDS and row == 0:
         return document_id(sha256, kind)
     identity = document_id(text_hash(stored.text), kind, str(row))
     if identity in found.chunks or identity in ids:

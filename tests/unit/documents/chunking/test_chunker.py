@@ -119,26 +119,43 @@ def test_a_full_chunk_ends_with_a_sentence() -> None:
     assert text[first[0] : first[1]].endswith("the end.")
 
 
-def test_a_heading_starts_a_chunk_once_the_current_one_is_a_quarter_full() -> None:
-    small, large = "tiny. ", "Some longer prose stands here. " * 4
-    text = small + "Head one\n" + large + "Head two\n" + large
-    one, two = text.index("Head one"), text.index("Head two")
-    spans = (Span(0, one), Span(one, two, None, "One"), Span(two, len(text), None, "Two"))
-    units = segment(text, spans)
-    counts = [words(text[a:b]) for a, b in units]
-    ranges = pack(text, spans, units, counts, limit=60, overlap=15)
-    assert [start for start, _ in ranges] == [0, two]  # "Head one" joins the tiny start, "Head two" does not
+def test_a_heading_starts_a_chunk_once_the_current_one_holds_more_than_headings() -> None:
+    parts = [
+        ("", "tiny. "),
+        ("One", "One\n\n"),
+        ("One › A", "A\n\nSome prose stands here.\n\n"),
+        ("One › B", "B\n\nSo.\n\n"),
+    ]
+    parts += [("Two", "Two\n\nMore prose. " + "It goes on and on. " * 8), ("Two › C", "C\n\nEnd.")]
+    text, spans = "", []
+    for anchor, part in parts:
+        spans.append(Span(len(text), len(text) + len(part), None, anchor))
+        text += part
+    parsed = ParsedDocument(text, tuple(spans), segment(text, spans), "text")
+    counts = [words(text[a:b]) for a, b in parsed.segments]
+    ranges = pack(text, spans, parsed.segments, counts, limit=40, overlap=5)
+    chunks = make_chunks("d", parsed, ranges)
+    assert [(chunk.anchor, chunk.content.split("\n")[0][:9]) for chunk in chunks] == [
+        ("", "tiny."),
+        ("One › A", "One"),  # a heading with nothing below it stands with the first of its sections
+        ("One › B", "B"),
+        ("Two", "Two"),
+        ("Two", "It goes o"),
+        ("Two › C", "C"),  # not joined to the section before it, however short it is
+    ]
 
 
 def test_a_short_tail_joins_the_chunk_before_it_only_if_it_fits() -> None:
     body, tail = "word " * 50 + ". ", "end"
     text = body + tail
-    spans = (Span(0, len(body), None, "A"), Span(len(body), len(text), None, "B"))
+    spans = (Span(0, len(body), None, "A"), Span(len(body), len(text), None, "A"))
     units = segment(text, spans)
     counts = [words(text[a:b]) for a, b in units]
     assert len(pack(text, spans, units, counts, limit=100, overlap=0)) == 1
     assert len(pack(text, spans, units, counts, limit=sum(counts) - 1, overlap=0)) == 2
-    hard = (spans[0], Span(len(body), len(text), 2, "B", hard=True))
+    other = (spans[0], Span(len(body), len(text), None, "B"))
+    assert len(pack(text, other, units, counts, limit=100, overlap=0)) == 2
+    hard = (spans[0], Span(len(body), len(text), 2, "A", hard=True))
     assert len(pack(text, hard, units, counts, limit=100, overlap=0)) == 2
 
 

@@ -44,15 +44,34 @@ def xlsx(path: Path, rows: str, strings: str) -> Path:
     )
 
 
-def test_sheets_that_would_take_all_memory_are_read_by_the_own_reader(tmp_path: Path) -> None:
+def test_sheets_that_announce_more_than_there_is(tmp_path: Path) -> None:
     cell = '<row r="1"><c r="{}" t="s"><v>0</v></c></row>'
     plain = f"<sst {SHEET}><si><t>words</t></si></sst>"
     announced = plain.replace("<sst ", '<sst count="4000000000" uniqueCount="4000000000" ')
     for name, place, strings in (("a", "ZZZZZZZ99999999999", plain), ("b", "A1", announced)):
         assert "words" in read_one(xlsx(tmp_path / f"{name}.xlsx", cell.format(place), strings)).text
-    long = f"<sst {SHEET}><si><t>{'word ' * (workbook.MAX_STRING_BYTES // 4)}</t></si></sst>"
-    many = "".join(f'<row r="{i}"><c r="A{i}" t="s"><v>0</v></c></row>' for i in range(1, 4000))
-    assert fault(xlsx(tmp_path / "c.xlsx", many, long)).code is FailureCode.TOO_LARGE
+
+
+def test_a_workbook_too_long_for_one_document_becomes_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheets, "PART_CHARS", 2000)
+    monkeypatch.setattr(sheets, "MAX_PARTS", 3)
+    long = f"<sst {SHEET}><si><t>{'word ' * 100}</t></si></sst>"
+    rows = [f'<row r="{i}"><c r="A{i}" t="s"><v>0</v></c></row>' for i in range(1, 30)]
+    *parts, failure = read(xlsx(tmp_path / "a.xlsx", "".join(rows), long))
+    assert [(part.row, part.external_id, part.title) for part in parts] == [
+        (0, "part 1", "a (part 1)"),
+        (1, "part 2", "a (part 2)"),
+        (2, "part 3", "a (part 3)"),
+    ]
+    assert parts[1].spans[0].anchor == "Sheet S · rows 5–6"
+    assert failure.error == FailureCode.TOO_LARGE
+    first, last = read(xlsx(tmp_path / "b.xlsx", "".join(rows[:7]), long))
+    assert [part.text.count("\n") for part in (first, last)] == [4, 2]
+
+
+def test_a_cell_that_never_ends_costs_itself(tmp_path: Path) -> None:
+    rows = '<row r="1">' + "<c r='A1'><v>" * 20_000 + '</row><row r="2"><c r="A2"><v>7</v></c></row>'
+    assert read_one(xlsx(tmp_path / "a.xlsx", rows, f"<sst {SHEET}/>")).text == "7"
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(2000, 2000), (1_000_000_000, 100)])

@@ -27,7 +27,9 @@ def test_mail(tmp_path: Path) -> None:
     made.add_attachment(b"data", maintype="application", subtype="pdf", filename="plan.pdf")
     path = tmp_path / "a.eml"
     path.write_bytes(made.as_bytes())
-    parsed = read_one(path)
+    parsed, attachment = read(path)
+    check(parsed)
+    assert (attachment.text, attachment.external_id) == ("data", "plan.pdf")
     assert parsed.title == "Grüße"
     assert parsed.created == "2024-05-06"
     assert "Subject: Grüße\n\nHallo,\nwie geht's?\n\nAttachments: plan.pdf" in parsed.text

@@ -125,7 +125,8 @@ def test_saved_web_pages(tmp_path: Path) -> None:
 def ole(streams: dict[str, bytes]) -> bytes:
     """A compound file ([MS-CFB]) whose streams all lie in whole 512-byte sectors; "a/b" puts b into storage a."""
     end, free = 0xFFFFFFFE, 0xFFFFFFFF
-    names = list(dict.fromkeys(part for name in streams for part in (name.rpartition("/")[0], name) if part))
+    paths = (name.split("/")[:depth] for name in streams for depth in range(1, name.count("/") + 2))
+    names = list(dict.fromkeys(map("/".join, paths)))
     sectors: list[bytes] = []
     fat: list[int] = []
 
@@ -153,7 +154,7 @@ def ole(streams: dict[str, bytes]) -> bytes:
 
     entries = [entry("Root Entry", 5, free, 1, end, 0)]
     for name in names:
-        inside = next((i + 1 for i, other in enumerate(names) if other.startswith(name + "/")), free)
+        inside = next((i + 1 for i, other in enumerate(names) if other.rpartition("/")[0] == name), free)
         padded = streams[name].ljust(4096, b"\0") if name in streams else b""
         start = store(padded) if padded else 0
         entries.append(entry(name.rpartition("/")[2], 2 if padded else 1, sibling(name), inside, start, len(padded)))
