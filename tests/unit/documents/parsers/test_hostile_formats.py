@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from studio.documents.parsers import data, ole, parse_file, rst, workbook
+from studio.documents.parsers import data, ole, parse_file, rst
 from studio.documents.parsers.containers import MAX_READ_BYTES, _Forward
 from studio.documents.parsers.html import MAX_ATTRIBUTES, MAX_OPEN_TAGS
 from studio.documents.parsers.package import XmlHandler, parse_xml, whole_number

@@ -6,13 +6,13 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from making import archive, check, docx, fault, paragraph, places, read, read_one
-from test_source_and_saved_formats import outlook
 
 from studio.documents import file_kind
 from studio.documents.parsers import letters, mail
 from studio.domain import ParsedDocument, PartFailure
 from studio.errors import FailureCode
+from tests.unit.documents.making import archive, check, docx, fault, paragraph, places, read, read_one
+from tests.unit.documents.parsers.test_source_and_saved_formats import outlook
 
 PROSE = "The turquoise teapot ships on Friday with the order of the spring, packed in straw as every year. "
 HEAD = b"From: a@example.org\nSubject: Roof\nMIME-Version: 1.0\n"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from making import docx, paragraph, read_one
-from test_office_coverage import cell, presentation, row, slide, workbook_of
-from test_open_formats import book, opendocument
-
 from studio.documents.chunking import make_chunks
 from studio.documents.chunking.chunker import pack
 from studio.domain import Chunk, ParsedDocument
+from tests.unit.documents.making import docx, paragraph, read_one
+from tests.unit.documents.parsers.test_office_coverage import cell, presentation, row, slide, workbook_of
+from tests.unit.documents.parsers.test_open_formats import book, opendocument
 
 
 def passages(parsed: ParsedDocument, limit: int = 200) -> list[Chunk]:
