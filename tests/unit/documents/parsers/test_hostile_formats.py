@@ -12,13 +12,13 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from studio.documents.parsers import data, ole, parse_file, rst
+from studio.documents.parsers import data, ole, parse_file, rst, sheets
 from studio.documents.parsers.containers import MAX_READ_BYTES, _Forward
 from studio.documents.parsers.html import MAX_ATTRIBUTES, MAX_OPEN_TAGS
 from studio.documents.parsers.package import XmlHandler, parse_xml, whole_number
 from studio.domain import PartFailure
 from studio.errors import DocumentFault, FailureCode
-from tests.unit.documents.making import archive, docx, fault, paragraph, pdf, read_one, relations
+from tests.unit.documents.making import archive, docx, fault, paragraph, pdf, read, read_one, relations
 
 SHEET = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 RELATED = 'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'

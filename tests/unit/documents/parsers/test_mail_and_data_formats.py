@@ -11,7 +11,7 @@ import pytest
 
 from studio.documents.parsers import mail
 from studio.errors import FailureCode
-from tests.unit.documents.making import fault, read, read_one
+from tests.unit.documents.making import check, fault, read, read_one
 
 
 def message(subject: str, body: str, *, html: bool = False) -> EmailMessage:
