@@ -63,10 +63,10 @@ def test_a_workbook_too_long_for_one_document_becomes_several(tmp_path: Path, mo
         (1, "part 2", "a (part 2)"),
         (2, "part 3", "a (part 3)"),
     ]
-    assert parts[1].spans[0].anchor == "Sheet S · rows 5–6"
+    assert parts[1].spans[0].anchor == "Sheet S · rows 7–8"
     assert failure.error == FailureCode.TOO_LARGE
-    first, last = read(xlsx(tmp_path / "b.xlsx", "".join(rows[:7]), long))
-    assert [part.text.count("\n") for part in (first, last)] == [4, 2]
+    first, last = read(xlsx(tmp_path / "b.xlsx", "".join(rows[:9]), long))
+    assert [part.text.count("\n") for part in (first, last)] == [5, 2]
 
 
 def test_a_cell_that_never_ends_costs_itself(tmp_path: Path) -> None:
