@@ -66,7 +66,7 @@ def test_a_workbook_too_long_for_one_document_becomes_several(tmp_path: Path, mo
     assert parts[1].spans[0].anchor == "Sheet S · rows 7–8"
     assert failure.error == FailureCode.TOO_LARGE
     first, last = read(xlsx(tmp_path / "b.xlsx", "".join(rows[:9]), long))
-    assert [part.text.count("\n") for part in (first, last)] == [5, 2]
+    assert [part.text.count("\n") for part in (first, last)] == [7, 3]
 
 
 def test_a_cell_that_never_ends_costs_itself(tmp_path: Path) -> None:
