@@ -32,7 +32,7 @@ from tests.helpers.control_group import Ballast, ControlGroup, NoControlGroup
 from tests.helpers.mixed_files import sentences
 
 MIB = 1 << 20
-FILES = 30
+FILES = 16
 HOLD_S = 1.0
 INTERVAL_S = 0.2
 """Instead of seconds, so that what follows a change of pressure is seen at once."""

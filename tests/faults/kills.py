@@ -48,6 +48,7 @@ POINTS_OF = {
     "import": ("import", "begin", "write", "seal"),
 }
 """Operation → the first words of the failpoints it passes."""
+_UNCHANGED_BY_PREPARING = ("ingest", "build", "export")
 
 
 @dataclass(slots=True)
@@ -113,8 +114,9 @@ class Drill:
         """Kill one operation at a failpoint, or at a random moment; check, and run it to its end."""
         tally = self.tallies[operation]
         try:
-            attempt = await self._prepare[operation](await observe(self.program.data_dir))
-            before = await observe(self.program.data_dir)
+            seen = await observe(self.program.data_dir)
+            attempt = await self._prepare[operation](seen)
+            before = seen if operation in _UNCHANGED_BY_PREPARING else await observe(self.program.data_dir)
             killed = self._kill(operation, attempt, point)
             if killed:
                 tally.at_failpoints += point is not None

@@ -15,7 +15,7 @@ from tests.helpers.toy import Bench, record_of
 
 DIMENSION = 32
 MODEL = ModelIdentity("toy", "b" * 64, DIMENSION, "mean")
-ROWS_PER_DOCUMENT = 5
+ROWS_PER_DOCUMENT = 25
 _SPREAD = 0x9E3779B97F4A7C15
 
 
@@ -86,7 +86,7 @@ async def recall(
     snapshot: Snapshot, matrix: Vectors, within: Within | None = None, passing: np.ndarray | None = None
 ) -> float:
     hits, wanted = 0, 0
-    for query in queries(matrix, 30):
+    for query in queries(matrix, 12):
         expected = truth(matrix, query, snapshot.generation.settings.metric, passing)
         found = await search(snapshot, query, within=within)
         assert len(found) == 10

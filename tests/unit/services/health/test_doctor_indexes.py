@@ -58,7 +58,7 @@ async def test_a_truncated_segment_and_a_torn_meta_file_are_mended(ward: Ward) -
     await ward.answers()
 
 
-async def test_a_death_between_the_two_renames_is_mended_by_the_next_repair(ward: Ward, tmp_path: Path) -> None:
+async def test_a_death_between_the_two_renames_is_mended_by_the_next_repair(ward: Ward) -> None:
     file = ward.files("lexical/g3/*.idx")[-1]
     file.write_bytes(b"damaged")
     code = (
@@ -70,7 +70,7 @@ async def test_a_death_between_the_two_renames_is_mended_by_the_next_repair(ward
         "asyncio.run(main())\n"
     )
     environment = {**os.environ, VARIABLE: REPAIR_POINTS[0]}
-    command = [sys.executable, "-c", code, str(tmp_path / "data")]
+    command = [sys.executable, "-c", code, str(ward.stores.paths.root)]
     outcome = await asyncio.to_thread(subprocess.run, command, env=environment, check=False, capture_output=True)
     assert outcome.returncode < 0, outcome.stderr
     assert not ward.store.paths.lexical_generation(3).exists()

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from studio.bootstrap import Services
-from studio.domain import NOT_RERANKED, SearchMode, SearchRequest, SearchResponse
+from studio.bootstrap import Services, open_services
+from studio.domain import NOT_RERANKED, ModelInfo, SearchMode, SearchRequest, SearchResponse
 from studio.errors import InvalidRequest, NotFound
+from studio.paths import HOME_VARIABLE
 from tests.helpers import tiny_reranker
+from tests.helpers.prepared import Prepared
 
 Write = Callable[[str, str], Path]
 
@@ -25,18 +27,51 @@ REPORT = "\n\n".join(
 )
 
 
-@pytest.fixture
-async def kb(services: Services, folder: Path, write: Write) -> str:
+async def filled(services: Services, folder: Path) -> None:
     base = await services.library.create("Mixed")
-    write("report.md", REPORT)
-    write("whales.txt", "Blue whales sing songs that travel hundreds of miles under water.")
-    write("contracts/first.txt", NOTICE)
-    write("contracts/second.txt", NOTICE + " Signed in May.")
-    write("piano.txt", "A grand piano has more than two hundred strings stretched over an iron frame.")
-    write(
-        "notes/lava.md", "---\ntags: [geology, fire]\n---\n\nVolcanoes erupt when magma rises; lava cools to basalt.\n"
-    )
+    for name, text in {
+        "report.md": REPORT,
+        "whales.txt": "Blue whales sing songs that travel hundreds of miles under water.",
+        "contracts/first.txt": NOTICE,
+        "contracts/second.txt": NOTICE + " Signed in May.",
+        "piano.txt": "A grand piano has more than two hundred strings stretched over an iron frame.",
+        "notes/lava.md": (
+            "---\ntags: [geology, fire]\n---\n\nVolcanoes erupt when magma rises; lava cools to basalt.\n"
+        ),
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
     await services.ingest.ingest(base.id, [folder])
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Where the knowledge base is filled once."""
+    return Prepared(tmp_path_factory.mktemp("mixed"))
+
+
+@pytest.fixture
+async def data_dir(mixed: Prepared, default_model: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One that holds the knowledge base."""
+
+    async def fill() -> None:
+        async with open_services(mixed.data) as services:
+            await filled(services, mixed.documents)
+
+    await mixed.set_up(fill, default_model)
+    monkeypatch.setenv(HOME_VARIABLE, str(mixed.data))
+    return mixed.data
+
+
+@pytest.fixture
+def folder(mixed: Prepared, data_dir: Path) -> Path:
+    """Its documents."""
+    return mixed.documents
+
+
+@pytest.fixture
+async def kb(services: Services) -> str:
+    (base,) = await services.library.list()
     return base.id
 
 
