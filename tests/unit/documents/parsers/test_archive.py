@@ -108,7 +108,11 @@ def test_a_compressed_file_holds_one_file(tmp_path: Path, suffix: str, compress:
     path = tmp_path / f"rows.csv.{suffix}"
     path.write_bytes(compress(b"id,text\na,hello world\nb,second row\n,third row\n"))  # type: ignore[operator]
     texts, _ = contents(path)
-    assert texts == {"rows.csv#a": "hello world", "rows.csv#b": "second row", "rows.csv#2": "third row"}
+    assert texts == {
+        "rows.csv#a": "hello world\n\nid: a",
+        "rows.csv#b": "second row\n\nid: b",
+        "rows.csv#2": "third row",
+    }
 
 
 def test_archives_in_archives_are_opened_to_a_depth(tmp_path: Path) -> None:

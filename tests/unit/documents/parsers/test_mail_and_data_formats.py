@@ -97,8 +97,9 @@ def test_parquet(tmp_path: Path) -> None:
     table = pyarrow.table({"_id": ["a", "b", "c"], "text": ["one", None, "three"], "n": [1, 2, 3]})
     pyarrow.parquet.write_table(table, path)
     assert [(p.row, p.external_id, p.text) for p in read(path)] == [
-        (0, "a", "one"),
-        (2, "c", "three"),
+        (0, "a", "one\n\nn: 1"),
+        (1, "b", "n: 2"),
+        (2, "c", "three\n\nn: 3"),
     ]
     path.write_bytes(b"PAR1 and then nothing")
     assert fault(path).code is FailureCode.CORRUPT

@@ -51,7 +51,7 @@ SOURCES = {
         '"nested": {"a": 1}, "deep": [[1]], "none": null, "long": "' + "x" * 501 + '", "empty": ""}',
         {"year": "2020", "score": "0.5", "ok": "true", "tags": "one, 2"},
     ),
-    "a.csv": ("id,text,lang, year \n1,words,en,2020\n", {"lang": "en", "year": "2020"}),
+    "a.csv": ("id,text,lang, year \n1,words,en,2020\n", {"id": "1", "lang": "en", "year": "2020"}),
 }  # fmt: skip
 
 

@@ -144,7 +144,9 @@ def test_markdown_loses_its_markup_and_keeps_its_structure(tmp_path: Path) -> No
         "CC-BY-4.0",
     )
     assert parsed.text == (
-        "Intro with a link and bold code.\n\nMethods\n\n- one\n- two\n1. nested\n\nSetext\n\na | b\n1 | 2\n\n"
+        "author: Ann\ndate: 2024-01-02\nlicense: CC-BY-4.0\n\n"
+        "Intro with a link (http://example.org/path) and bold code.\n\n"
+        "Methods\n\n- one\n- two\n1. nested\n\nSetext\n\na | b\n1 | 2\n\n"
         "x = 1\n\ny = 2\n\nhtml block\n\na picture line\nbreak\nhard\nbreak"
     )
     assert [(span.anchor, parsed.text[span.start : span.end].strip()) for span in parsed.spans if span.whole] == [
@@ -167,7 +169,8 @@ def test_markdown_loses_its_markup_and_keeps_its_structure(tmp_path: Path) -> No
 def test_markdown_front_matter(tmp_path: Path, front: str, author: str, tags: str, licence: str) -> None:
     (tmp_path / "a.md").write_text(f"---\ntitle: The Title\n{front}\n---\ntext\n")
     parsed = read_one(tmp_path / "a.md")
-    assert (parsed.title, parsed.author, parsed.licence, parsed.text) == ("The Title", author, licence, "text")
+    assert (parsed.title, parsed.author, parsed.licence) == ("The Title", author, licence)
+    assert parsed.text.rpartition("\n\n")[2] == "text"
     assert parsed.metadata.get("tags", "") == tags
 
 
@@ -176,6 +179,89 @@ def test_markdown_front_matter_as_toml(tmp_path: Path) -> None:
     parsed = read_one(tmp_path / "a.md")
     assert (parsed.title, parsed.created) == ("The Title", "2024-05-06")
     assert parsed.metadata == {"date": "2024-05-06", "tags": "a, b"}
+
+
+def test_what_front_matter_says_is_found_and_is_a_note_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("---\ntitle: Plan\naliases: [Wiring, Stromlaufplan]\ncustomer: Brandvold\n---\n")
+    parsed = read_one(tmp_path / "a.md")
+    assert (parsed.title, parsed.text) == ("Plan", "aliases: Wiring, Stromlaufplan\ncustomer: Brandvold")
+    (tmp_path / "a.md").write_text("---\ntitle: Only a title\n---\n")
+    assert read_one(tmp_path / "a.md").text == "Only a title"
+
+
+def test_markup_within_markdown_is_read_as_a_page(tmp_path: Path) -> None:
+    rows = "<tr><td>Gasket</td><td>R&amp;D</td></tr>\n<tr><td>45 Nm</td><td>Rotor</td></tr>"
+    (tmp_path / "a.md").write_text(f"# Pump\n\n<table>\n{rows}\n</table>\n<script>var no</script>\n\nEnd.\n")
+    assert read_one(tmp_path / "a.md").text == "Pump\n\nGasket | R&D\n45 Nm | Rotor\n\nEnd."
+    (tmp_path / "a.md").write_text("See [the form](files/form-27b.pdf), [it](#below) and <me@example.org>.\n")
+    assert read_one(tmp_path / "a.md").text == "See the form (files/form-27b.pdf), it and me@example.org."
+
+
+def test_what_stands_above_the_line_in_a_page_tears_no_word_apart(tmp_path: Path) -> None:
+    for markup, text in {
+        "Mortality<sup>12</sup> fell, relapse<sup>a</sup> too; 10<sup>6</sup> cells on 5 m<sup>2</sup>.": (
+            "Mortality 12 fell, relapse a too; 10⁶ cells on 5 m²."
+        ),
+        "<ruby>東<rp>（</rp><rt>とう</rt><rp>）</rp>京<rt>きょう</rt></ruby>の<ruby>図書館</ruby>へ": (
+            "東京の図書館へ (とう きょう)"
+        ),
+        "The plan.<img src=a.png alt='A house with a conservatory'>": "The plan. A house with a conservatory",
+        "<a href='/f/form-27b.pdf?x=1'>Form</a> <a href='/f/form-27b.pdf'>Form</a> <a href='next.html'>on</a>": (
+            "Form Form (form-27b.pdf) on"
+        ),
+        "<div class='x cookie-banner'>We use cookies.</div><p>Tides</p>": "Tides",
+    }.items():
+        (tmp_path / "a.html").write_text(f"<html><meta charset=utf-8><body><p>{markup}</p></body></html>", "utf-8")
+        assert read_one(tmp_path / "a.html").text == text
+
+
+def test_outputs_of_a_notebook_are_read_as_they_are_shown(tmp_path: Path) -> None:
+    outputs = [
+        {
+            "output_type": "error",
+            "ename": "ValueError",
+            "evalue": "column glacier_id missing",
+            "traceback": ["\u001b[31m"],
+        },
+        {"output_type": "display_data", "data": {"text/html": "<table><tr><td>moraine</td><td>44</td></tr></table>"}},
+        {"output_type": "display_data", "data": {"text/markdown": "**drumlin** found"}},
+        {"output_type": "execute_result", "data": {"text/plain": "<Table 0x1>", "text/html": "<b>esker</b>"}},
+        {"output_type": "stream", "text": ["\u001b[1mkame\u001b[0m\n"]},
+    ]
+    cell = {"cell_type": "code", "source": "show()", "outputs": outputs}
+    (tmp_path / "a.ipynb").write_text(json.dumps({"nbformat": 4, "cells": [cell]}))
+    assert read_one(tmp_path / "a.ipynb").text.split("\n\n") == [
+        "show()", "ValueError: column glacier_id missing", "moraine | 44", "**drumlin** found", "esker", "kame",
+    ]  # fmt: skip
+
+
+LETTERS = {
+    "pl": (
+        "Umowa najmu lokalu w Łodzi. Najemca zobowiązuje się płacić do piątego dnia.",
+        "cp1250 iso8859_2 cp852",
+    ),
+    "cs": ("Smlouva o nájmu bytu v Třebíči. Nájemce je povinen platit vždy do pátého dne.", "cp1250 iso8859_2 cp852"),
+    "hu": ("A győri Kossuth utcai lakásra vonatkozik. A bérlő köteles fizetni a fűtést.", "cp1250 iso8859_2 cp852"),
+    "ro": ("Chiriaşul plăteşte căldura în fiecare lună. Ţara, maşină, înţeles.", "cp1250 iso8859_2 cp852"),
+    "tr": (
+        "İstanbul'da ısıtma giderleri kiracıya aittir. Şubat ayında ödeme güçlüğü.",
+        "cp1254 iso8859_9 cp857",
+    ),
+    "lt": ("Šilumos sąskaitą nuomininkas apmoka kiekvieną mėnesį. Žemė, ąžuolas.", "cp1257 iso8859_13 cp775"),
+    "lv": ("Īrnieks maksā par apkuri katru mēnesi. Ķēniņš, šķērslis, ņēma.", "cp1257 cp775"),
+    "de": ("Die Prüfung der Heizung übernimmt der Vermieter. Größe, ärgerlich.", "cp1252 cp850 mac_roman"),
+    "fr": ("L'été, le locataire paie à l'échéance. Où ça ? Forêt, hôtel, naïve.", "cp1252 cp850 mac_roman"),
+    "sv": ("Hyresgästen betalar värmen. Åker, ö, kött.", "cp1252 cp850"),
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding"), [(name, one) for name, (_, all_) in LETTERS.items() for one in all_.split()]
+)
+def test_letters_tell_the_encoding(tmp_path: Path, language: str, encoding: str) -> None:
+    text = LETTERS[language][0]
+    (tmp_path / "a.txt").write_bytes(text.encode(encoding))
+    assert read_one(tmp_path / "a.txt").text == text
 
 
 def test_markdown_title_comes_from_the_first_heading(tmp_path: Path) -> None:
@@ -190,10 +276,10 @@ def test_jsonl_rows(tmp_path: Path) -> None:
     lines = [
         {"_id": "d1", "title": "A title", "text": "The text.", "year": 2020},
         {"id": 7, "content": "Only content", "note": "kept"},
-        {"_id": "d3", "title": "", "abstract": "The longest string of this row wins where none is named", "x": "y"},
+        {"_id": "d3", "title": "", "abstract": "The longest string of this row is one of several", "x": "y"},
         {"_id": "d4", "question": "Who?", "answer": "Me"},
         {"_id": "d5", "tags": ["a"]},
-        {"_id": "d6", "text": None, "url": "left out"},
+        {"_id": "d6", "text": None, "url": "not left out"},
         "a bare string",
     ]
     path.write_text("\ufeff" + "\n\n".join(json.dumps(line) for line in lines), encoding="utf-8")
@@ -201,15 +287,16 @@ def test_jsonl_rows(tmp_path: Path) -> None:
     for parsed in found:
         check(parsed)
     assert [(p.external_id, p.title, p.text, p.row) for p in found] == [
-        ("d1", "A title", "A title\n\nThe text.", 0),
-        ("7", "corpus, row 2", "Only content", 1),
-        ("d3", "corpus, row 3", "The longest string of this row wins where none is named", 2),
+        ("d1", "A title", "A title\n\nThe text.\n\nyear: 2020", 0),
+        ("7", "corpus, row 2", "Only content\n\nid: 7\nnote: kept", 1),
+        ("d3", "corpus, row 3", "abstract: The longest string of this row is one of several\nx: y", 2),
         ("d4", "corpus, row 4", "question: Who?\nanswer: Me", 3),
         ("d5", "corpus, row 5", 'tags: ["a"]', 4),
+        ("d6", "corpus, row 6", "not left out", 5),
         ("", "corpus, row 7", "a bare string", 6),
     ]
     assert found[0].metadata == {"year": "2020"}
-    assert found[1].metadata == {"note": "kept"}
+    assert found[1].metadata == {"id": "7", "note": "kept"}
     assert found[0].spans[0].anchor == "Row 1"
 
 
@@ -228,10 +315,10 @@ def test_csv_rows(tmp_path: Path) -> None:
     path.write_bytes('id;Title;Text\n1;"Ein; Titel";"Zeile eins\nZeile zwei ü"\n\n2;;kurz;extra\n'.encode("cp1252"))
     found = read(path)
     assert [(p.external_id, p.title, p.text) for p in found] == [
-        ("1", "Ein; Titel", "Ein; Titel\n\nZeile eins\nZeile zwei ü"),
-        ("2", "a, row 2", "kurz"),
+        ("1", "Ein; Titel", "Ein; Titel\n\nZeile eins\nZeile zwei ü\n\nid: 1"),
+        ("2", "a, row 2", "kurz\n\nid: 2\ncolumn 4: extra"),
     ]
-    assert found[1].metadata == {"column 4": "extra"}
+    assert found[1].metadata == {"id": "2", "column 4": "extra"}
 
 
 def test_tsv_without_column_names(tmp_path: Path) -> None:
@@ -245,13 +332,69 @@ def test_tsv_without_column_names(tmp_path: Path) -> None:
     assert fault(path).code is FailureCode.NO_TEXT
 
 
-def test_csv_in_utf16_and_with_an_unclosed_quote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csv_in_utf16(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("text,n\ngrüße,1\n".encode("utf-16"))
-    assert [p.text for p in read(path)] == ["grüße"]
-    monkeypatch.setattr(tabular, "MAX_LINE_CHARS", 100)
-    path.write_text('text\n"' + "x\n" * 200)
-    assert fault(path).code is FailureCode.CORRUPT
+    assert [p.text for p in read(path)] == ["grüße\n\nn: 1"]
+
+
+@pytest.mark.parametrize("longest", [100, 1 << 20])
+def test_a_quotation_mark_that_is_never_closed_costs_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
+) -> None:
+    monkeypatch.setattr(tabular, "MAX_RECORD_CHARS", longest)
+    path = tmp_path / "a.csv"
+    rows = [f"part {n},place {n}" for n in range(60)]
+    path.write_text("\n".join(["name,place", *rows[:30], '"open,here', *rows[30:], '"a, b","c\nd"']))
+    found = [p.text for p in read(path)]
+    assert found[29:32] == [
+        "name: part 29\nplace: place 29",
+        "name: open\nplace: here",
+        "name: part 30\nplace: place 30",
+    ]
+    assert found[-1] == "name: a, b\nplace: c\nd"
+    assert len(found) == 62
+
+
+def test_a_quotation_mark_that_the_next_quoted_cell_closes_costs_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('a,b,c\n1,2,3\n"4,5,6\n7,8,9\n"x",y,z\n')
+    assert [p.text for p in read(path)] == [
+        "a: 1\nb: 2\nc: 3",
+        "a: 4\nb: 5\nc: 6",
+        "a: 7\nb: 8\nc: 9",
+        "a: x\nb: y\nc: z",
+    ]
+
+
+def test_every_cell_is_told_whatever_its_column_is_called(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    note = "The printer on the second floor stops after every tenth page and shows a paper jam"
+    path.write_text(f'Ticket,Customer,title,id,Description\nTK-8,Wiltgen,Jam,PX44,"{note}"\n')
+    parsed = read_one(path)
+    assert parsed.text == f"Jam\n\nTicket: TK-8\nCustomer: Wiltgen\nid: PX44\nDescription: {note}"
+    assert (parsed.title, parsed.external_id) == ("Jam", "PX44")
+
+
+@pytest.mark.parametrize(
+    ("source", "texts"),
+    [
+        ("sep=;\nKunde;Ort\nA;Fulda\n", ["Kunde: A\nOrt: Fulda"]),
+        ('"sep=|"\na|b\n1,5|2\n', ["a: 1,5\nb: 2"]),
+        (
+            'name;note\n"Ann, Bob, Eve";"x, y"\nC;"z, w, v"\n',
+            ["name: Ann, Bob, Eve\nnote: x, y", "name: C\nnote: z, w, v"],
+        ),
+        (
+            "Account;;;\nMade on 1 March;;;\n;;;\nDate;To;For;Sum\n2 Feb;Works;Part;-84,00\n",
+            ["Account\nMade on 1 March", "Date: 2 Feb\nTo: Works\nFor: Part\nSum: -84,00"],
+        ),
+    ],
+)
+def test_tables_of_other_programs(tmp_path: Path, source: str, texts: list[str]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(source)
+    assert [p.text for p in read(path)] == texts
 
 
 def test_html_is_read_as_a_reader_sees_it(tmp_path: Path) -> None:
