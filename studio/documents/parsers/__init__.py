@@ -27,8 +27,8 @@ from studio.documents.parsers import (
     odf,
     org,
     passwords,
-    pdf,
     plain,
+    portfolio,
     protected,
     rst,
     rtf,
@@ -46,7 +46,7 @@ from studio.domain import ParserEvent
 __all__ = ["PARSERS", "archive", "as_fault", "parse_file", "passwords"]
 
 PARSERS: Mapping[str, Parser] = {
-    "pdf": pdf.parse,
+    "pdf": lambda path: portfolio.parse(path, PARSERS),
     "protected": protected.parse,
     "docx": word.parse,
     "pptx": slides.parse,
