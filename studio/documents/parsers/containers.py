@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -20,6 +21,7 @@ from typing import IO, cast
 from studio.documents.names import has_hidden_name
 from studio.documents.parsers import passwords
 from studio.documents.parsers.base import clean, corrupt, encrypted, unsupported
+from studio.documents.parsers.encodings import decode_name
 from studio.documents.parsers.package import MAX_RATIO, RATIO_FREE_BYTES
 from studio.errors import DocumentFault, FailureCode
 
@@ -152,13 +154,11 @@ def _visible(label: str) -> bool:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The member's name. Many programs write UTF-8 and do not say so."""
+    """The member's name. Many programs write UTF-8, or what their system has, and do not say so."""
     name = info.filename
-    if not info.flag_bits & _UTF8_NAME:
-        try:
-            name = name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            name = info.filename
+    if not info.flag_bits & _UTF8_NAME and not name.isascii():
+        with contextlib.suppress(UnicodeError):
+            name = decode_name(name.encode("cp437"))
     return _label(name.replace("\\", "/"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,6 +42,7 @@ _MAX_ROWS, _MAX_COLUMNS = 1 << 20, 1 << 14
 PART_CHARS = 16_000_000
 """A longer workbook becomes several documents."""
 MAX_PARTS = 8
+MAX_NAME_CHARS = 40
 PARTS_PER_SIGN = 500
 NAMED = 5
 ROWS_CHARS = 900
@@ -201,6 +202,18 @@ def _broken_by(complaint: str) -> str:
     return "its sheets or their list are malformed"
 
 
+def _are_names(cells: Sequence[str]) -> bool:
+    """Whether the first row of a sheet names its columns: short texts, all different, no numbers."""
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    return (
+        len(filled) > 1
+        and len(set(filled)) == len(filled)
+        and len(filled) >= len(cells) - 1
+        and all(len(cell) <= MAX_NAME_CHARS and any(map(str.isalpha, cell)) for cell in filled)
+        and sum(map(len, filled)) <= ROWS_CHARS // 3
+    )
+
+
 class _Sheets:
     """Makes documents of sheets, in spans of some rows where they are long."""
 
@@ -220,14 +233,17 @@ class _Sheets:
         """Add the cells of a sheet, and give out what is enough for a document. No passage leaves the sheet."""
         part: list[tuple[int, str]] = []
         chars, parts, anchor = 0, 0, f"Sheet {name}"
+        names: str | None = None
         self._builder.begin(anchor=anchor, hard=True)
         self._count += 1
         for number, cells in rows:
             line = " | ".join(cells).rstrip(" |").strip()
             if not line:
                 continue
+            if names is None:
+                names = line if _are_names(cells) else ""
             if chars >= ROWS_CHARS:
-                self._rows(f"{anchor} · rows {part[0][0]}–{part[-1][0]}", part)
+                self._rows(f"{anchor} · rows {part[0][0]}–{part[-1][0]}", part, names if parts else "")
                 part, chars, parts = [], 0, parts + 1
                 if self._chars >= PART_CHARS and self._parts < MAX_PARTS:
                     yield self._document(part=self._parts + 1)
@@ -239,7 +255,9 @@ class _Sheets:
             part.append((number, line))
             chars += len(line)
         if part:
-            self._rows(f"{anchor} · rows {part[0][0]}–{part[-1][0]}" if parts else anchor, part)
+            self._rows(
+                f"{anchor} · rows {part[0][0]}–{part[-1][0]}" if parts else anchor, part, names or "" if parts else ""
+            )
         self._readable += bool(part)
 
     @property
@@ -256,9 +274,11 @@ class _Sheets:
             self._builder.block(line, "\n" if begun else "\n\n")
             begun = True
 
-    def _rows(self, anchor: str, rows: list[tuple[int, str]]) -> None:
+    def _rows(self, anchor: str, rows: list[tuple[int, str]], names: str) -> None:
+        """Add rows that share a location, below the `names` of their columns where those stand further up."""
         self._builder.begin(anchor=anchor)
-        for place, (_, line) in enumerate(rows):
+        lines = [*([names] if names else []), *(line for _, line in rows)]
+        for place, line in enumerate(lines):
             self._chars += len(line)
             self._builder.block(line, "\n" if place else "\n\n", whole=True)
 

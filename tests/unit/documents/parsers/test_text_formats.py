@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from studio.documents.parsers import base, plain, tabular
-from studio.documents.parsers.encodings import decode, is_binary
+from studio.documents.parsers.encodings import decode, decode_name, is_binary
 from studio.errors import FailureCode
 from tests.unit.documents.making import check, fault, read, read_one
 
@@ -262,6 +262,15 @@ def test_letters_tell_the_encoding(tmp_path: Path, language: str, encoding: str)
     text = LETTERS[language][0]
     (tmp_path / "a.txt").write_bytes(text.encode(encoding))
     assert read_one(tmp_path / "a.txt").text == text
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("見積.txt", "cp932"), ("报价单.txt", "gb18030"), ("報價單.txt", "big5"), ("견적서.txt", "cp949"),
+     ("Prüfung.txt", "cp850"), ("Prüfung.txt", "cp1252"), ("Łódź.txt", "cp1250"), ("naïve.txt", "utf-8")],
+)  # fmt: skip
+def test_names_in_archives_are_read_as_they_were_written(name: str, encoding: str) -> None:
+    assert decode_name(name.encode(encoding)) == name
 
 
 def test_markdown_title_comes_from_the_first_heading(tmp_path: Path) -> None:
