@@ -22,7 +22,11 @@ RANK_POOLING = "rank"
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A GGUF model on disk, or one that can be installed (`installed` False, `path` None)."""
+    """A GGUF model on disk, or one that can be installed (`installed` False, `path` None).
+
+    The prefixes are put before each query and each passage that is embedded. `terms` is where conditions stand that
+    its user accepts by installing it.
+    """
 
     name: str
     sha256: str
@@ -33,6 +37,10 @@ class ModelInfo:
     licence: str
     installed: bool
     path: Path | None
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    languages: str = ""
+    terms: str = ""
 
     @property
     def kind(self) -> str:
@@ -52,10 +60,11 @@ class Embedder(Protocol):
     def model(self) -> ModelInfo:
         """The model that answers."""
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         """Embed texts, shape (len(texts), dimension), rows L2-normalised.
 
-        `interactive` requests overtake batch requests that wait. Raises WorkerDied, ModelFault.
+        They are queries or passages, which some models tell apart. `interactive` requests overtake batch requests
+        that wait. Raises WorkerDied, ModelFault.
         """
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:

@@ -73,6 +73,10 @@ class _Staged:
     licence: str
     source: str
     known: bool = False
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    languages: str = ""
+    terms: str = ""
 
 
 class ModelCatalog:
@@ -212,6 +216,8 @@ class ModelCatalog:
         known = KNOWN_MODELS.get(what)
         if known is not None:
             folder, source = sources.fetch(known, work, self._paths.models, monitor)
+            if known.gguf_file:
+                return _stage_known(folder / known.gguf_file, known, source)
             return self._stage_folder(folder, known.name, work, source, known)
         if what.startswith(("http://", "https://")):
             return self._stage_url(what, work, monitor)
@@ -223,24 +229,33 @@ class ModelCatalog:
             )
         if path.is_file() and path.suffix not in (".safetensors", ".whl", ".zip"):
             read_header(path)
-            copy_file(path, work / "model.gguf", monitor.check)
-            return _stage_gguf(work / "model.gguf", path.stem, str(path))
+            copy_file(path, work / path.name, monitor.check)
+            return _stage_gguf(work / path.name, path.stem, str(path))
         folder = work / "source"
         folder.mkdir()
         sources.collect(path, folder, monitor)
         name = path.stem if path.is_file() and path.suffix != ".safetensors" else _folder_name(path)
-        return self._stage_folder(folder, name, work, str(path), sources.known_by_weights(folder, monitor))
+        known = sources.known_by_weights(folder, monitor)
+        try:
+            return self._stage_folder(folder, name, work, str(path), known)
+        except ModelFault as error:  # it speaks of the copy
+            raise ModelFault(f"{path} cannot be installed. {error}", way_out=error.way_out) from error
 
     def _stage_folder(self, folder: Path, name: str, work: Path, source: str, known: KnownModel | None) -> _Staged:
         name = known.name if known is not None else name
-        model = convert(folder, work / "model.gguf", name=name)
+        file = work / f"{name}.gguf"  # what is said of it while it is tried names it so
+        model = convert(folder, file, name=name)
         return _Staged(
-            path=work / "model.gguf",
+            path=file,
             name=name,
             max_tokens=known.max_tokens if known is not None else model.max_tokens,
             licence=known.licence if known is not None else "",
             source=source,
             known=known is not None,
+            query_prefix=known.query_prefix if known is not None else model.query_prefix,
+            passage_prefix=known.passage_prefix if known is not None else model.passage_prefix,
+            languages=known.languages if known is not None else "",
+            terms=known.terms if known is not None else "",
         )
 
     def _stage_url(self, url: str, work: Path, monitor: Monitor) -> _Staged:
@@ -249,8 +264,9 @@ class ModelCatalog:
             raise ModelFault(f"{url} is not the address of a .gguf file.")
         partial = partial_path(self._paths.models, url)
         download(url, partial, monitor)
-        partial.replace(work / "model.gguf")
-        return _stage_gguf(work / "model.gguf", Path(file).stem, url)
+        staged = work / Path(file).name
+        partial.replace(staged)
+        return _stage_gguf(staged, staged.stem, url)
 
     def _publish(self, staged: _Staged, dimension: int, max_tokens: int, pooling: str, monitor: Monitor) -> ModelInfo:
         sha256 = sha256_of(staged.path, monitor.check)
@@ -270,6 +286,10 @@ class ModelCatalog:
             "size_bytes": staged.path.stat().st_size,
             "licence": staged.licence,
             "source": staged.source,
+            "query_prefix": staged.query_prefix,
+            "passage_prefix": staged.passage_prefix,
+            "languages": staged.languages,
+            "terms": staged.terms,
         }
         publish(staged.path, target)
         with replacing(target.with_suffix(".json")) as temporary:
@@ -340,6 +360,23 @@ def _stage_gguf(path: Path, name: str, source: str) -> _Staged:
     return _Staged(path, name, max(3, min(positions, DEFAULT_MAX_TOKENS)), licence, source)
 
 
+def _stage_known(path: Path, known: KnownModel, source: str) -> _Staged:
+    """A GGUF file of the catalogue. Raises ModelFault."""
+    read_header(path)
+    return _Staged(
+        path=path,
+        name=known.name,
+        max_tokens=known.max_tokens,
+        licence=known.licence,
+        source=source,
+        known=True,
+        query_prefix=known.query_prefix,
+        passage_prefix=known.passage_prefix,
+        languages=known.languages,
+        terms=known.terms,
+    )
+
+
 def _folder_name(path: Path) -> str:
     """Name of a model folder; hub caches keep the model below a folder named by its revision."""
     folder = path if path.is_dir() else path.parent
@@ -357,6 +394,10 @@ def _not_installed(known: KnownModel) -> ModelInfo:
         licence=known.licence,
         installed=False,
         path=None,
+        query_prefix=known.query_prefix,
+        passage_prefix=known.passage_prefix,
+        languages=known.languages,
+        terms=known.terms,
     )
 
 
@@ -377,6 +418,10 @@ def _read_description(path: Path) -> ModelInfo | None:
             licence=str(value.get("licence", "")),
             installed=True,
             path=file,
+            query_prefix=str(value.get("query_prefix", "")),
+            passage_prefix=str(value.get("passage_prefix", "")),
+            languages=str(value.get("languages", "")),
+            terms=str(value.get("terms", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         log.warning("the description %s of a model is not usable: %s", path, error)

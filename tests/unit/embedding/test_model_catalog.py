@@ -15,7 +15,7 @@ import pytest
 from studio import paths as paths_module
 from studio.cli.ways_out import typed
 from studio.embedding import models
-from studio.embedding.model_files import Monitor, sha256_of, sources
+from studio.embedding.model_files import KNOWN_MODELS, Monitor, sha256_of, sources
 from studio.embedding.models import DEFAULT_MODEL, ModelCatalog
 from studio.errors import Cancelled, Conflict, ModelFault, NotFound, StorageFault
 from studio.paths import DataPaths
@@ -52,8 +52,9 @@ def visible(catalog: ModelCatalog) -> list[str]:
     return sorted(path.name[-5:] for path in folder_of(catalog).iterdir() if path.name != models.LOCK_NAME)
 
 
-def test_an_empty_catalog_offers_the_default_model(catalog: ModelCatalog) -> None:
-    (info,) = catalog.list()
+def test_an_empty_catalog_offers_what_it_knows_the_default_first(catalog: ModelCatalog) -> None:
+    info = catalog.list()[0]
+    assert [offered.name for offered in catalog.list()] == list(KNOWN_MODELS)
     assert (info.name, info.installed, info.path, info.dimension) == (DEFAULT_MODEL, False, None, 384)
     assert catalog.find("nobody-knows-me") is None
 
