@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,7 @@ def _lines(path: Path) -> list[str]:
 def _wordpiece(settings: Mapping[str, Any], tokens: list[str], rows: int) -> WordPiece:
     if len(tokens) != rows:
         raise ModelFault(f"The vocabulary has {len(tokens)} entries where {rows} are announced.")
+    _require_different(tokens)
     lowercase = bool(settings.get("do_lower_case", True))
     strip_accents = settings.get("strip_accents")
     return WordPiece(
@@ -190,6 +192,7 @@ def _unigram(settings: Mapping[str, Any], published: Mapping[str, Any], vocabula
         tokens.append(token)
         scores.append(score)
         types.append(kind)
+    _require_different(tokens)
     special = _special_tokens(settings, tokens, _UNIGRAM_SPECIAL)
     types[special["unk"]] = gguf.TokenType.UNKNOWN
     for name in ("cls", "sep", "pad", "mask"):
@@ -207,6 +210,13 @@ def _characters(normalizer: object) -> str:
     if isinstance(normalizer, list):
         return next((found for value in normalizer if (found := _characters(value))), "")
     return ""
+
+
+def _require_different(tokens: Sequence[str]) -> None:
+    """llama.cpp aborts its process when two tokens are the same."""
+    if len(set(tokens)) != len(tokens):
+        twice = next(token for token, count in Counter(tokens).items() if count > 1)
+        raise ModelFault(f"The vocabulary has the entry {twice!r} more than once; the file is damaged.")
 
 
 def _special_tokens(settings: Mapping[str, Any], tokens: list[str], usual: Mapping[str, str]) -> dict[str, int]:
