@@ -88,7 +88,7 @@ def make_reranker(folder: Path, *, labels: int = 1) -> Path:
     folder.mkdir(parents=True)
     write_tokenizer(folder)
     settings = settings_of(
-        architectures=["XLMRobertaForSequenceClassification"], id2label={n: "" for n in range(labels)}
+        architectures=["XLMRobertaForSequenceClassification"], id2label=dict.fromkeys(range(labels), "")
     )
     encoder = {f"roberta.{name}": values for name, values in weights_of(settings).items() if "pooler" not in name}
     tiny_bert.write_safetensors(folder / "model.safetensors", encoder | head_of(labels=labels))
