@@ -24,8 +24,9 @@ RANK_POOLING = "rank"
 class ModelInfo:
     """A GGUF model on disk, or one that can be installed (`installed` False, `path` None).
 
-    The prefixes are put before each query and each passage that is embedded. `terms` is where conditions stand that
-    its user accepts by installing it.
+    `full_dimension` is what the model gives when its vectors are cut to `dimension` (Matryoshka), else 0. The prefixes
+    are put before each query and each passage that is embedded. `terms` is where
+    conditions stand that its user accepts by installing it.
     """
 
     name: str
@@ -41,6 +42,12 @@ class ModelInfo:
     passage_prefix: str = ""
     languages: str = ""
     terms: str = ""
+    full_dimension: int = 0
+
+    @property
+    def given_dimension(self) -> int:
+        """The length of the vectors as they leave the model."""
+        return self.full_dimension or self.dimension
 
     @property
     def kind(self) -> str:
@@ -51,6 +58,21 @@ class ModelInfo:
     def identity(self) -> ModelIdentity:
         """The part of this that vectors depend on."""
         return ModelIdentity(self.name, self.sha256, self.dimension, self.pooling)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWishes:
+    """What a person sets while installing a model; None: as the model is published."""
+
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    dimension: int | None = None
+
+    def met_by(self, info: ModelInfo) -> bool:
+        """Whether an installed model is as it is wished."""
+        found = (info.query_prefix, info.passage_prefix, info.dimension)
+        wished = (self.query_prefix, self.passage_prefix, self.dimension)
+        return all(wish is None or wish == value for wish, value in zip(wished, found, strict=True))
 
 
 class Embedder(Protocol):

@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 import portalocker
 
-from studio.domain import ModelInfo
+from studio.domain import RANK_POOLING, ModelInfo, ModelWishes
 from studio.embedding.admission import Admission, Unlimited
 from studio.embedding.client import probe, reserve
 from studio.embedding.model_files import (
@@ -127,14 +127,18 @@ class ModelCatalog:
 
     # ------------------------------------------------------------ installing
 
-    async def install(self, what: str, progress: ProgressCallback | None = None) -> ModelInfo:
+    async def install(
+        self, what: str, progress: ProgressCallback | None = None, wishes: ModelWishes | None = None
+    ) -> ModelInfo:
         """Install a model and return it; at once when it is there and sound.
 
         `what` is a known name, a .gguf file, a model folder, safetensors file or wheel, or the http(s)
         address of a .gguf file. `progress` is called in this event loop. Raises ModelFault, StorageFault,
-        Cancelled; a cancelled task leaves nothing behind but a download that can be resumed.
+        Cancelled, Conflict when it is there but not as it is wished; a cancelled task leaves nothing behind but a
+        download that can be resumed.
         """
         loop = asyncio.get_running_loop()
+        wishes = wishes or ModelWishes()
 
         def report(done: int, total: int | None, what: str) -> None:
             if progress is not None:
@@ -143,13 +147,15 @@ class ModelCatalog:
         monitor = Monitor(report)
         known = KNOWN_MODELS.get(what)
         if known is not None and (present := await self._sound(known.name)) is not None:
+            _require_as_wished(present, wishes)
             return present
         try:
             await asyncio.to_thread(self._paths.models.mkdir, parents=True, exist_ok=True)
             async with self._exclusive(monitor):
                 if known is not None and (present := await self._sound(known.name)) is not None:
+                    _require_as_wished(present, wishes)
                     return present  # another process installed it while this one waited
-                return await self._install(what, monitor)
+                return await self._install(what, wishes, monitor)
         except OSError as error:
             raise storage_fault(error, f"installing the model {what}", self._paths.models) from error
 
@@ -180,16 +186,15 @@ class ModelCatalog:
         finally:
             lock.release()
 
-    async def _install(self, what: str, monitor: Monitor) -> ModelInfo:
+    async def _install(self, what: str, wishes: ModelWishes, monitor: Monitor) -> ModelInfo:
         await _in_thread(monitor, self._sweep)
         work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=WORK_PREFIX, dir=self._paths.models))
         try:
             staged = await _in_thread(monitor, self._stage, what, work, monitor)
             monitor.report(0, None, "Trying the model")
             ready = await self._try(staged)
-            return await _in_thread(
-                monitor, self._publish, staged, ready.dimension, ready.max_tokens, ready.pooling, monitor
-            )
+            _require_dimension(staged, ready, wishes.dimension)
+            return await _in_thread(monitor, self._publish, staged, ready, wishes, monitor)
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, work, ignore_errors=True))
 
@@ -268,26 +273,34 @@ class ModelCatalog:
         partial.replace(staged)
         return _stage_gguf(staged, staged.stem, url)
 
-    def _publish(self, staged: _Staged, dimension: int, max_tokens: int, pooling: str, monitor: Monitor) -> ModelInfo:
+    def _publish(self, staged: _Staged, ready: ReadyInfo, wishes: ModelWishes, monitor: Monitor) -> ModelInfo:
         sha256 = sha256_of(staged.path, monitor.check)
         present = next((info for info in self.list() if info.sha256 == sha256), None)
+        if present is not None:
+            _require_as_wished(present, wishes)
         if present is not None and present.path is not None and present.path.parent != self._paths.models:
             if sha256_of(present.path, monitor.check) == sha256:
                 return present  # looked up in another folder; a second copy would only take space
             present = None
         name = present.name if present is not None else self._free_name(staged, sha256)
+        dimension = present.dimension if present is not None else wishes.dimension or ready.dimension
+        before = present or wishes  # what vectors were made with stays as it is
+        prefixes = {
+            "query_prefix": staged.query_prefix if before.query_prefix is None else before.query_prefix,
+            "passage_prefix": staged.passage_prefix if before.passage_prefix is None else before.passage_prefix,
+        }
         target = self._paths.models / f"{sha256}.gguf"
         description = {
             "name": name,
             "sha256": sha256,
             "dimension": dimension,
-            "max_tokens": max_tokens,
-            "pooling": pooling,
+            "full_dimension": ready.dimension if ready.dimension != dimension else 0,
+            "max_tokens": ready.max_tokens,
+            "pooling": ready.pooling,
             "size_bytes": staged.path.stat().st_size,
             "licence": staged.licence,
             "source": staged.source,
-            "query_prefix": staged.query_prefix,
-            "passage_prefix": staged.passage_prefix,
+            **prefixes,
             "languages": staged.languages,
             "terms": staged.terms,
         }
@@ -346,6 +359,30 @@ async def _in_thread(monitor: Monitor, function: Callable[P, T], *args: P.args, 
         await asyncio.wait([future])
         future.exception()
         raise
+
+
+def _require_as_wished(info: ModelInfo, wishes: ModelWishes) -> None:
+    """Raises Conflict: what is embedded with a model depends on all of this, so it is not changed under it."""
+    if not wishes.met_by(info):
+        raise Conflict(
+            f"The model {info.name} is installed with other settings: {info.dimension} dimensions, prefixes "
+            f"{info.query_prefix!r} and {info.passage_prefix!r}.",
+            way_out="Remove it first.",
+        )
+
+
+def _require_dimension(staged: _Staged, ready: ReadyInfo, wished: int | None) -> None:
+    """Raises ModelFault when its vectors cannot be cut to what is wished."""
+    if wished is None or wished == ready.dimension:
+        return
+    possible = KNOWN_MODELS[staged.name].shorter if staged.known else range(1, ready.dimension)
+    if wished in possible and ready.pooling != RANK_POOLING:
+        return
+    which = ", ".join(str(length) for length in (ready.dimension, *possible)) if staged.known else ""
+    raise ModelFault(
+        f"The vectors of {staged.name} have {ready.dimension} dimensions and cannot be cut to {wished}.",
+        way_out=f"Choose one of: {which}." if which else f"Choose from 1 to {ready.dimension}.",
+    )
 
 
 def _stage_gguf(path: Path, name: str, source: str) -> _Staged:
@@ -422,6 +459,7 @@ def _read_description(path: Path) -> ModelInfo | None:
             passage_prefix=str(value.get("passage_prefix", "")),
             languages=str(value.get("languages", "")),
             terms=str(value.get("terms", "")),
+            full_dimension=int(value.get("full_dimension", 0)),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         log.warning("the description %s of a model is not usable: %s", path, error)

@@ -355,9 +355,14 @@ class EmbeddingClient(ModelClient):
         prefix = self._info.query_prefix if query else self._info.passage_prefix
         bodies = await self._call_all(kind, [prefix + text for text in texts] if prefix else texts)
         parts = [self._decoded(protocol.decode_vectors, body) for body in bodies]
-        if any(part.shape[1] != self._info.dimension for part in parts):
-            raise self._nonsense(f"vectors of other than {self._info.dimension} dimensions")
+        given = self._info.given_dimension
+        if any(part.shape[1] != given for part in parts):
+            raise self._nonsense(f"vectors of other than {given} dimensions")
         vectors = np.concatenate(parts)
+        if given != self._info.dimension:
+            vectors = vectors[:, : self._info.dimension]
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = vectors / np.maximum(lengths, np.float32(1e-12))
         self._check(vectors, texts)
         return vectors
 

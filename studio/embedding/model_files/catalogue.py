@@ -47,7 +47,8 @@ class KnownModel:
 
     `hub_files` are fetched in this order, the weights last: the small ones show in a moment whether the hub can be
     reached. One .gguf file is taken as it is; others are converted. `weights_sha256` is of the weights as published,
-    "" when they were never seen here. `terms` is where conditions beyond a free licence stand.
+    "" when they were never seen here. `shorter` are the lengths to which its vectors can be cut (Matryoshka), the
+    longest first. `terms` is where conditions beyond a free licence stand.
     """
 
     name: str
@@ -65,6 +66,7 @@ class KnownModel:
     query_prefix: str = ""
     passage_prefix: str = ""
     terms: str = ""
+    shorter: tuple[int, ...] = ()
 
     @property
     def gguf_file(self) -> str:
@@ -175,6 +177,7 @@ _MODELS = (
         languages="100 languages",
         size_bytes=639_000_000,
         download_bytes=639_000_000,
+        shorter=(768, 512, 256, 128, 64, 32),
         query_prefix=("Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"),
     ),
     KnownModel(
@@ -190,6 +193,7 @@ _MODELS = (
         download_bytes=334_000_000,
         query_prefix="task: search result | query: ",
         passage_prefix="title: none | text: ",
+        shorter=(512, 256, 128),
         terms="https://ai.google.dev/gemma/terms",
     ),
     KnownModel(
