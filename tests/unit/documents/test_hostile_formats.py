@@ -12,13 +12,13 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from studio.documents.parsers import data, ole, parse_file, rst, workbook
+from studio.documents.parsers import data, ole, parse_file, rst, sheets
 from studio.documents.parsers.containers import MAX_READ_BYTES, _Forward
 from studio.documents.parsers.html import MAX_ATTRIBUTES, MAX_OPEN_TAGS
 from studio.documents.parsers.package import XmlHandler, parse_xml, whole_number
 from studio.domain import PartFailure
 from studio.errors import DocumentFault, FailureCode
-from tests.unit.documents.making import archive, docx, fault, paragraph, pdf, read_one, relations
+from tests.unit.documents.making import archive, docx, fault, paragraph, pdf, read, read_one, relations
 
 SHEET = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 RELATED = 'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
@@ -53,7 +53,7 @@ def test_sheets_that_announce_more_than_there_is(tmp_path: Path) -> None:
 
 
 def test_a_workbook_too_long_for_one_document_becomes_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sheets, "PART_CHARS", 2000)
+    monkeypatch.setattr(sheets, "PART_CHARS", 1900)
     monkeypatch.setattr(sheets, "MAX_PARTS", 3)
     long = f"<sst {SHEET}><si><t>{'word ' * 100}</t></si></sst>"
     rows = [f'<row r="{i}"><c r="A{i}" t="s"><v>0</v></c></row>' for i in range(1, 30)]
@@ -66,7 +66,7 @@ def test_a_workbook_too_long_for_one_document_becomes_several(tmp_path: Path, mo
     assert parts[1].spans[0].anchor == "Sheet S · rows 5–6"
     assert failure.error == FailureCode.TOO_LARGE
     first, last = read(xlsx(tmp_path / "b.xlsx", "".join(rows[:7]), long))
-    assert [part.text.count("\n") for part in (first, last)] == [4, 2]
+    assert [part.text.count("\n") for part in (first, last)] == [4, 3]
 
 
 def test_a_cell_that_never_ends_costs_itself(tmp_path: Path) -> None:
