@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
+
+import olefile
 
 _HEADER_BYTES = 512
 _LISTED = 109
@@ -33,3 +36,15 @@ def has_loop(data: bytes) -> bool:
         if sector < len(following) and seen[sector] == start + 1:
             return True
     return False
+
+
+def top_names(path: Path) -> frozenset[str]:
+    """What the directory lists on its top level, in lower case; nothing where it cannot be read.
+
+    What lies deeper belongs to a file that is embedded or attached.
+    """
+    try:
+        with olefile.OleFileIO(path) as container:
+            return frozenset(entry[0].casefold() for entry in container.listdir(streams=True, storages=True) if entry)
+    except Exception:  # whatever damage provokes
+        return frozenset()
