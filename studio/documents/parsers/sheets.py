@@ -24,6 +24,7 @@ from studio.documents.parsers.base import (
     read_all,
     too_large,
 )
+from studio.documents.parsers.biff import OldWorkbook, Unreadable
 from studio.documents.parsers.odf import refuse_encrypted
 from studio.documents.parsers.office_crypto import decrypted, is_protected
 from studio.documents.parsers.ole import has_loop
@@ -105,14 +106,43 @@ def parse_xls(path: Path) -> Iterator[ParserEvent]:
     """An old Excel workbook."""
     if has_loop(read_all(path)):  # the library would take all memory there is
         raise corrupt(WHAT, "the table of its sectors leads in circles")
-    sheets = _Sheets("xls", path, _old_properties(path))
+    properties = _old_properties(path)
+    sheets = _Sheets("xls", path, properties)
     try:
-        yield from _calamine(sheets, path)
-    except DocumentFault:
-        if not is_protected(path):  # the library says of these only that it does not know the format
-            raise
-        yield from _calamine(sheets, path, decrypted(path, WHAT))
+        yield from _own(sheets, _stream(path))
+    except Unreadable:
+        sheets = _Sheets("xls", path, properties)
+        try:
+            yield from _calamine(sheets, path)
+        except DocumentFault:
+            if not is_protected(path):  # the library says of these only that it does not know the format
+                raise
+            yield from _calamine(sheets, path, decrypted(path, WHAT))
     yield sheets.last()
+
+
+def _stream(path: Path) -> bytes:
+    """The workbook in a container. Raises Unreadable."""
+    try:
+        with olefile.OleFileIO(path) as container:
+            name = next(name for name in ("Workbook", "Book") if container.exists(name))
+            return bytes(container.openstream(name).read())
+    except Exception as error:  # whatever damage provokes
+        raise Unreadable from error
+
+
+def _own(sheets: _Sheets, stream: bytes) -> Iterator[ParserEvent]:
+    """Add every sheet that is shown. Raises Unreadable, before anything was given out."""
+    book = OldWorkbook(stream)
+    read = [(sheet.name, *book.read(sheet)) for sheet in book.sheets if not sheet.hidden]
+    for sheet in book.sheets:
+        if sheet.hidden:
+            sheets.hide(sheet.name)
+    for name, rows, asides in read:
+        yield from sheets.add(name, rows)
+        sheets.beside(name, asides)
+        if sheets.is_full:
+            return
 
 
 def _old_properties(path: Path) -> Properties:
