@@ -204,9 +204,9 @@ def _ole_kind(path: Path, promised: str) -> str:
     if has("Workbook") or has("Book"):
         return "xls"
     if has("WordDocument"):
-        raise unsupported("The old Word format (.doc) cannot be read.", "Save it as .docx and add that file.")
+        return "doc"
     if has("PowerPoint Document"):
-        raise unsupported("The old PowerPoint format (.ppt) cannot be read.", "Save it as .pptx and add that file.")
+        return "ppt"
     if has("VisioDocument"):
         raise unsupported("A Visio drawing cannot be read.", "Export it as PDF and add that file.")
     if promised in _NAMES:

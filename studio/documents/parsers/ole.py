@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Collection
 from pathlib import Path
 
 import olefile
@@ -48,3 +50,13 @@ def top_names(path: Path) -> frozenset[str]:
             return frozenset(entry[0].casefold() for entry in container.listdir(streams=True, storages=True) if entry)
     except Exception:  # whatever damage provokes
         return frozenset()
+
+
+def read_streams(path: Path, names: Collection[str]) -> dict[str, bytes]:
+    """Streams of the top level by their names; what is not there or cannot be read is left out."""
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(Exception), olefile.OleFileIO(path) as container:  # whatever damage provokes
+        for name in names:
+            if container.exists(name):
+                found[name] = bytes(container.openstream(name).read())
+    return found
