@@ -56,14 +56,23 @@ DELETE_POINTS = ("forget.told", "forget.row")
 POINTS = INGEST_POINTS + BUNDLE_POINTS
 """Every point of a sound store's life."""
 
-_chosen, _, _times = os.environ.get(VARIABLE, "").partition(":")
-_left = [int(_times or 1)]
+_left: dict[str, int] = {}
+
+
+def choose(point: str) -> None:
+    """End the process at this point of `POINTS`, or with `point:n` when it is reached for the n-th time."""
+    name, _, times = point.partition(":")
+    _left.clear()
+    _left[name] = int(times or 1)
+
+
+choose(os.environ.get(VARIABLE, ""))
 
 
 def reach(name: str) -> None:
     """Go on, or end the process at once if this is the chosen point."""
-    if name != _chosen:
+    if name not in _left:
         return
-    _left[0] -= 1
-    if _left[0] == 0:
+    _left[name] -= 1
+    if _left[name] == 0:
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from command import Program
-from conftest_models import default_model, model_paths
-from forking import MODULES, Nursery
 
 from studio.bootstrap import Services, open_services
 from studio.domain import ModelInfo
 from studio.paths import HOME_VARIABLE
 from studio.workers import WorkerProcess
+from tests.helpers.command import PROGRAMS, WORKERS, Program
+from tests.helpers.forking import Nursery, quick
+from tests.helpers.models import default_model, model_paths
 
 __all__ = ["default_model", "model_paths"]
 
@@ -25,30 +25,19 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of a thousand processes 
 os.environ["RAG_STUDIO_OCR"] = "off"  # whether Tesseract is installed must not matter; its own tests switch it on
 
 
-@pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """The process that workers are forked from."""
-    nursery = Nursery()
-    yield nursery
-    nursery.close()
+@pytest.fixture(scope="session", autouse=True)
+def nurseries() -> Iterator[None]:
+    """The processes that workers and programs are forked from end with the tests."""
+    yield
+    for nursery in (PROGRAMS, WORKERS):
+        nursery.close()
 
 
 @pytest.fixture(autouse=True)
-def quick_workers(request: pytest.FixtureRequest, nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let workers of the program start at once, but where a test is about such processes."""
-    if request.node.get_closest_marker("own_processes") or not nursery.available():
-        return
-    spawn = WorkerProcess.spawn
-
-    async def quick(
-        module: str, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
-    ) -> WorkerProcess:
-        if module not in MODULES:
-            return await spawn(module, arguments, environment)
-        process = await nursery.spawn(module, arguments, environment or {})
-        return WorkerProcess(process, module.rsplit(".", 1)[-1])
-
-    monkeypatch.setattr(WorkerProcess, "spawn", quick)
+    if Nursery.available() and not request.node.get_closest_marker("own_processes"):
+        monkeypatch.setattr(WorkerProcess, "spawn", quick(WORKERS))
 
 
 @pytest.fixture

@@ -28,14 +28,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from mixed_files import write_files
-from toy import contents_of
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from studio.bootstrap import Services, open_services
 from studio.domain import Embedder, KbSettings
 from studio.paths import resources_dir
+from tests.helpers.mixed_files import write_files
+from tests.helpers.toy import contents_of
 
 PEER = Path(__file__).with_name("chroma_peer.py")
 

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from control_group import Ballast, ControlGroup, NoControlGroup
 from memory_meter import mb, prepare, question, words, write_notes
 
 from studio.bootstrap import Services, open_services
 from studio.domain import JobState, KbSettings, SearchRequest
 from studio.memory import MemoryCoordinator
+from tests.helpers.control_group import Ballast, ControlGroup, NoControlGroup
 
 NAME = "Under pressure"
 FIRST_FILES = 100

@@ -14,14 +14,13 @@ from types import TracebackType
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from mixed_files import sentences
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from studio.config import Config
 from studio.embedding.models import DEFAULT_MODEL, ModelCatalog
 from studio.memory import MemorySnapshot
 from studio.paths import DataPaths
+from tests.helpers.mixed_files import sentences
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
+
 BREACHES = {
     "the window uses a service": ("studio.ui.search.pane", "studio.services.search"),
     "the window uses an index": ("studio.ui.generations.pane", "studio.index.generations"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from command import Program
+from tests.helpers.command import Program
 
 Write = Callable[[str, str], Path]
 

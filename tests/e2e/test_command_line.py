@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import Program
 
 from studio.domain import ModelInfo
+from tests.helpers import ROOT
+from tests.helpers.command import Program
 
 Write = Callable[[str, str], Path]
 
@@ -267,7 +268,7 @@ def test_models_are_listed(program: Program) -> None:
 
 
 def test_evaluate_prints_every_measure(program: Program) -> None:
-    root = Path(__file__).resolve().parents[2] / "resources"
+    root = ROOT / "resources"
     program.ok("kb", "create", "Samples")
     program.ok("ingest", "Samples", root / "samples")
     judged = root / "samples_eval"

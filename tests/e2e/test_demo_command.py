@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from command import Program
+from tests.helpers.command import Program
 
 
 def test_the_demo_runs_the_main_job_without_a_display(program: Program, tmp_path: Path) -> None:

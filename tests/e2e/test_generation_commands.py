@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import Program
 
 from studio.domain import ModelInfo
+from tests.helpers.command import Program
 
 Write = Callable[[str, str], Path]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Program
 
 from studio.index.files import try_lock
 from studio.paths import DataPaths
+from tests.helpers.command import Program
 
 Write = Callable[[str, str], Path]
 FILES = 12

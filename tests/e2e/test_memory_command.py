@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from command import Program
+from tests.helpers.command import Program
 
 
 def test_the_ledger_adds_up(program: Program) -> None:

@@ -14,19 +14,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_group import Ballast, ControlGroup, NoControlGroup
-from mixed_files import sentences
 
 from studio.bootstrap import Services
 from studio.domain import JobState, KbSettings, SearchRequest
-from studio.memory import DROP_CACHES, PAUSE_INGEST, SMALLER_BATCHES, UNLOAD_IDLE_MODELS, Level
+from studio.memory import (
+    DROP_CACHES,
+    PAUSE_INGEST,
+    SMALLER_BATCHES,
+    UNLOAD_IDLE_MODELS,
+    Level,
+    MemoryCoordinator,
+    coordinator,
+)
 from studio.services.jobs import JobEvent, JobProgress
+from tests.helpers import pressed_program
+from tests.helpers.control_group import Ballast, ControlGroup, NoControlGroup
+from tests.helpers.mixed_files import sentences
 
 MIB = 1 << 20
-PROGRAM = Path(__file__).parents[1] / "pressed_program.py"
-FILES = 60
+FILES = 16
+HOLD_S = 1.0
+INTERVAL_S = 0.2
+"""Instead of seconds, so that what follows a change of pressure is seen at once."""
 LIMIT_MIB = 2000
 """So much that a sixth of it is room enough for an ingest to begin."""
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is looked at often, and a level is left soon."""
+    monkeypatch.setitem(MemoryCoordinator.__init__.__kwdefaults__, "hold_s", HOLD_S)
+    monkeypatch.setattr(coordinator, "INTERVALS_S", dict.fromkeys(Level, INTERVAL_S))
 
 
 @pytest.fixture
@@ -109,7 +127,16 @@ class Pressed:
     """The program in a control group, and what it tells."""
 
     def __init__(self, group: ControlGroup, data_dir: Path, notes: Path) -> None:
-        command = [*group.prefix(), sys.executable, str(PROGRAM), str(data_dir), str(notes)]
+        command = [
+            *group.prefix(),
+            sys.executable,
+            "-m",
+            pressed_program.__name__,
+            str(data_dir),
+            str(notes),
+            str(HOLD_S),
+            str(INTERVAL_S),
+        ]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._told: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import Program
-from locked import locked_pdf
+
+from tests.helpers.command import Program
+from tests.helpers.locked import locked_pdf
 
 Write = Callable[[str, str], Path]
 
@@ -59,7 +60,7 @@ def test_the_password_of_a_protected_file_is_asked_for(program: Program, folder:
 
 
 def test_an_interrupted_ingest_goes_on_where_it_was(program: Program, write: Write, folder: Path) -> None:
-    for n in range(200):
+    for n in range(60):
         write(f"{n}.txt", f"Text number {n} tells of the river. " * 20)
     program.ok("kb", "create", "River notes")
     command = [sys.executable, "-c", LISTENING, *program.command("ingest", "River notes", folder)]
@@ -75,5 +76,5 @@ def test_an_interrupted_ingest_goes_on_where_it_was(program: Program, write: Wri
     assert started.returncode == 130
     assert b"rag-studio ingest 'River notes' --resume" in seen
     done = program.ok("ingest", "River notes", "--resume")
-    assert (done["added"], done["failed"]) == (200, [])
+    assert (done["added"], done["failed"]) == (60, [])
     assert program.ok("jobs", "list") == []

@@ -19,12 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-if __name__ == "__main__":
-    root = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(root), str(root / "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # it runs as a script, too
 
 from lance.file import LanceFileReader
-from ward import ToyEmbedder, Ward
 
 from studio.documents.pool import ParserPool
 from studio.domain import Check, DocumentStatus
@@ -32,6 +29,7 @@ from studio.index.catalog import backups
 from studio.index.generations import Stores
 from studio.paths import DataPaths
 from studio.services.recovery import restore_catalog
+from tests.helpers.ward import ToyEmbedder, Ward
 
 HOW = ("remove", "truncate", "flip")
 SOURCES = ("all", "some", "none")

@@ -22,14 +22,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from command import Program
-from mixed_files import write_files
-from toy import chunk_ids_of
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # it runs as a script, too
 
 from studio.bootstrap import open_services
 from studio.services.ingest.pipeline import CHUNKS_PER_BATCH
+from tests.helpers.command import Program
+from tests.helpers.mixed_files import write_files
+from tests.helpers.toy import chunk_ids_of
 
 NOTING = Path(__file__).with_name("noting.py")
 BATCHES_UNDER_WAY = 2
@@ -81,8 +80,7 @@ class Killer:
                 arguments = ["--resume"]
 
     def _run(self, arguments: list[str | Path], deadline_s: float) -> int:
-        command = self._program.command("ingest", KB, *arguments)
-        command = [command[0], str(NOTING), str(self._notes), *command[3:]]
+        command = [sys.executable, str(NOTING), str(self._notes), *self._program.arguments("ingest", KB, *arguments)]
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONUTF8": "1"},

@@ -14,27 +14,24 @@ import argparse
 import asyncio
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from command import Program
-from states import KB, KEEP_ARCHIVED, Attempt, Failed, State, Texts, check, observe
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # it runs as a script, too
 
 from studio.bootstrap import open_services
 from studio.domain import GenerationState, Retention
 from studio.embedding.models import DEFAULT_MODEL, ModelCatalog
 from studio.failpoints import POINTS, VARIABLE
 from studio.paths import DataPaths
+from tests.faults.states import KB, KEEP_ARCHIVED, Attempt, Failed, State, Texts, check, observe
+from tests.helpers.command import Program, kill_group
 
 KEEP_AT_GC = 1
 DOCUMENTS = 4
@@ -51,6 +48,7 @@ POINTS_OF = {
     "import": ("import", "begin", "write", "seal"),
 }
 """Operation → the first words of the failpoints it passes."""
+_UNCHANGED_BY_PREPARING = ("ingest", "build", "export")
 
 
 @dataclass(slots=True)
@@ -116,8 +114,9 @@ class Drill:
         """Kill one operation at a failpoint, or at a random moment; check, and run it to its end."""
         tally = self.tallies[operation]
         try:
-            attempt = await self._prepare[operation](await observe(self.program.data_dir))
-            before = await observe(self.program.data_dir)
+            seen = await observe(self.program.data_dir)
+            attempt = await self._prepare[operation](seen)
+            before = seen if operation in _UNCHANGED_BY_PREPARING else await observe(self.program.data_dir)
             killed = self._kill(operation, attempt, point)
             if killed:
                 tally.at_failpoints += point is not None
@@ -163,19 +162,14 @@ class Drill:
 
     def _kill(self, operation: str, attempt: Attempt, point: str | None) -> bool:
         """Run a command and kill it; False when it ended by itself before its random moment. Raises Failed."""
-        with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
-                self.program.command("--json", *attempt.command),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={**os.environ, VARIABLE: point or "", "PYTHONUTF8": "1"},
-            )
+        with tempfile.TemporaryFile() as output, Path(os.devnull).open("rb") as null:
+            streams = (null.fileno(), output.fileno(), output.fileno())
+            environment = {VARIABLE: point or ""}
+            process = self.program.start("--json", *attempt.command, streams=streams, environment=environment)
             try:
                 process.wait(TIMEOUT_S if point else self._moment_s(operation))
             except subprocess.TimeoutExpired:
-                _kill_group(process)
+                kill_group(process)
                 if point:
                     raise
             code = process.wait()
@@ -282,15 +276,6 @@ class Drill:
             for kb in await services.library.list():
                 if kb.name != KB:
                     await services.library.delete(kb.id)
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process that leads a group of its own, with its workers."""
-    if os.name == "posix":
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
 
 
 def table(tallies: dict[str, Tally]) -> Iterator[str]:

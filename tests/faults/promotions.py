@@ -23,13 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from toy import Bench, chunk_of, record_of, vector_of
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # it runs as a script, too
 
 from studio.index.generations import Build, Stores
 from studio.index.vectors import text_key
 from studio.paths import DataPaths
+from tests.helpers.toy import Bench, chunk_of, record_of, vector_of
 
 DOCUMENTS = 200
 CHUNKS_PER_DOCUMENT = 10

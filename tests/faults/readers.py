@@ -25,13 +25,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from toy import Bench, vector_of
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # it runs as a script, too
 
 from studio.domain import Metric
 from studio.index.generations import GenerationStore, Stores
 from studio.paths import DataPaths
+from tests.helpers.toy import Bench, vector_of
 
 DOCUMENTS = 20
 _FAULTS_LISTED = 10

@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from damage import Damage, apply, describe, fill, prints_of, still_held, verdict, with_ward
-from ward import Ward
 
 from studio.cli.ways_out import typed
 from studio.services.recovery.losses import NAMELESS
+from tests.faults.damage import Damage, apply, describe, fill, prints_of, still_held, verdict, with_ward
+from tests.helpers.ward import Ward
 
 LISTS, PASSAGES = "vectors/documents.lance", "vectors/chunks.lance"
 

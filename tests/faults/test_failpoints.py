@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import Program
-from kills import POINTS_OF, points_of
 
 from studio.failpoints import CHECKPOINT_POINTS, INGEST_POINTS, POINTS
 from studio.services.ingest import writer
+from tests.faults.kills import POINTS_OF, points_of
+from tests.helpers.command import Program
 
 OLD = {"a.txt": "Alpha speaks of whales.", "b.txt": "Beta speaks of pianos."}
 NEW = {"a.txt": "Alpha speaks of volcanoes.", "c.txt": "Gamma speaks of glaciers."}
@@ -54,24 +53,11 @@ def test_a_death_at_any_step_leaves_one_whole_generation(program: Program, folde
     assert program.ok("doctor")["ok"]
 
 
-class Frequent(Program):
-    """The program, with a checkpoint after every few chunks also where it runs as a process."""
-
-    def command(self, *arguments: str | Path) -> list[str]:
-        code = (
-            "import sys, studio.services.ingest.writer as writer\n"
-            "writer.CHUNKS_PER_CHECKPOINT = 4\n"
-            "from studio.__main__ import main\n"
-            "sys.exit(main())\n"
-        )
-        return [sys.executable, "-c", code, "--data-dir", str(self.data_dir), *map(str, arguments)]
-
-
 def test_deaths_around_checkpoints_lose_nothing(
     data_dir: Path, folder: Path, write: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "CHUNKS_PER_CHECKPOINT", 4)
-    program = Frequent(data_dir)
+    program = Program(data_dir, constants={f"{writer.__name__}:CHUNKS_PER_CHECKPOINT": 4})
     texts = {f"{n}.txt": f"Number {n} speaks of numbers." for n in range(80)}
     for name, text in texts.items():
         write(name, text)

@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from command import Program
-from filesystems import can_mount, small_disk, starved
 
 from studio.bootstrap import open_services
 from studio.domain import ModelInfo, SearchRequest
 from studio.errors import StorageFault, storage_fault
+from tests.helpers.command import Program
+from tests.helpers.filesystems import can_mount, small_disk, starved
 
 DISK_BYTES = 16 << 20
 

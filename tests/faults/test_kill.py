@@ -8,8 +8,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from command import Program
-from kills import Drill, points_of
+from tests.faults.kills import Drill, points_of
+from tests.helpers.command import Program, kill_group
 
 STAGES = ("scanning", "indexing", "sealing", "promoting")
 ROUNDS = 8
@@ -22,22 +22,17 @@ def _documents(folder: Path, round_: int) -> None:
 
 def _interrupted(program: Program, folder: Path, stage: str, delay_s: float) -> bool:
     """Kill an ingest and all its workers `delay_s` after it announces `stage`; True when it had not ended by itself."""
-    process = subprocess.Popen(
-        program.command("ingest", "Notes", folder),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith(stage):
-            break
-    try:
-        process.wait(delay_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.stderr.close()
+    out, err_end = os.pipe()
+    with Path(os.devnull).open("r+b") as null, os.fdopen(out, encoding="utf-8") as err:
+        process = program.start("ingest", "Notes", folder, streams=(null.fileno(), null.fileno(), err_end))
+        os.close(err_end)
+        for line in err:
+            if line.startswith(stage):
+                break
+        try:
+            process.wait(delay_s)
+        except subprocess.TimeoutExpired:
+            kill_group(process)
     return process.wait() == -signal.SIGKILL
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from promotions import LARGEST_RATIO, rounds
+from tests.faults.promotions import LARGEST_RATIO, rounds
 
-ROUNDS = 60
+ROUNDS = 30
 
 
 async def test_promotions_neither_pile_up_bytes_nor_files(tmp_path: Path) -> None:

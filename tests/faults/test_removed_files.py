@@ -6,13 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command import Program
-from filesystems import unprivileged
 
 from studio.bootstrap import Services
 from studio.domain import SearchMode, SearchRequest, SearchResponse
 from studio.errors import StorageFault
 from studio.ways_out import RunRepair, ways_in
+from tests.helpers.command import Program
 
 WHALES, PIANOS = "Blue whales sing songs.", "Pianos are heavy and make songs."
 
@@ -152,7 +151,7 @@ async def test_a_removed_catalog_is_read_on_and_never_written(
 
 def test_a_deletion_that_fails_stops_neither_a_promotion_nor_the_rest(program: Program, folder: Path) -> None:
     program.ok("kb", "create", "Notes")
-    bound = Program(program.data_dir, unprivileged())
+    bound = Program(program.data_dir, bound=True)
 
     def ingest(version: int) -> None:
         (folder / "a.txt").write_text(f"Version {version} of it.")

@@ -6,7 +6,6 @@ import os
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +16,7 @@ from PySide6.QtWidgets import QApplication
 
 from studio.paths import resources_dir
 from studio.ui.parts import Theme, ThemeChoice
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-
-from conftest_models import default_model, model_paths  # noqa: E402, F401
+from tests.helpers.models import default_model, model_paths  # noqa: F401
 
 _FOR_EVER = ("LanceDBBackgroundEventLoop", "search_")
 """How the names of threads begin that the process has once: that of lancedb, and those that searches share."""

@@ -9,11 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fake_generations import FakeBundles, FakeCompare, FakeGate
-from fake_quality import FakeQuality
-from fake_queue import FakePreflight, FakeQueue
-from fake_watch import FakeWatch
-
 from studio.concurrency import Attention
 from studio.domain import (
     Citation,
@@ -42,6 +37,10 @@ from studio.services.library import TagCount
 from studio.services.search import Verification, VerificationStatus
 from studio.services.search.citations import locator
 from studio.services.search.verification import Place
+from tests.gui.generations.fake_generations import FakeBundles, FakeCompare, FakeGate
+from tests.gui.ingest.fake_queue import FakePreflight, FakeQueue
+from tests.gui.ingest.fake_watch import FakeWatch
+from tests.gui.quality.fake_quality import FakeQuality
 
 
 def result(number: int = 1, **changes: Any) -> SearchResult:

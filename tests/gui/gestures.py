@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from fakes import FakeServices, generation
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
@@ -22,6 +21,7 @@ from studio.ui.window.main_window import GENERATIONS
 from studio.ui.window.screenshots import until
 from studio.viewmodels.ports import StudioServices
 from studio.viewmodels.workspace import Workspace
+from tests.gui.fakes import FakeServices, generation
 
 LEFT = Qt.MouseButton.LeftButton
 HELD = "Held back: “loops” does not find a.pdf among its first 10 documents (it is number 14)."

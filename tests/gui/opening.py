@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fakes import FakeServices, generation
-
 from studio.domain import (
     GenerationState,
 )
 from studio.ui.window.screenshots import until
 from studio.viewmodels.workspace import Workspace
+from tests.gui.fakes import FakeServices, generation
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from filesystems import can_mount_exfat, exfat
 
 from studio import links
 from studio.bootstrap import open_services
@@ -21,6 +20,7 @@ from studio.links import can_link
 from studio.paths import DataPaths
 from studio.services.scan import scanned, settled_stamp
 from studio.ways_out import AnotherDataFolder, ways_in
+from tests.helpers.filesystems import can_mount_exfat, exfat
 
 SOURCES = Path(links.__file__).parent
 REFUSAL = "cannot be linked"

@@ -6,7 +6,6 @@ import argparse
 import ast
 import json
 import logging
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,9 @@ from studio.cli.output import ProgressLine, could_not_be_indexed, print_error, p
 from studio.domain import FileFailure
 from studio.errors import FailureCode, StudioError
 from studio.terminal import VisibleFormatter, in_line, visible
+from tests.helpers import ROOT
 
-CLI = Path(__file__).resolve().parents[2] / "studio" / "cli"
+CLI = ROOT / "studio" / "cli"
 HOSTILE = "".join(map(chr, [*range(9), *range(11, 32), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, 0x2028, 0x2029])) + (
     "".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xD800, 0xDFFF]))
 )

@@ -25,8 +25,8 @@ from studio.index.catalog import Catalog
 from studio.terminal import VisibleFormatter
 from studio.viewmodels.ways_out import clickable, sentences
 from studio.ways_out import KINDS, AllowRemovals, InstallModel, Listing, RunRepair, Tune, WayOut, ways_in, worded
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = 'it\'s "my" $(notes); rm -rf ~'
 VALUES = {
     str: ["", "Papers", HOSTILE],

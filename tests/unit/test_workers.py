@@ -1,20 +1,18 @@
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
 import pytest
 
 from studio import workers
 from studio.errors import WorkerDied
 from studio.workers import WorkerProcess, worker_command
+from tests.helpers import ROOT
 
 
 @pytest.fixture
 async def worker(monkeypatch: pytest.MonkeyPatch):
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    process = await WorkerProcess.spawn("echo_worker", environment={"PYTHONPATH": path})
+    process = await WorkerProcess.spawn("tests.unit.echo_worker", environment={"PYTHONPATH": str(ROOT)})
     yield process
     await process.kill()
 
@@ -53,7 +51,7 @@ async def test_an_absurd_frame_length_ends_the_worker(worker: WorkerProcess) -> 
 async def test_a_program_that_is_not_there_is_a_worker_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "worker_command", lambda module: ["/no/such/program", module])
     with pytest.raises(WorkerDied, match="cannot be started"):
-        await WorkerProcess.spawn("echo_worker")
+        await WorkerProcess.spawn("tests.unit.echo_worker")
 
 
 def test_a_frozen_program_starts_itself(monkeypatch: pytest.MonkeyPatch) -> None:

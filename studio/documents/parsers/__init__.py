@@ -28,8 +28,8 @@ from studio.documents.parsers import (
     old_office,
     org,
     passwords,
-    pdf,
     plain,
+    portfolio,
     protected,
     rst,
     rtf,
@@ -47,7 +47,7 @@ from studio.domain import ParserEvent
 __all__ = ["PARSERS", "archive", "as_fault", "parse_file", "passwords"]
 
 PARSERS: Mapping[str, Parser] = {
-    "pdf": pdf.parse,
+    "pdf": lambda path: portfolio.parse(path, PARSERS),
     "protected": protected.parse,
     "docx": word.parse,
     "pptx": slides.parse,

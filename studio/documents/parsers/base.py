@@ -45,6 +45,23 @@ _PLACEHOLDER_TITLES = {
     "document",
     "none",
     "powerpoint presentation",
+    "presentation",
+    "(anonymous)",
+    "anonymous",
+    "(unspecified)",
+    "unspecified",
+    "no title",
+    "untitled-1",
+    "untitled1",
+    "new document",
+    "slide 1",
+    "book1",
+    "sheet1",
+    "document1",
+    "layout 1",
+    "null",
+    "undefined",
+    "n/a",
 }
 
 

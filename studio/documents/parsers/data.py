@@ -21,6 +21,7 @@ from studio.documents.parsers.base import (
     unsupported,
 )
 from studio.documents.parsers.encodings import decode
+from studio.documents.parsers.html import html_text
 from studio.documents.parsers.markdown import add_markdown
 from studio.documents.parsers.package import MAX_RATIO
 from studio.documents.parsers.tabular import row_document
@@ -28,6 +29,8 @@ from studio.domain import ParsedDocument
 from studio.errors import DocumentFault
 
 MAX_OUTPUT_CHARS = 20_000
+MAX_OUTPUT_MARKUP = 400_000
+_TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 PARQUET_BATCH_ROWS = 256
 _PARQUET_END = b"PAR1"
 
@@ -175,10 +178,18 @@ def _joined(value: Any) -> str:
 
 
 def _output(output: Any) -> str:
+    """What a cell has put out: text, a table or a page as it is shown, an error with what it says."""
     if not isinstance(output, dict):
         return ""
+    if output.get("output_type") in ("error", "pyerr"):
+        return f"{_joined(output.get('ename'))}: {_joined(output.get('evalue'))}".strip(": ")
     data = output.get("data")
-    return _joined(output.get("text")) or (_joined(data.get("text/plain")) if isinstance(data, dict) else "")
+    data = data if isinstance(data, dict) else output
+    plain = _joined(output.get("text")) or _joined(data.get("text/plain"))
+    marked = _joined(data.get("text/html")) or _joined(data.get("text/markdown"))
+    if plain and not (marked and plain.startswith("<") and plain.endswith(">")):  # the name of what is shown
+        return _TERMINAL.sub("", plain)
+    return html_text(marked[:MAX_OUTPUT_MARKUP]) if "<" in marked else marked
 
 
 def _broken_by(path: Path, rows: int) -> str:

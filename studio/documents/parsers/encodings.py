@@ -7,6 +7,8 @@ import re
 
 import charset_normalizer
 
+from studio.documents.parsers.alphabets import latin_encoding
+
 SAMPLE_BYTES = 1 << 16
 STRAY_ZERO_EVERY = 1000
 """A text may hold one zero byte in so many; in binary data it is one in 256 or more."""
@@ -125,7 +127,9 @@ def guess_encoding(sample: bytes, *, complete: bool = True) -> str:
     high = sum(map(len, runs))
     if 2 * sum(map(len, _UTF8_SEQUENCE.findall(sample))) > high:
         return "utf-8"
-    # Single accented letters among ASCII: Western. The statistics below are at their worst there.
+    # Single accented letters among ASCII: a Latin script. The statistics below are at their worst there.
+    if high <= 0.3 * len(sample) and (latin := latin_encoding(sample)):
+        return latin
     if high <= 0.3 * len(sample) and sum(len(run) == 1 for run in runs) > 0.8 * len(runs):
         return "cp1252"
     best = charset_normalizer.from_bytes(sample[:SAMPLE_BYTES]).best()

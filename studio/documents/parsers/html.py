@@ -89,6 +89,13 @@ _BLOCKS = frozenset(
         "ul",
     }
 )
+_BANNER = re.compile(r"(?:^|[\s_-])(?:cookies?|consent|gdpr|onetrust|cookiebot|cmp)(?:$|[\s_-])", re.IGNORECASE)
+"""Names of what asks for consent before a page is read; no part of it when it is short."""
+_MAX_BANNER_CHARS = 1500
+_RAISED = str.maketrans("0123456789+-=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿ")
+_UNIT = re.compile(r"(?:^|[\W_\d])(?:[^\W\d_]{1,2}|\d)$")
+"""What a number stands raised behind as its power: a unit or a number. Behind a word it is that of a note."""
+_FILE_TARGET = re.compile(r"[^/?#]*\.(?!html?\b|php\b|aspx?\b|jsp\b)[a-zA-Z0-9]{2,5}$")
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _DROPPED_ROLES = frozenset({"navigation", "search", "menu", "menubar"})
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
@@ -215,12 +222,20 @@ def _licence_link(tree: LexborHTMLParser) -> str:
     return (node.attributes.get("href") or "") if node is not None else ""
 
 
+def _is_banner(node: LexborNode, attributes: Mapping[str, str | None]) -> bool:
+    named = f"{attributes.get('class') or ''} {attributes.get('id') or ''}"
+    large = node.tag in ("html", "body", "main", "article")
+    return bool(_BANNER.search(named)) and not large and len(node.text()) <= _MAX_BANNER_CHARS
+
+
 class _Walker:
     """Depth-first over the tree without recursion: pages nest deeper than Python's stack."""
 
     def __init__(self, builder: TextBuilder) -> None:
         self._builder = builder
         self._inline: list[str] = []
+        self._apart: list[tuple[str, list[str]]] = []  # open tags of raised text, each with the text before it
+        self._readings: list[str] = []
         self._rows: list[list[list[str]]] = []  # per open table row: cells, each a list of paragraphs
         self._prefix = ""
         self._pre = 0
@@ -235,10 +250,12 @@ class _Walker:
             if tag == "-text":
                 self._text(node.text_content or "")
             elif tag not in _DROPPED and not tag.startswith(("-", "!", "_")) and not self._hidden(node):
+                if tag == "img":
+                    self._described(node.attributes)
                 self._enter(tag)
                 child = node.child
                 if child is None:
-                    self._leave(tag)
+                    self._leave(tag, node)
             if child is not None:
                 open_nodes.append((node, tag))
                 node = child
@@ -246,7 +263,7 @@ class _Walker:
             following = node.next if open_nodes else None
             while following is None and open_nodes:
                 node, tag = open_nodes.pop()
-                self._leave(tag)
+                self._leave(tag, node)
                 following = node.next if open_nodes else None
             node = following
         self._flush()
@@ -259,14 +276,23 @@ class _Walker:
             or attributes.get("aria-hidden") == "true"
             or attributes.get("role") in _DROPPED_ROLES
             or bool(_HIDDEN_STYLE.search(attributes.get("style") or ""))
+            or _is_banner(node, attributes)
         )
 
     def _text(self, text: str) -> None:
         self._inline.append(text if self._pre else _INLINE_SPACE.sub(" ", text))
 
+    def _described(self, attributes: Mapping[str, str | None]) -> None:
+        """A picture by what it is said to show."""
+        if said := one_line(attributes.get("alt") or ""):
+            self._inline.append(f" {said} ")
+
     def _enter(self, tag: str) -> None:
         if tag == "br":
             self._inline.append("\n")
+        elif tag in ("sup", "rt", "rp"):
+            self._apart.append((tag, self._inline))
+            self._inline = []
         elif tag == "pre":
             self._flush()
             self._pre += 1
@@ -286,8 +312,25 @@ class _Walker:
             elif tag == "table" and not self._rows:
                 self._gap = "\n\n"
 
-    def _leave(self, tag: str) -> None:
-        if tag == "pre":
+    def _set_apart(self) -> None:
+        """What stands above the line, behind the word it belongs to and not as a part of it."""
+        tag, before = self._apart.pop()
+        said, self._inline = one_line("".join(self._inline)), before
+        if tag == "rt" and said:
+            self._readings.append(said)
+        elif tag == "sup" and said:
+            signs = said.translate(_RAISED)
+            is_power = not any(sign.isalpha() for sign in signs) and _UNIT.search("".join(before[-2:])[-4:])
+            self._inline.append(signs if is_power else f" {said} ")
+
+    def _leave(self, tag: str, node: LexborNode) -> None:
+        if self._apart and self._apart[-1][0] == tag:
+            self._set_apart()
+        elif tag == "a":
+            name = _FILE_TARGET.search(node.attributes.get("href") or "")
+            if name and name.group() not in node.text():
+                self._inline.append(f" ({name.group()})")
+        elif tag == "pre":
             self._flush()
             self._pre -= 1
         elif tag == "tr":
@@ -301,7 +344,12 @@ class _Walker:
                 self._prefix = ""
 
     def _take(self) -> str:
+        while self._apart:  # a block begins or ends within it
+            self._set_apart()
         text = "".join(self._inline)
+        if self._readings:  # how its characters are read, behind the text that they would tear apart
+            text = f"{text} ({' '.join(self._readings)})"
+            self._readings.clear()
         self._inline.clear()
         if self._pre:
             return text.strip("\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -12,11 +13,12 @@ from markdown_it.token import Token
 from studio.documents.parsers import front_matter
 from studio.documents.parsers.base import TextBuilder, choose_title, make_document, read_all
 from studio.documents.parsers.encodings import decode
+from studio.documents.parsers.html import html_text
 from studio.domain import ParsedDocument
 
 _AUTHORS = ("author", "authors", "creator")
 _LICENCES = ("license", "licence", "rights")
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+_CELL_TAG = re.compile(r"</?(?:td|th|tr|p|div|li)\b", re.IGNORECASE)
 _BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
@@ -25,7 +27,10 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
     source = decode(read_all(path)).removeprefix("\ufeff")
     fields, source = front_matter.split(source)
     builder = TextBuilder()
+    builder.block("\n".join(f"{name}: {value}" for name, value in fields.items() if name != "title" and value))
     add_markdown(builder, source)
+    if not builder.build()[0]:
+        builder.block(fields.get("title", ""))
     text, spans = builder.build()
     tags = _named(fields, "tags", "keywords", "categories")
     yield make_document(
@@ -72,7 +77,7 @@ def add_markdown(builder: TextBuilder, source: str) -> None:
         elif token.type in ("fence", "code_block"):
             builder.block(token.content, whole=True)
         elif token.type == "html_block":
-            builder.block(_without_tags(token.content))
+            builder.block(html_text(token.content))
         elif token.type == "inline":
             text = inline_text(token.children or ())
             if cells is not None:
@@ -96,24 +101,22 @@ def _marker(lists: list[int | None]) -> str:
 
 
 def inline_text(tokens: Sequence[Token]) -> str:
-    """What a reader sees of inline markup: no link targets, no emphasis marks; images by their description."""
+    """What a reader sees of inline markup; links with where they lead, images by their description."""
     parts: list[str] = []
+    targets: list[str] = []
     for token in tokens:
         if token.type in ("softbreak", "hardbreak"):
             parts.append("\n")
         elif token.type == "image":
             parts.append(inline_text(token.children or ()))
         elif token.type == "html_inline":
-            parts.append("\n" if _BREAK_TAG.match(token.content) else "")
+            parts.append("\n" if _BREAK_TAG.match(token.content) else " " if _CELL_TAG.match(token.content) else "")
+        elif token.type == "link_open":
+            targets.append(unquote(str(token.attrs.get("href", ""))))
+        elif token.type == "link_close":
+            target = targets.pop() if targets else ""
+            if target and not target.startswith("#") and target.removeprefix("mailto:") not in "".join(parts):
+                parts.append(f" ({target})")
         else:
             parts.append(token.content)
     return "".join(parts)
-
-
-def _without_tags(html: str) -> str:
-    shown = []
-    at = 0
-    while (comment := html.find("<!--", at)) >= 0 and (end := html.find("-->", comment)) >= 0:
-        shown.append(html[at:comment])
-        at = end + 3
-    return _TAG.sub("", _BREAK_TAG.sub("\n", "".join((*shown, html[at:]))))

@@ -39,7 +39,7 @@ from studio.index.files import FileLock, create_lock_file, flush_tree, try_lock
 from studio.index.generations.checkpoints import Checkpoint
 from studio.index.generations.footprint import files_of
 from studio.index.generations.generation_reader import GenerationReader, refuse_newer
-from studio.index.keywords import LEXICAL_VERSION, LexicalReader, LexicalWriter
+from studio.index.keywords import LEXICAL_VERSION, LexicalReader, LexicalWriter, has_every_field
 from studio.index.vectors import ROWS_VERSION, TableWriter, fresh_table_for, table_for
 from studio.ways_out import AdoptFiles, FinishDeletion
 
@@ -185,7 +185,8 @@ class GenerationStore(GenerationReader):
         """
         if base is None or base.lexical_version != LEXICAL_VERSION or base.settings.language != settings.language:
             return None
-        return self.paths.lexical_generation(base.number)
+        path = self.paths.lexical_generation(base.number)
+        return path if has_every_field(path) else None
 
     async def _lexical_writer(self, generation: Generation, settings: KbSettings, linked: Path | None) -> LexicalWriter:
         path, heap = self.paths.lexical_generation(generation.number), self.caches.lexical_heap_bytes

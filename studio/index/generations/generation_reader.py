@@ -20,7 +20,7 @@ from studio.errors import NotFound, StorageFault
 from studio.index.catalog import AsyncCatalog
 from studio.index.files import FileLock, try_lock
 from studio.index.generations.caches import IndexCaches
-from studio.index.keywords import LEXICAL_VERSION, Analyzer, LexicalReader, Query
+from studio.index.keywords import LEXICAL_VERSION, Analyzer, Expansion, LexicalReader, Query
 from studio.index.vectors import ROWS_VERSION, TableReader, VectorDatabase
 from studio.paths import KbPaths
 
@@ -201,6 +201,10 @@ class LostLexicalReader(LexicalReader):
 
     def chunk_ids(self) -> list[str]:
         raise self._again()
+
+    def expansion(self, query: Query) -> Expansion:
+        """Words stand for themselves: results of the other side are marked all the same."""
+        return Expansion((), {}, {}, ())
 
     def reopen(self) -> None:
         """There is nothing to open."""

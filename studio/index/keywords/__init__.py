@@ -5,9 +5,9 @@ Does not: which side counts how much (`ranking`).
 """
 
 from studio.index.keywords.analysis import LEXICAL_VERSION, Analyzer
-from studio.index.keywords.lexical_reader import LexicalReader
-from studio.index.keywords.lexical_writer import WRITER_HEAP_BYTES, LexicalWriter
-from studio.index.keywords.query import ANY_OF, Condition, Operand, Query, date_bounds, parse
+from studio.index.keywords.lexical_reader import Expansion, LexicalReader
+from studio.index.keywords.lexical_writer import WRITER_HEAP_BYTES, LexicalWriter, has_every_field
+from studio.index.keywords.query import ANY_OF, Condition, Operand, Pattern, Phrase, Query, date_bounds, parse
 from studio.index.keywords.tantivy_internals import (
     FOOTER_MAGIC,
     FOOTER_MAX_BYTES,
@@ -16,6 +16,7 @@ from studio.index.keywords.tantivy_internals import (
     files_of_index,
     segment_files,
 )
+from studio.index.keywords.wording import has_phrase, words_of
 
 __all__ = [
     "ANY_OF",
@@ -27,12 +28,18 @@ __all__ = [
     "WRITER_HEAP_BYTES",
     "Analyzer",
     "Condition",
+    "Expansion",
     "LexicalReader",
     "LexicalWriter",
     "Operand",
+    "Pattern",
+    "Phrase",
     "Query",
     "date_bounds",
     "files_of_index",
+    "has_every_field",
+    "has_phrase",
     "parse",
     "segment_files",
+    "words_of",
 ]

@@ -7,7 +7,8 @@ finds substrings; their single characters are kept apart, in a field of their ow
 
 What stands inside identifiers is kept apart too, so that prose has just the statistics of its words: the parts of
 `HTTPServerError` (which is one word, `snake_case` and `os.path` are two), and the whole of names with underscores or
-dots (`snake_case`, `os.path`, `2.5`) and of `C++`, `C#`, `.NET`.
+dots (`snake_case`, `os.path`, `2.5`) and of `C++`, `C#`, `.NET`; numbers without what separates their groups; and
+stop words in upper case (`IT`), which are names there. Of stop words themselves it is known which ones a text has.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
+from studio.index.keywords.han import SIMPLIFIED
+from studio.index.keywords.numbers import joined
 from studio.index.keywords.tokens import Finder, Hit, Range, Tokens
 
 LEXICAL_VERSION = 1
@@ -40,10 +43,15 @@ _STOP_WORD_LISTS = frozenset(LANGUAGES.values()) - {"arabic", "greek", "romanian
 _KEPT_LETTERS = {"nl": 0, "tr": 0, "de": 1, "fi": 1}
 """How many letters a stemmer leaves alone at the beginning of ASCII words, where not two, “y” as “i” in second place.
 Dutch takes “ge” away, Turkish whole short words, German reads “ae” as “ä”, Finnish takes one of two letters away."""
+_COMPOUNDING = frozenset(("da", "de", "fi", "hu", "nb", "nl", "nn", "no", "sv"))
 _LONGEST_TERM = 64
+_LONGEST_WORD = 65_000
+"""Bytes; Tantivy takes no longer term. No passage has a longer word."""
+_LONGEST_STOP_WORD, _LONGEST_ENGLISH_STOP_WORD = 12, 5
 _CACHED_WORDS = 1 << 13
 _CACHED_TOKENS = 1 << 14
 _CACHED_QUERIES = 8
+_SHORT_WORDS_KEPT = 2
 _KEPT_ANALYZERS = 4
 """Analyses kept, of so many languages. One for each generation would be lost with it until Python looks for cycles,
 which it seldom does among what is old, and a new generation would begin with words never met."""
@@ -58,6 +66,15 @@ _ACCENTS = re.compile(
 )
 _IGNORED_CHARS = re.compile(f"[{_IGNORED}]+")
 _RUN = re.compile(f"[{_SPACELESS}]+")
+_SPELLED = {ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue", ord("ø"): "oe", ord("å"): "aa"}
+"""How letters are written where a keyboard has none of them. ASCII folding knows “æ” and “ß”."""
+_ARABIC = {
+    0x0671: "\u0627", 0x0629: "\u0647", 0x06C0: "\u0647", 0x06C1: "\u0647", 0x06C2: "\u0647", 0x06D5: "\u0647",
+    0x0649: "\u064a", 0x06CC: "\u064a", 0x06D2: "\u064a", 0x06A9: "\u0643",
+}  # fmt: skip
+"""Forms of Arabic and Persian letters that are written for one another; those with hamza are taken apart before."""
+_LETTER_BYTES = bytes(byte if byte < 0x80 and chr(byte).isalpha() else 0x20 for byte in range(0x100))
+_LETTERS = re.compile("[^\\W\\d_]+")
 _SEGMENT = re.compile(r"[^._]+")
 _SEPARATORS = re.compile("_+")
 _NAME_SIGNS = frozenset("._+#")
@@ -116,6 +133,12 @@ class Analyzer:
         self._held = functools.lru_cache(_CACHED_TOKENS)(self._terms_in)
         self._tokens = Tokens(self._terms_in)
         self._finder = functools.lru_cache(_CACHED_QUERIES)(self._find)
+        self._compounds = _code(language) in _COMPOUNDING
+        self._simplify = _code(language) != "ja"  # which has both kinds of characters, with meanings of their own
+        self._short = functools.lru_cache(_SHORT_WORDS_KEPT)(self._short_words)
+        self._ascii_stop_words = _code(language) == "en"
+        self._longest_stop_word = _LONGEST_ENGLISH_STOP_WORD if self._ascii_stop_words else _LONGEST_STOP_WORD
+        self._is_stop_word = functools.lru_cache(_CACHED_WORDS)(self._is_stop)
         self._kept_letters = _KEPT_LETTERS.get(_code(language), 2)
         self._is_plain = functools.lru_cache(_CACHED_WORDS)(self._is_plain_word)
         self._pattern = _unit_pattern()
@@ -139,10 +162,11 @@ class Analyzer:
 
     def inner(self, text: str) -> list[tuple[str, int]]:
         """(term, position) of the parts and names inside a text's identifiers, in order."""
-        found: list[tuple[str, int]] = []
+        names = (*self._upper(text), *joined(text))
+        found = [(name, 2 * number) for number, name in enumerate(dict.fromkeys(names))]
         if _CAMEL.search(text) is None and _JOINED.search(text) is None:
             return found
-        at = 0
+        at = 2 * len(found)
         for unit in self._units(text):
             if unit.name:
                 found.append((unit.name, at))
@@ -154,7 +178,12 @@ class Analyzer:
 
     def characters(self, text: str) -> str:
         """The characters of scripts without spaces, separated by spaces."""
-        return " ".join(" ".join(unicodedata.normalize("NFKC", run)) for run in _RUN.findall(text))
+        return " ".join(" ".join(self._pair_form(run)) for run in _RUN.findall(text))
+
+    def common(self, text: str) -> list[str]:
+        """The stop words of a text, each once."""
+        words = dict.fromkeys([word.lower() for word in self._short(text)])
+        return [word for word in words if self._is_stop_word(word)]
 
     # ------------------------------------------------------------ queries
 
@@ -174,6 +203,7 @@ class Analyzer:
             yield from ((terms, PART_WEIGHT) for terms in _by_place(unit.parts))
             if unit.name:
                 yield (unit.name,), 1.0
+        yield from (((name,), 1.0) for name in (*self._upper(text), *joined(text)))
 
     def sequence(self, text: str) -> list[tuple[int, str]]:
         """(position, term) of the words of a phrase; words that are not indexed leave a gap.
@@ -184,6 +214,11 @@ class Analyzer:
         first = min(found, default=0)
         return [(place - first, term) for place, term in found.items()]
 
+    def sequences(self, text: str) -> list[list[tuple[int, str]]]:
+        """`sequence`, and that of the spelling with “ae” for “ä” where there is one."""
+        spelled = text if text.isascii() else text.lower().translate(_SPELLED)
+        return [self.sequence(text), *([self.sequence(spelled)] if spelled != text.lower() else [])]
+
     def whole(self, text: str) -> Terms:
         """What stands for all of a single word or identifier, () for anything else."""
         units = list(self._units(text))
@@ -192,6 +227,19 @@ class Analyzer:
         if units[0].name:
             return (units[0].name,)
         return tuple(term.text for term in units[0].words) if units[0].positions == 1 else ()
+
+    @property
+    def compounds(self) -> bool:
+        """Whether the language writes its compounds as one word."""
+        return self._compounds
+
+    def spellings(self, letters: str) -> list[str]:
+        """A part of a word as terms are spelled: without accents, and with what is written for them. [] for scripts
+        without spaces.
+        """
+        if _RUN.search(letters):
+            return []
+        return list(dict.fromkeys((self._folded(letters), self._folded(letters.lower().translate(_SPELLED)))))
 
     def highlights(self, text: str, terms: Iterable[str]) -> tuple[list[Range], set[str]]:
         """Code-point ranges of the words of `text`, or parts of them, that stand for one of `terms`, in order.
@@ -247,7 +295,7 @@ class Analyzer:
 
     def _analyse(self, raw: str) -> Unit:
         if _RUN.match(raw):
-            return _pairs(raw)
+            return _pairs(self._pair_form(raw), len(raw))
         words: list[Term] = []
         parts: list[Term] = []
         positions = places = 0
@@ -272,7 +320,31 @@ class Analyzer:
         stemmed = [_bare(term) for term in self._chain.analyze(clean)]
         if len(stemmed) != 1:  # a stop word, or several words
             return [(term,) for term in stemmed] or [()]
-        return [tuple(dict.fromkeys((*stemmed, *self._chain.analyze(self._folded(clean)))))]
+        spelled = self._chain.analyze(self._folded(clean.lower().translate(_SPELLED)))
+        *first, plain = dict.fromkeys((*stemmed, *self._chain.analyze(self._folded(clean))))
+        return [(*first, *(term for term in spelled if term not in (*first, plain)), plain)]
+
+    def _pair_form(self, run: str) -> str:
+        composed = unicodedata.normalize("NFKC", run)
+        return composed.translate(SIMPLIFIED) if self._simplify else composed
+
+    def _is_stop(self, word: str) -> bool:
+        return len(word) <= _LONGEST_STOP_WORD and not self._words(word)[0]
+
+    def _upper(self, text: str) -> Iterator[str]:
+        """Stop words that are in upper case where not all is: names, most likely."""
+        found = [word for word in self._short(text) if word[1:] and word.isupper() and word.isascii()]
+        if found and not (text.isupper() and " " in text.strip()):
+            yield from (word for word in found if self._is_stop_word(word.lower()))
+
+    def _short_words(self, text: str) -> dict[str, None]:
+        """The words of a text that are short enough for stop words, each once, in order."""
+        if text.isascii() or self._ascii_stop_words:
+            words = text.encode("ascii", "replace").translate(_LETTER_BYTES).decode("ascii").split()
+        else:
+            words = _LETTERS.findall(text)
+        most = self._longest_stop_word
+        return dict.fromkeys([word for word in words if len(word) <= most])
 
     def _folded(self, word: str) -> str:
         """A word in lower case without accents."""
@@ -305,14 +377,13 @@ def _by_place(terms: Iterable[Term]) -> Iterator[Terms]:
     return (tuple(term.text for term in group) for _, group in groupby(terms, key=lambda term: term.position))
 
 
-def _pairs(raw: str) -> Unit:
-    """A run of characters as overlapping pairs; a single one as itself."""
-    composed = unicodedata.normalize("NFKC", raw)
-    exact = len(composed) == len(raw)
+def _pairs(composed: str, length: int) -> Unit:
+    """A run of characters, so long as it stands in the text, as overlapping pairs; a single one as itself."""
+    exact = len(composed) == length
     count = max(1, len(composed) - 1)
     return Unit.of(
         [
-            Term(composed[at : at + 2], at, at if exact else 0, min(at + 2, len(raw)) if exact else len(raw))
+            Term(composed[at : at + 2], at, at if exact else 0, min(at + 2, length) if exact else length)
             for at in range(count)
         ],
         count,
@@ -340,8 +411,8 @@ def _parts(segment: str) -> list[int]:
 
 
 def is_name(term: str) -> bool:
-    """Whether a term is the whole of a name, which no word is."""
-    return not _NAME_SIGNS.isdisjoint(term)
+    """Whether a term is the whole of a name, or one in upper case, which no word is."""
+    return not _NAME_SIGNS.isdisjoint(term) or (term.isascii() and term.isupper())
 
 
 def is_spaceless(term: str) -> bool:
@@ -349,9 +420,22 @@ def is_spaceless(term: str) -> bool:
     return len(term) == 1 and _RUN.match(term) is not None
 
 
+def in_one_spelling(text: str, spelled_out: bool) -> str:
+    """A text in lower case, in one of the spellings that words are found by; `spelled_out` writes “ä” as “ae”."""
+    text = _composed(text).casefold()
+    if text.isascii():
+        return text
+    if spelled_out:
+        text = text.translate(_SPELLED)
+    text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
+    return text.translate(_ARABIC).translate(SIMPLIFIED)
+
+
 def _composed(word: str) -> str:
     """The compatibility form of a word, without marks that cannot be seen or have no letter to stand on."""
     composed = unicodedata.normalize("NFKC", _IGNORED_CHARS.sub("", word)).replace("İ", "i")
+    if not composed.isascii() and any(map(str.isdecimal, composed)):
+        composed = "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in composed)
     return composed if composed.isalnum() else _ACCENTS.sub("", composed)
 
 
@@ -362,7 +446,7 @@ def _bare(term: str) -> str:
     return "".join(
         char if char == "й" else unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", char)))
         for char in unicodedata.normalize("NFC", term)
-    )
+    ).translate(_ARABIC)
 
 
 @functools.cache
@@ -392,7 +476,7 @@ def text_analyzer(language: str) -> Any:
 
     name = LANGUAGES.get(_code(language))
     builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-    builder = builder.filter(tantivy.Filter.remove_long(_LONGEST_TERM)).filter(tantivy.Filter.lowercase())
+    builder = builder.filter(tantivy.Filter.remove_long(_LONGEST_WORD)).filter(tantivy.Filter.lowercase())
     if name in _STOP_WORD_LISTS:
         builder = builder.filter(tantivy.Filter.stopword(name))
     if name is not None:

@@ -9,20 +9,44 @@ from __future__ import annotations
 import re
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from studio.domain import Candidate
-from studio.errors import InvariantViolated
+from studio.errors import InvariantViolated, StorageFault
 from studio.index.keywords.analysis import PART_WEIGHT, Terms, analyzer_for, is_name, is_spaceless, text_analyzer
 from studio.index.keywords.faults import mapped
-from studio.index.keywords.lexical_writer import ANALYZER
+from studio.index.keywords.lexical_writer import ANALYZER, has_every_field
 from studio.index.keywords.mirror import mirrored, remove
-from studio.index.keywords.query import Condition, Operand, Phrase, Query, Word, parse
+from studio.index.keywords.query import Condition, Operand, Pattern, Phrase, Query, Word, parse
+from studio.index.keywords.vocabulary import MOST_TERMS, Vocabulary
+from studio.ways_out import RunRepair
 
 _MAX_QUERY_TERMS = 256
+_MOST_LIKE = 128
+"""Terms that a word with a star stands for, the most frequent ones."""
+_MOST_COMPOUNDS = 32
+_COMPOUND_WEIGHT = 0.3
+"""What a word counts that has a word of the query as a part, or is a part of one."""
+_LEAST_PART, _LEAST_FOREIGN_PART = 4, 5
+"""Letters of parts of compounds, in languages that have them as words and in others, where only words that nothing
+holds are looked for in compounds."""
+_SURE_PART = 8
+"""Letters of a part that is looked for in the middle of words, too, in any language."""
+_NORDIC_AND_GERMAN = frozenset("äöüßåøæ")
+_ENDINGS = (
+    "a", "al", "an", "ar", "as", "at", "e", "ed", "el", "en", "er", "es", "et", "i", "ic", "ies", "ing", "ion", "ions",
+    "is", "ité", "ity", "o", "or", "os", "s", "t", "té", "ung", "ungen", "y",
+)  # fmt: skip
+"""What a word may end in behind the letters before a star: its stem may be shorter than these."""
+_LINKS = ("", "s", "es", "n", "en", "er", "e")
+"""What stands between the parts of compounds."""
+_LONG_WORD = 64
+_KEPT_EXPANSIONS = 16
 _MANY_DOCUMENTS = 600
 """So many documents are looked up for the hits; fewer are part of the query (of 50,000, for 40,000: 1 and 40 ms)."""
 
@@ -40,6 +64,20 @@ Holds = Mapping[Condition, Collection[str]]
 _NOTHING: Holds = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Terms of the index beside those of a query's words.
+
+    `wanted` are those of its words and phrases and what they count, `like` those that a word with stars stands for,
+    `parts` compounds that have a word as a part, and parts that a word has; `notes` say what was left out.
+    """
+
+    wanted: tuple[tuple[Terms, float], ...]
+    like: Mapping[str, Terms]
+    parts: Mapping[str, Terms]
+    notes: tuple[str, ...]
+
+
 class LexicalReader:
     """One generation's BM25 index; safe to use from several threads.
 
@@ -50,6 +88,8 @@ class LexicalReader:
         self._path = path
         self.analyzer = analyzer_for(language)
         self._drop_mirror: Callable[[], object] = lambda: None
+        self._vocabulary: Vocabulary | None = None
+        self._expansions: dict[Query, Expansion] = {}
         with mapped(path):
             try:
                 self._open(path, language)
@@ -69,6 +109,8 @@ class LexicalReader:
         self._opened = (path, language)
         self._index: Any = index
         self._searcher: Any = index.searcher()
+        if not has_every_field(path):
+            raise StorageFault(f"The keyword index in {path} was made by an older program.", way_out=RunRepair())
 
     @property
     def path(self) -> Path:
@@ -106,19 +148,21 @@ class LexicalReader:
     ) -> list[Candidate]:
         """The `limit` best chunks by BM25, best first, of `document_ids` (None: all). Blocking, about a millisecond.
 
-        Words are joined by OR, a repeated word counts as often as it occurs, those of a phrase count like others.
-        What the query demands must hold, what it excludes must not; a query of nothing else gives every chunk that
-        passes, with the same score, in the order of the index. Words that are not indexed demand nothing. A query that
-        says nothing finds nothing. `holds` answers every condition of the query. `boosts` are factors for single terms.
+        Words are joined by OR, of a query of nothing but stop words all must be there; a repeated word counts as often
+        as it occurs, those of a phrase count like others. What the query demands must hold, what it excludes must not;
+        a query of nothing else gives every chunk that passes, with the same score, in the order of the index. Words
+        that are not indexed demand nothing. A query that says nothing finds nothing. `holds` answers every condition of
+        the query. `boosts` are factors for single terms.
         """
         query = parse(query) if isinstance(query, str) else query
         with mapped(self._path):
             weights = self._weights(query)
+            common = [] if weights else self._common(query)
             demanded, barred, allowed, banned = self._demands(query, document_ids, holds)
             operands = [item for group in (*query.required, query.excluded) for item in group]
-            if not (weights or demanded or barred or any(isinstance(item, Condition) for item in operands)):
+            if not (weights or common or demanded or barred or any(isinstance(item, Condition) for item in operands)):
                 return []
-            scored = self._scored(weights, boosts) if weights else _all()
+            scored = self._scored(weights, boosts) if weights else _boolean(common, [], []) if common else _all()
             if demanded or barred:
                 needed = not weights or self._speaks_freely(query)
                 scored = _boolean([*demanded, *([scored] if needed else [])], [] if needed else [scored], barred)
@@ -155,16 +199,132 @@ class LexicalReader:
         hits = self._searcher.search(_all(), self.chunks, count=False).hits
         return self._ids([address for _, address in hits])
 
+    # ------------------------------------------------------------ terms of the index
+
+    def expansion(self, query: Query) -> Expansion:
+        """The terms that the words of a query stand for beside their own; the last ones are kept."""
+        found = self._expansions.get(query)
+        if found is None:
+            found = self._expand(query)
+            if len(self._expansions) >= _KEPT_EXPANSIONS:
+                self._expansions = {}
+            self._expansions[query] = found
+        return found
+
+    def _expand(self, query: Query) -> Expansion:
+        like: dict[str, Terms] = {}
+        notes: list[str] = []
+        for item in (item for group in (*query.required, query.excluded) for item in group):
+            if isinstance(item, Pattern):
+                found = tuple(islice(self._like(item), _MOST_LIKE + 1))
+                like[item.text] = found[:_MOST_LIKE]
+                if len(found) > _MOST_LIKE:
+                    notes.append(
+                        f"{item.text} stands for more words: the {_MOST_LIKE} most frequent ones are searched."
+                    )
+        phrases = (item.text for group in query.required for item in group if isinstance(item, Phrase))
+        wanted = [*self.analyzer.wanted(query.words)]
+        parts: dict[str, Terms] = {}
+        if any(self._may_be_compound(terms) for terms, _ in wanted):
+            parts = {word: terms for word in query.words.split() if (terms := self._parts_of(word))}
+        for phrase in phrases:
+            wanted += self.analyzer.wanted(phrase)
+        return Expansion(tuple(wanted), like, parts, tuple(notes))
+
+    def _may_be_compound(self, terms: Terms) -> bool:
+        if len(terms[-1]) < _LEAST_PART:
+            return False
+        if self.analyzer.compounds or len(terms) > 1 or not terms[0].isascii():
+            return True
+        return not self._searcher.doc_freq(self._field(terms[0]), terms[0])
+
+    def _terms(self) -> Vocabulary:
+        """Made at the first word that needs it."""
+        if self._vocabulary is None:
+            found = self._searcher.terms_with_prefix("body", "", limit=MOST_TERMS)
+            self._vocabulary = Vocabulary(term for term, _ in found)
+        return self._vocabulary
+
+    def _like(self, pattern: Pattern) -> Iterator[str]:
+        """Terms like a pattern, and stems of words like it."""
+        forms = [self.analyzer.spellings(piece) if piece else [""] for piece in pattern.text.split("*")]
+        if not all(forms):
+            return
+        seen: set[str] = set()
+        for at in range(max(map(len, forms))):
+            pieces = [form[min(at, len(form) - 1)] for form in forms]
+            exact = "[^\n]*".join(map(re.escape, pieces))
+            options = [exact]
+            if not pieces[-1] and len(pieces) == 2:
+                options += {
+                    re.escape(term) for ending in _ENDINGS for term in self.analyzer.terms(pieces[0] + ending)[-1:]
+                }
+            if pieces[-1]:
+                ending = self.analyzer.terms(pieces[-1])[-1:]
+                options += ["[^\n]*".join(map(re.escape, (*pieces[:-1], term))) for term in ending]
+            for term in self._terms().like("|".join(options)):
+                if term not in seen:
+                    seen.add(term)
+                    yield term
+
+    def _parts_of(self, word: str) -> Terms:
+        """Compounds that a word is part of, and its parts; in languages with few of them only for an unknown word."""
+        terms = self.analyzer.whole(word) if len(word) >= _LEAST_PART else ()
+        if not terms or len(terms[-1]) < _LEAST_PART:
+            return ()
+        compounds = self.analyzer.compounds or not (word.isascii() or _NORDIC_AND_GERMAN.isdisjoint(word.lower()))
+        if not compounds and any(self._searcher.doc_freq(self._field(term), term) for term in terms):
+            return ()
+        if not all(map(str.isalnum, terms)) or not self.analyzer.spellings(word):
+            return ()
+        if len(terms[-1]) > _LONG_WORD:
+            return tuple(islice(self._terms().pieces(terms[-1]), _MOST_COMPOUNDS))
+        if not any(map(str.isalpha, terms[-1])):
+            return ()
+        least = _LEAST_PART if compounds else _LEAST_FOREIGN_PART
+        whole = islice(
+            (
+                found
+                for term in terms
+                if len(term) >= least
+                for found in self._terms().holding(term, compounds or len(term) >= _SURE_PART)
+            ),
+            _MOST_COMPOUNDS,
+        )
+        return tuple(dict.fromkeys((*whole, *self._split(terms[-1], least)))) if len(terms[-1]) >= least else ()
+
+    def _split(self, term: str, least: int) -> list[str]:
+        """Terms of the index that a compound is made of, [] when it is not of two."""
+        for at in range(len(term) - least, least - 1, -1):
+            if not self._searcher.doc_freq("body", term[at:]):
+                continue
+            for link in _LINKS:
+                left = term[: at - len(link)] if term[:at].endswith(link) else ""
+                for stem in self.analyzer.terms(left) if len(left) >= least else ():
+                    if self._searcher.doc_freq("body", stem):
+                        return [stem, term[at:]]
+        return []
+
     # ------------------------------------------------------------ what counts
 
     def _weights(self, query: Query) -> dict[Terms, float]:
         """Terms that stand for a word → how much the word counts; the most frequent words of a very long query."""
-        phrases = (item.text for group in query.required for item in group if isinstance(item, Phrase))
+        expansion = self.expansion(query)
         weights: Counter[Terms] = Counter()
-        for text in (query.words, *phrases):
-            for terms, weight in self.analyzer.wanted(text):
-                weights[terms] += weight  # type: ignore[assignment]
+        for terms, weight in expansion.wanted:
+            weights[terms] += weight  # type: ignore[assignment]
+        for terms in expansion.like.values():
+            if terms:
+                weights[terms] += 1
+        for terms in expansion.parts.values():
+            weights[terms] += _COMPOUND_WEIGHT  # type: ignore[assignment]
         return dict(weights.most_common(_MAX_QUERY_TERMS))
+
+    def _common(self, query: Query) -> list[Any]:
+        """Queries for the stop words of a query, of which all must hold."""
+        if query.required:
+            return []
+        return [self._term("common", word, 1.0) for word in self.analyzer.common(query.words)[:_MAX_QUERY_TERMS]]
 
     def _speaks_freely(self, query: Query) -> bool:
         """Whether a chunk must hold one of the words: there are some that no group of the query is made of."""
@@ -215,31 +375,39 @@ class LexicalReader:
                 held = set().union(*(_held(item, holds) for item in conditions))
                 allowed = held if allowed is None else allowed & held
                 continue
-            options = [built for item in group if (built := self._operand(item, holds)) is not None]
+            options = [built for item in group if (built := self._operand(query, item, holds)) is not None]
             if options:
                 demanded.append(_unscored(_boolean([], options, [])))
         for item in query.excluded:
             if isinstance(item, Condition):
                 banned |= set(_held(item, holds))
-            elif (built := self._operand(item, holds)) is not None:
+            elif (built := self._operand(query, item, holds)) is not None:
                 barred.append(built)
         return demanded, barred, allowed, banned
 
-    def _operand(self, operand: Operand, holds: Holds) -> Any | None:
+    def _operand(self, query: Query, operand: Operand, holds: Holds) -> Any | None:
         """A query for the chunks of which an operand holds, None when its words are not indexed."""
-        import tantivy
 
         if isinstance(operand, Condition):
             return self._of_documents(_held(operand, holds))
+        if isinstance(operand, Pattern):
+            terms = next((terms for text, terms in self.expansion(query).like.items() if text == operand.text), ())
+            return _boolean([], [self._term(field, term) for term in terms for field in self._fields(term)], [])
         if isinstance(operand, Word) and (terms := self.analyzer.whole(operand.text)):
             return _boolean([], [self._term(field, term) for term in terms for field in self._fields(term)], [])
-        words = self.analyzer.sequence(operand.text)[:_MAX_QUERY_TERMS]
+        options = [self._sequence(words) for words in self.analyzer.sequences(operand.text) if words]
+        common = [self._term("common", word) for word in self.analyzer.common(operand.text)]
+        if isinstance(operand, Word) or not common:
+            return _boolean([], options, []) if options else None
+        return _boolean([*common, *([_boolean([], options, [])] if options else [])], [], [])
+
+    def _sequence(self, words: Sequence[tuple[int, str]]) -> Any:
+        """A query for words at their places."""
+        import tantivy
+
+        words = words[:_MAX_QUERY_TERMS]
         if len(words) < 2:
-            return (
-                _boolean([], [self._term(field, words[0][1]) for field in self._fields(words[0][1])], [])
-                if words
-                else None
-            )
+            return _boolean([], [self._term(field, words[0][1]) for field in self._fields(words[0][1])], [])
         phrase: list[Any] = [*words]
         (first, begin), (last, end) = words[0], words[-1]
         if is_spaceless(begin) or is_spaceless(end):  # the text may go on beside that character

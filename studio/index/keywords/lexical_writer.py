@@ -9,6 +9,7 @@ where a document store takes 200. Other ids are stored as they are.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ from studio.index.keywords.tantivy_internals import LEAST_HEAP_BYTES, REPLACED, 
 from studio.links import link_or_copy
 
 ANALYZER = "studio"
+FIELDS = frozenset(("body", "characters", "common", "document_id", "inner"))
 WRITER_HEAP_BYTES = 48 << 20
 _HEX_ID = re.compile("[0-9a-f]{32}")
 
@@ -102,6 +104,15 @@ def link_directory(source: Path, target: Path) -> None:
         link_or_copy(file, target / file.name)
 
 
+def has_every_field(directory: Path) -> bool:
+    """Whether an index has the fields of today; False for one that cannot be read."""
+    try:
+        schema = json.loads((directory / "meta.json").read_bytes())["schema"]
+        return {field["name"] for field in schema} >= FIELDS
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _schema() -> Any:
     import tantivy
 
@@ -111,6 +122,7 @@ def _schema() -> Any:
         builder.add_unsigned_field(column, fast=True)
     builder.add_text_field("inner", stored=False, tokenizer_name=ANALYZER, index_option="position")
     builder.add_text_field("characters", stored=False, tokenizer_name="whitespace", index_option="freq")
+    builder.add_text_field("common", stored=False, tokenizer_name="whitespace", index_option="basic")
     builder.add_text_field("document_id", stored=False, tokenizer_name="raw", index_option="basic")
     builder.add_text_field("body", stored=False, tokenizer_name=ANALYZER, index_option="position")
     return builder.build()
@@ -129,6 +141,8 @@ def _document_of(chunk_id: str, document_id: str, content: str, analyzer: Analyz
             document.add_unsigned(f"{name}_low", int(value[16:], 16))
     if characters := analyzer.characters(content):
         document.add_text("characters", characters)
+    if common := analyzer.common(content):
+        document.add_text("common", " ".join(common))
     if analyzer.is_plain(content):
         document.add_text("body", content)
     else:

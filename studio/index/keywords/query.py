@@ -1,4 +1,4 @@
-"""The query language: plain words, "exact phrases", -exclusions, field:value conditions, OR.
+"""The query language: plain words, "exact phrases", wild*cards, -exclusions, field:value conditions, OR.
 
 Reading a query is total: whatever makes no sense as syntax is searched as words. Nothing here knows an index.
 """
@@ -28,6 +28,8 @@ _ITEM = re.compile(
     r"|((?:[^\s\"“„”‟]++|(?<=\w)[\"“„”‟])+))"
 )
 _CLOSERS = '“”"'
+_WILD = re.compile(r"\*?[^\W_]++(?:\*[^\W_]++)*\*?")
+_LEAST_LETTERS = 2
 _OR_WORD = re.compile(r"(?<!\S)OR(?!\S)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _DIRECTION = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
@@ -57,6 +59,21 @@ class Phrase:
 
 
 @dataclass(frozen=True, slots=True)
+class Pattern:
+    """A word in which stars stand for any letters or none."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def letters(self) -> str:
+        """What is written of it."""
+        return self.text.replace("*", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """A field of the document and the value it has; `key` is one of `FIELDS` or `meta.KEY`."""
 
@@ -67,7 +84,7 @@ class Condition:
         return f'{self.key}:"{self.value}"' if " " in self.value else f"{self.key}:{self.value}"
 
 
-Operand = Word | Phrase | Condition
+Operand = Word | Phrase | Pattern | Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +109,7 @@ class Query:
             "phrases": [item.text for item in alone if isinstance(item, Phrase)],
             "excluded": [str(item) for item in self.excluded],
             "filters": [str(item) for item in alone if isinstance(item, Condition)],
+            **({"wildcards": wild} if (wild := [item.text for item in alone if isinstance(item, Pattern)]) else {}),
             "any_of": [[str(item) for item in group] for group in self.required if len(group) > 1],
         }
 
@@ -106,7 +124,9 @@ def parse(text: str) -> Query:
     return Query(
         source=text,
         text=" ".join(
-            item.text if isinstance(item, Phrase) else item for item in items if item and isinstance(item, str | Phrase)
+            item.text if isinstance(item, Phrase) else item.letters if isinstance(item, Pattern) else item
+            for item in items
+            if item and isinstance(item, str | Phrase | Pattern)
         ),
         words=" ".join(item for item in items if isinstance(item, str) and item),
         required=tuple(dict.fromkeys(groups)),
@@ -165,6 +185,9 @@ def _items(text: str) -> tuple[list[Any], dict[int, Operand]]:
     excluded: dict[int, Operand] = {}
     for minus, field, straight, curly, bare in _ITEM.findall(text):
         if bare and not minus and not field:
+            if _is_wild(bare):
+                items.append(Pattern(bare))
+                continue
             items.append(_OR if bare == "OR" and operator else bare)
             continue
         quoted = " ".join((straight or curly).split())
@@ -181,7 +204,7 @@ def _items(text: str) -> tuple[list[Any], dict[int, Operand]]:
         elif not _speaks(value):
             continue
         else:
-            item = Word(bare) if bare else Phrase(quoted)
+            item = (Pattern(bare) if _is_wild(bare) else Word(bare)) if bare else Phrase(quoted)
         if minus:
             excluded[len(items)] = item
         items.append("" if minus else item)
@@ -220,6 +243,10 @@ def _groups(items: Iterable[Any]) -> list[tuple[Operand, ...]]:
         linked = False
     end(chain)
     return [*groups, *(tuple(dict.fromkeys(group)) for group in either.values())]
+
+
+def _is_wild(text: str) -> bool:
+    return "*" in text and len(text) - text.count("*") >= _LEAST_LETTERS and _WILD.fullmatch(text) is not None
 
 
 def _speaks(text: str) -> bool:

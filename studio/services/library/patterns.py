@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
+import unicodedata
 from collections.abc import Callable
 from fnmatch import translate
 
@@ -36,8 +37,8 @@ def path_like(pattern: str) -> Holds:
 
 
 def _slashed(path: str) -> str:
-    """A path with slashes on every system."""
-    return path.replace(os.sep, "/")
+    """A path with slashes on every system, accents on their letters: macOS keeps them apart."""
+    return (path if path.isascii() else unicodedata.normalize("NFC", path)).replace(os.sep, "/")
 
 
 def glob_test(pattern: str) -> Callable[[str], object] | None:

@@ -61,6 +61,10 @@ def query_words(snapshot: Snapshot, query: Query) -> Words:
     for word in query.text.split():
         for term in snapshot.lexical.analyzer.terms(word):
             words.setdefault(term, word.strip(_AROUND))
+    expansion = snapshot.lexical.expansion(query)
+    for found in (expansion.like, expansion.parts):
+        for word, terms in found.items():
+            words.update((term, word.strip(_AROUND)) for term in terms if term not in words)
     return words
 
 

@@ -19,6 +19,15 @@ from studio.index.keywords import Condition, Query, parse
 from studio.index.ranking import EVEN_WEIGHT, Fused, fuse, single
 from studio.index.vectors import Within
 from studio.services.search.candidates import comparable, spread
+from studio.services.search.exact import (
+    Exact,
+    as_words,
+    exact,
+    has_phrases,
+    is_prose,
+    may_be_loosened,
+    without_phrases,
+)  # fmt: skip
 from studio.services.search.filters import DocumentFilters
 from studio.services.search.query_embeddings import QueryEmbeddings
 from studio.services.search.recent import Recent
@@ -50,6 +59,7 @@ class Answers:
     vector: list[Hit] | None
     degraded: str | None
     weight: float
+    notes: tuple[str, ...] = ()
 
     @property
     def documents(self) -> dict[ChunkInGeneration, str]:
@@ -65,6 +75,8 @@ class Ranking:
     scopes: list[Scope]
     query: Query
     fused: list[Fused]
+    exact: dict[str, Exact] = field(default_factory=dict)
+    """Knowledge base → what it has of the query's phrases, for queries with some."""
     documents: Mapping[ChunkInGeneration, str] = field(default_factory=dict)
     degraded: str | None = None
     weight: float = 0.5
@@ -99,6 +111,15 @@ class Ranker:
             ranking = Ranking(scopes, query, [], notes=await doubts(scopes, self._filters))
             ranking.timings_ms["open"] = ms_since(begun)
             answers = await self._answers(ranking, request)
+            if may_be_loosened(query) and not (answers.keyword or answers.vector or answers.degraded):
+                ranking.query = as_words(query)
+                ranking.exact = {}
+                answers = replace(
+                    await self._answers(ranking, request),
+                    notes=("Nothing is just as the query demands: its words are searched, without quotation marks, "
+                           "stars and exclusions.",),
+                )  # fmt: skip
+            ranking.notes += answers.notes
             begun = time.perf_counter()
             ranking.degraded = answers.degraded
             ranking.documents = answers.documents
@@ -125,7 +146,7 @@ class Ranker:
         limit = max(request.candidates, request.offset + request.limit)
         key = (
             tuple((scope.kb.id, scope.snapshot.generation.number) for scope in ranking.scopes),
-            request.query, request.mode, limit, request.filters, request.minimum_similarity, request.similar_to,
+            ranking.query, request.mode, limit, request.filters, request.minimum_similarity, request.similar_to,
             request.exact,
         )  # fmt: skip
         if (found := self._kept.get(key)) is not None:
@@ -144,6 +165,7 @@ class Ranker:
         Raises StorageFault when neither can answer.
         """
         has_text = bool(ranking.query.text.strip())
+        notes = await self._read_phrases(ranking)
         asked = [mode for mode in _SIDES if request.mode in (mode, SearchMode.HYBRID)]
         if not has_text and not request.similar_to:
             asked = [SearchMode.KEYWORD]  # only conditions: a list of what fulfils them
@@ -161,14 +183,28 @@ class Ranker:
         if isinstance(keyword, EnvironmentFault):
             if vector is None or isinstance(vector, EnvironmentFault):
                 raise StorageFault(f"{keyword} {vector or ''}".strip(), way_out=RunRepair())
-            return Answers(None, vector, f"Vector results only: {keyword.full_message}", 1.0)
+            return Answers(None, vector, f"Vector results only: {keyword.full_message}", 1.0, notes)
         if isinstance(vector, EnvironmentFault):
             if keyword is None:
                 raise vector
-            return Answers(keyword, None, f"Keyword results only: {vector.full_message}", 0.0)
+            return Answers(keyword, None, f"Keyword results only: {vector.full_message}", 0.0, notes)
         if keyword is not None and vector is not None:
             keyword = await self._near_enough(ranking, request, keyword, vector)
-        return Answers(keyword, vector, None, weight)
+        return Answers(keyword, vector, None, weight, notes)
+
+    async def _read_phrases(self, ranking: Ranking) -> tuple[str, ...]:
+        """Look for the query's phrases word for word; returns what there is to say of its words."""
+        notes: dict[str, None] = {}
+        for scope in ranking.scopes:
+            try:
+                notes.update(dict.fromkeys(await SEARCHES.run(_notes_of, scope, ranking.query)))
+                if has_phrases(ranking.query):
+                    found = await exact(self._stores, scope, ranking.query)
+                    ranking.exact[scope.kb.id] = found
+                    notes.update(dict.fromkeys(found.notes))
+            except EnvironmentFault as fault:  # the keyword side meets it too, and says so
+                log.warning("no phrases: %s", fault)
+        return tuple(notes)
 
     async def _side(
         self, mode: SearchMode, ranking: Ranking, request: SearchRequest, limit: int
@@ -191,10 +227,12 @@ class Ranker:
         boosts = await SEARCHES.run(comparable, ranking.scopes, ranking.query) if several else [None]
         found: list[Hit] = []
         for number, scope in enumerate(ranking.scopes):
-            hits = await SEARCHES.run(
-                scope.snapshot.lexical.search, ranking.query, limit=limit, document_ids=scope.documents,
-                holds=scope.holds, boosts=boosts[number],
+            checked = ranking.exact.get(scope.kb.id, Exact())
+            hits = checked.hits if checked.hits is not None else await SEARCHES.run(
+                scope.snapshot.lexical.search, without_phrases(ranking.query), limit=limit + len(checked.without),
+                document_ids=scope.documents, holds=scope.holds, boosts=boosts[number],
             )  # fmt: skip
+            hits = [hit for hit in hits if hit.chunk_id not in checked.without][:limit]
             timings["keyword"] = ms_since(begun)
             found.extend(Hit.of(number, (hit for hit in hits if hit.chunk_id != request.similar_to)))
         return sorted(found, key=_score, reverse=True)[:limit]
@@ -241,7 +279,7 @@ class Ranker:
             if not demanding:
                 return hits
             fulfil = await SEARCHES.run(
-                scope.snapshot.lexical.matching, ranking.query, limit=generation.chunks,
+                scope.snapshot.lexical.matching, without_phrases(ranking.query), limit=generation.chunks,
                 document_ids=frozenset(hit.document_id for hit in hits), holds=scope.holds,
             )  # fmt: skip
             passing = [hit for hit in hits if hit.chunk_id in (fulfil or ())]
@@ -255,11 +293,16 @@ class Ranker:
         The vector side does not know words: phrases and exclusions are answered by the keyword index first.
         """
         lexical, chunks = scope.snapshot.lexical, max(1, scope.snapshot.generation.chunks)
-        without = frozenset({request.similar_to} - {""})
-        barred = tuple(item for item in ranking.query.excluded if not isinstance(item, Condition))
-        if demands_words(ranking.query):
+        checked = ranking.exact.get(scope.kb.id, Exact())
+        without = frozenset({request.similar_to} - {""}) | checked.without
+        query = without_phrases(ranking.query)
+        barred = tuple(item for item in query.excluded if not isinstance(item, Condition))
+        if checked.hits is not None:
+            passed = frozenset(hit.chunk_id for hit in checked.hits)
+            return Within(scope.documents, passed, without, len(passed) / chunks), False
+        if demands_words(query):
             passing = await SEARCHES.run(
-                lexical.matching, ranking.query, limit=MATCHING, document_ids=scope.documents, holds=scope.holds
+                lexical.matching, query, limit=MATCHING, document_ids=scope.documents, holds=scope.holds
             )
             if passing is None:
                 return Within(scope.documents, None, without, scope.share), True
@@ -328,9 +371,15 @@ class _Likes:
     text: str
 
 
+def _notes_of(scope: Scope, query: Query) -> tuple[str, ...]:
+    return scope.snapshot.lexical.expansion(query).notes
+
+
 def _meant(request: SearchRequest) -> Query:
     """The query; one that says nothing, beside filters, asks for all that passes them."""
     query = parse(request.query)
+    if is_prose(query):
+        query = as_words(query)
     if query.text or query.required or query.excluded or request.similar_to:
         return query
     return replace(query, required=tuple((Condition(key, value),) for key, value in request.filters))

@@ -66,15 +66,23 @@ def ends_in(ending: str) -> Holds:
 def lies_in(folder: str) -> Holds:
     """Whether a path lies below a folder: an absolute one, or a name (or some in a row) at any depth."""
     wanted = PurePath(folder)
-    names = tuple(map(os.path.normcase, wanted.parts))
+    names = tuple(map(_composed, map(os.path.normcase, wanted.parts)))
 
     @lru_cache(None)
     def holds(parent: str) -> bool:
-        parts = tuple(map(os.path.normcase, PurePath(parent).parts))
+        parts = tuple(map(_composed, map(os.path.normcase, PurePath(parent).parts)))
         starts = range(len(parts) - len(names) + 1)  # the root of an absolute path is at the first alone
         return bool(names) and any(parts[at : at + len(names)] == names for at in starts)
 
-    return lambda path: holds(os.path.split(path)[0]) or (wanted.is_absolute() and PurePath(path) == wanted)
+    return lambda path: (
+        holds(os.path.split(path)[0])
+        or (wanted.is_absolute() and PurePath(_composed(path)) == PurePath(_composed(folder)))
+    )
+
+
+def _composed(path: str) -> str:
+    """A path as most systems spell it: macOS keeps accents apart from their letters."""
+    return path if path.isascii() else unicodedata.normalize("NFC", path)
 
 
 def _starred(pattern: str) -> Holds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from studio.documents.pool import ParserPool
 from studio.domain import ParsedDocument, ParseProgress, ParserEvent
 from studio.errors import DocumentFault
+from tests.helpers import ROOT
 
 
 async def read(pool: ParserPool, path: Path) -> list[ParsedDocument]:
@@ -20,11 +20,15 @@ async def read(pool: ParserPool, path: Path) -> list[ParsedDocument]:
 
 def odd_pool(workers: int = 1, time_limit_s: float = 60.0, memory_mib: int = 256, **options: Any) -> ParserPool:
     """A pool whose plain-text files are programs: see odd_worker.py. They do what no confined worker could."""
-    modules = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
-    environment = {"PYTHONPATH": modules, **options.pop("environment", {})}
+    environment = {"PYTHONPATH": str(ROOT), **options.pop("environment", {})}
     options = {"confined": False, **options}
     return ParserPool(
-        workers, time_limit_s, memory_mib << 20, worker_module="odd_worker", environment=environment, **options
+        workers,
+        time_limit_s,
+        memory_mib << 20,
+        worker_module="tests.unit.documents.pool.odd_worker",
+        environment=environment,
+        **options,
     )
 
 

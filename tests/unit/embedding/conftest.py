@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tiny_bert
 
 from studio.domain import ModelInfo
 from studio.embedding.model_files import DEFAULT_MODEL, KNOWN_MODELS, Monitor, convert, sha256_of, sources
+from tests.helpers import tiny_bert
 
 
 @pytest.fixture(autouse=True)

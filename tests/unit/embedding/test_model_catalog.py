@@ -10,10 +10,7 @@ import threading
 import zipfile
 from pathlib import Path
 
-import bad_gguf
 import pytest
-import tiny_bert
-from test_download import Site, site
 
 from studio import paths as paths_module
 from studio.cli.ways_out import typed
@@ -22,6 +19,9 @@ from studio.embedding.model_files import Monitor, sha256_of, sources
 from studio.embedding.models import DEFAULT_MODEL, ModelCatalog
 from studio.errors import Cancelled, Conflict, ModelFault, NotFound, StorageFault
 from studio.paths import DataPaths
+from tests.helpers import tiny_bert
+from tests.unit.embedding.model_files import bad_gguf
+from tests.unit.embedding.model_files.test_download import Site, site
 
 __all__ = ["site"]  # the fixture
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from toy import Bench
 
 from studio.index.generations import Stores
 from studio.index.vectors import ann
 from studio.paths import DataPaths
+from tests.helpers.toy import Bench
 
 
 @pytest_asyncio.fixture

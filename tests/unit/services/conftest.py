@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import workbench
-from ward import ToyEmbedder, Ward
-from workbench import Bench, ToyProvider
 
 from studio.bootstrap import Services
 from studio.config import Config
@@ -25,6 +22,10 @@ from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
 from studio.services.quality import GateService
 from studio.services.search import SearchService
+from tests.helpers.prepared import Prepared
+from tests.helpers.ward import ToyEmbedder, Ward
+from tests.unit.services import workbench
+from tests.unit.services.workbench import Bench, ToyProvider
 
 Write = Callable[[str, str], Path]
 
@@ -46,15 +47,29 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "notes.ragbundle"
 
 
+@pytest.fixture(scope="session")
+def ill(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Where the knowledge base to damage is filled once."""
+    return Prepared(tmp_path_factory.mktemp("ward"))
+
+
 @pytest_asyncio.fixture
-async def ward(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ward]:
+async def ward(ill: Prepared, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ward]:
     """Its builds leave the files of earlier ones as they are, as those of large knowledge bases do."""
     monkeypatch.setattr(table_writer, "GROWN", float("inf"))
-    stores = await Stores.open(DataPaths(tmp_path / "data"))
     parser = ParserPool(1)
-    bench = Ward(stores, ToyEmbedder(), parser, folder)
-    await bench.fill()
-    yield bench
+
+    async def fill() -> None:
+        stores = await Stores.open(DataPaths(ill.data))
+        await Ward(stores, ToyEmbedder(), parser, ill.documents).fill()
+        await stores.close()
+
+    await ill.set_up(fill)
+    stores = await Stores.open(DataPaths(ill.data))
+    ward = Ward(stores, ToyEmbedder(), parser, ill.documents)
+    (base,) = await ward.library.list()
+    ward.kb_id = base.id
+    yield ward
     await parser.close()
     await stores.close()
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_asyncio
-import tiny_bert
 
 from studio import bootstrap
 from studio.bootstrap import Services, open_services
@@ -44,6 +43,7 @@ from studio.services.ingest.room import TIMES_WITHOUT_PRESSURE
 from studio.services.jobs.queue import JobEnded, JobEvent, JobProgress
 from studio.services.memory_care import CACHES_MINIMUM_BYTES, IN_USE_S
 from studio.ways_out import AllowMemory, ways_in
+from tests.helpers import tiny_bert
 
 Write = Callable[[str, str], Path]
 TOTAL = 16 * GIB

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from toy import chunk_ids_of, contents_of
 
 from studio.domain import DocumentStatus, Embedder, ModelInfo, Vectors
 from studio.errors import ModelFault, WorkerDied
@@ -16,6 +15,7 @@ from studio.index.generations import Stores
 from studio.services.ingest import IngestService
 from studio.services.jobs import JobQueue, Requests
 from studio.services.library import LibraryService
+from tests.helpers.toy import chunk_ids_of, contents_of
 
 Write = Callable[[str, str], Path]
 MODEL = ModelInfo("toy", "c" * 64, 8, 64, "mean", 1, "none", True, None)
