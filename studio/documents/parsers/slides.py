@@ -151,7 +151,7 @@ class Slide(XmlHandler):
         elif name == "oMath":
             self._equation = Equation()
         elif name in ("sp", "graphicFrame", "pic", "cxnSp"):
-            self._placeholder = ""
+            self._placeholder = ""  # a table after a footer is none
         elif name == "ph":
             self._placeholder = attributes.get("type", "body")
         elif name in ("t", "text"):
@@ -186,8 +186,6 @@ class Slide(XmlHandler):
         elif name in ("p", "pt", "text"):
             self._in_text = False
             self._end_paragraph()
-        elif name in ("sp", "graphicFrame"):
-            self._placeholder = ""  # a table after a footer is none
         elif name == "tr" and self._row is not None:
             row, self._row = joined(self._row), None
             if row:

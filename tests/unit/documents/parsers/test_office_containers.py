@@ -42,6 +42,8 @@ def test_a_message_with_an_old_document_attached_is_a_message(tmp_path: Path) ->
     attached = {"WordDocument": b"x", "1Table": b"x"}
     message = {"__attach_version1.0_#00000000": {"__substg1.0_3701000D": attached}, "__properties_version1.0": b"x"}
     assert detect(container(tmp_path / "a.msg", message)) == "msg"
+    embedded = {"ObjectPool": {"_1": {"Workbook": b"x"}}, "WordDocument": b"x"}
+    assert detect(container(tmp_path / "a.doc", embedded)) == "doc"
 
 
 @pytest.mark.parametrize(

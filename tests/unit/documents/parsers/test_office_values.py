@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from studio.documents.parsers.number_formats import code_of, formatter
+from studio.documents.parsers.package import open_package
 from tests.unit.documents.making import archive, places, read_one
 from tests.unit.documents.parsers.test_office_coverage import cell, row, workbook_of
 
@@ -92,4 +93,6 @@ def test_parts_are_found_in_another_case_and_with_backslashes(tmp_path: Path) ->
             info = zipfile.ZipInfo(name)
             info.filename = name
             target.writestr(info, content)
+    with open_package(path, "Excel") as package:
+        assert package.read("xl/worksheets/s0.xml").startswith(b"<worksheet")
     assert read_one(path).text == "seven"
