@@ -1,67 +1,115 @@
-"""Equations of Word files (Office Math, ISO/IEC 29500-1, 22.1) in a line: 3/8, 4·10⁶, √(x+1), ∑_(i=1)^n."""
+"""Equations of Office files (OMML) on one line: 3/8, 4·10⁶, √(a+b)."""
 
 from __future__ import annotations
 
-from studio.documents.parsers.raised import power
+from dataclasses import dataclass, field
 
-_STRUCTURES = frozenset(("f", "sSup", "sSub", "sSubSup", "sPre", "rad", "nary", "d", "func", "acc", "limLow", "limUpp"))
-_PARTS = frozenset(("num", "den", "e", "sup", "sub", "deg", "fName", "lim"))
+from studio.documents.parsers.package import XmlHandler
 
+MAX_OPEN = 200
+"""Structures within each other; what is deeper is written down without its structure."""
 
-class Equation:
-    """Collects the elements of one equation."""
-
-    def __init__(self) -> None:
-        self._texts: list[list[str]] = [[]]
-        self._open: list[tuple[str, dict[str, list[str]], dict[str, str]]] = []
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        """An element of the equation begins."""
-        if name in _STRUCTURES:
-            self._open.append((name, {}, {}))
-        elif name in _PARTS and self._open:
-            self._texts.append([])
-        elif name in ("chr", "begChr", "endChr") and self._open:
-            self._open[-1][2][name] = attributes.get("val", "")
-
-    def text(self, data: str) -> None:
-        """Characters of it."""
-        self._texts[-1].append(data)
-
-    def end(self, name: str) -> None:
-        """An element ends."""
-        if name in _PARTS and self._open and len(self._texts) > 1:
-            self._open[-1][1].setdefault(name, []).append("".join(self._texts.pop()).strip())
-        elif name in _STRUCTURES and self._open and self._open[-1][0] == name:
-            kind, parts, signs = self._open.pop()
-            self._texts[-1].append(_shown(kind, {part: ", ".join(texts) for part, texts in parts.items()}, signs))
-
-    def line(self) -> str:
-        """The whole of it."""
-        return "".join(text for texts in self._texts for text in texts).strip()
+_RAISED = str.maketrans("0123456789+-−=()in", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁱⁿ")
+_RAISABLE = frozenset("0123456789+-−=()in")
+_SLOTS = frozenset({"num", "den", "e", "sup", "sub", "deg", "fName", "lim"})
+_KINDS = frozenset(
+    {"f", "sSup", "sSub", "sSubSup", "sPre", "rad", "nary", "d", "func", "limLow", "limUpp", "m", "mr", "eqArr"}
+)
 
 
-def _shown(kind: str, parts: dict[str, str], signs: dict[str, str]) -> str:
-    base, above, below = parts.get("e", ""), parts.get("sup", ""), parts.get("sub", "")
-    if kind == "f":
-        return f"{_grouped(parts.get('num', ''))}/{_grouped(parts.get('den', ''))}"
-    if kind in ("sSup", "sSub", "sSubSup", "sPre"):
-        lowered = f"{base}_{_grouped(below)}" if below else base
-        return power(lowered, above) if above else lowered
-    if kind == "rad":
-        degree = parts.get("deg", "")
-        return f"{power('', degree) if degree else ''}√{_grouped(base)}"
-    if kind == "nary":
-        bounds = (f"_{_grouped(below)}" if below else "") + (f"^{_grouped(above)}" if above else "")
-        return f"{signs.get('chr') or '∫'}{bounds} {base}"
-    if kind == "d":
-        return f"{signs.get('begChr', '(')}{base}{signs.get('endChr', ')')}"
-    if kind == "func":
-        return f"{parts.get('fName', '')} {base}"
-    if kind in ("limLow", "limUpp"):
-        return f"{base} {parts.get('lim', '')}".strip()
-    return base
+def raised(text: str) -> str:
+    """A text as an exponent: in raised characters where there are such, else behind a caret."""
+    if text and set(text) <= _RAISABLE:
+        return text.translate(_RAISED)
+    return f"^{_grouped(text)}" if text else ""
 
 
 def _grouped(text: str) -> str:
-    return text if all(sign.isalnum() or sign in ".,⁰¹²³⁴⁵⁶⁷⁸⁹√" for sign in text) else f"({text})"
+    """In brackets, unless it is one number, one name or in brackets already."""
+    plain = text.replace(".", "").replace(",", "")
+    bracketed = text[:1] == "(" and text.find(")") == len(text) - 1
+    return text if len(text) < 2 or plain.isdecimal() or text.isalpha() or bracketed else f"({text})"
+
+
+@dataclass(slots=True)
+class _Frame:
+    kind: str
+    slots: list[tuple[str, str]] = field(default_factory=list)
+    signs: dict[str, str] = field(default_factory=dict)
+
+    def of(self, name: str) -> str:
+        return "".join(text for slot, text in self.slots if slot == name)
+
+    def each(self) -> list[str]:
+        return [text for _, text in self.slots]
+
+
+class Equation(XmlHandler):
+    """Receives what is inside an equation; `line()` is what it says."""
+
+    def __init__(self) -> None:
+        self._frames = [_Frame("")]
+        self._texts: list[list[str]] = [[]]
+        self._in_text = False
+        self._deep = 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "t":
+            self._in_text = True
+        elif name in ("chr", "begChr", "endChr", "sepChr"):
+            self._frames[-1].signs[name] = attributes.get("val", "")
+        elif name in _KINDS:
+            if len(self._frames) >= MAX_OPEN:
+                self._deep += 1
+            else:
+                self._frames.append(_Frame(name))
+        elif name in _SLOTS and not self._deep:
+            self._texts.append([])
+
+    def text(self, data: str) -> None:
+        if self._in_text:
+            self._texts[-1].append(data)
+
+    def end(self, name: str) -> None:
+        if name == "t":
+            self._in_text = False
+        elif name in _KINDS:
+            if self._deep:
+                self._deep -= 1
+            elif len(self._frames) > 1:
+                text = _written(self._frames.pop())
+                if self._frames[-1].kind == "m":  # a row of a matrix
+                    self._frames[-1].slots.append(("row", text))
+                else:
+                    self._texts[-1].append(text)
+        elif name in _SLOTS and not self._deep and len(self._texts) > 1:
+            self._frames[-1].slots.append((name, "".join(self._texts.pop()).strip()))
+
+    def line(self) -> str:
+        """The equation as far as it has been received."""
+        return "".join(self._texts[0]).strip()
+
+
+def _written(frame: _Frame) -> str:
+    base = frame.of("e")
+    low, high = frame.of("sub"), frame.of("sup")
+    below = f"_{_grouped(low)}" if low else ""
+    kind = frame.kind
+    if kind == "f":
+        return f"{_grouped(frame.of('num'))}/{_grouped(frame.of('den'))}"
+    if kind in ("sSup", "sSub", "sSubSup"):
+        return f"{_grouped(base)}{below}{raised(high)}"
+    if kind == "sPre":
+        return f"{below}{raised(high)}{base}"
+    if kind == "rad":
+        return f"{raised(frame.of('deg'))}√{_grouped(base)}"
+    if kind == "nary":
+        return f"{frame.signs.get('chr', '∫')}{below}{raised(high)} {base}"
+    if kind == "d":
+        inner = frame.signs.get("sepChr", "|").join(frame.each())
+        return f"{frame.signs.get('begChr', '(')}{inner}{frame.signs.get('endChr', ')')}"
+    if kind == "func":
+        return f"{frame.of('fName')} {base}"
+    if kind in ("limLow", "limUpp"):
+        return f"{base}_{_grouped(frame.of('lim'))}" if kind == "limLow" else f"{base}{raised(frame.of('lim'))}"
+    return {"mr": ", ", "m": "; ", "eqArr": "; "}[kind].join(frame.each())

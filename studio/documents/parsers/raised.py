@@ -14,11 +14,3 @@ def raised(before: str, said: str) -> str:
     signs = said.translate(_RAISED)
     is_power = not any(sign.isalpha() for sign in signs.replace("ⁿ", "")) and _UNIT.search(before[-4:])
     return signs if is_power else f" {said} "
-
-
-def power(base: str, exponent: str) -> str:
-    """An expression and its exponent: “x²”, “x^(a+b)”."""
-    signs = exponent.translate(_RAISED)
-    if exponent and all(sign not in exponent for sign in signs):
-        return base + signs
-    return f"{base}^{exponent}" if len(exponent) < 2 else f"{base}^({exponent})"

@@ -251,7 +251,7 @@ def test_slides_in_their_order_with_titles_and_notes(tmp_path: Path) -> None:
     assert parsed.title == "Welcome Welcome 2"
     del members["ppt/_rels/presentation.xml.rels"]
     assert read_one(archive(tmp_path / "b.pptx", members)).text.startswith("last")
-    assert fault(archive(tmp_path / "c.pptx", {"ppt/presentation.xml": "<p/>"})).code is FailureCode.CORRUPT
+    assert fault(archive(tmp_path / "c.pptx", {"ppt/presentation.xml": "<p/>"})).code is FailureCode.NO_TEXT
 
 
 def xlsx(path: Path, rows: str) -> Path:
