@@ -36,11 +36,6 @@ def latin_encoding(sample: bytes) -> str | None:
     return best[1] or None
 
 
-def fits(sample: bytes, encoding: str) -> bool:
-    """Whether the letters beyond ASCII are those of one language in this encoding."""
-    return _share(sample, encoding) >= LEAST_SHARE
-
-
 def _share(sample: bytes, encoding: str) -> float:
     """How many of the characters beyond ASCII are what the best of the languages writes, 0 to 1."""
     try:

@@ -37,32 +37,21 @@ _FILE_NAME_TITLE = re.compile(
     r"\.(docx?|dotx?|pptx?|xlsx?|odt|rtf|indd|qxd|tex|dvi|txt|pdf|p65|fm|wpd)$", re.IGNORECASE
 )
 _TITLE_PREFIX = re.compile(r"^microsoft (word|powerpoint|excel) - ", re.IGNORECASE)
-_PLACEHOLDER_TITLES = {
-    "untitled",
-    "untitled document",
-    "unknown",
-    "title",
-    "document",
-    "none",
-    "powerpoint presentation",
-    "presentation",
-    "(anonymous)",
-    "anonymous",
-    "(unspecified)",
-    "unspecified",
-    "no title",
-    "untitled-1",
-    "untitled1",
-    "new document",
-    "slide 1",
-    "book1",
-    "sheet1",
-    "document1",
-    "layout 1",
-    "null",
-    "undefined",
-    "n/a",
-}
+_PLACEHOLDER_TITLES = frozenset((
+    "untitled", "untitled document", "unknown", "title", "document", "none", "null", "undefined", "anonymous",
+    "unspecified", "unnamed", "no title", "new document", "blank", "about:blank", "microsoft word",
+    "powerpoint presentation", "slide 1", "folie 1", "unbenannt", "ohne titel", "kein titel", "titel", "dokument",
+    "powerpoint-präsentation", "sans titre", "sans nom", "présentation powerpoint", "sin título",
+    "presentación de powerpoint", "senza titolo", "presentazione di powerpoint", "sem título",
+    "apresentação do powerpoint", "naamloos", "powerpoint-presentatie", "utan titel", "bez tytułu", "bez názvu",
+))  # fmt: skip
+_COUNTED_TITLE = re.compile(
+    r"(untitled|unbenannt|scan|scanned document|new document)[ _-]?\d{1,4}|"
+    r"(document|dokument|doc|presentation|präsentation|présentation|book|mappe|classeur|libro)\d{1,4}",
+    re.IGNORECASE,
+)
+"""What programs call a document that nobody has named."""
+_PLACE_TITLE = re.compile(r"[a-z]:\\|file:/|\\\\", re.IGNORECASE)
 
 
 def corrupt(what: str = "", why: str = "") -> DocumentFault:
@@ -174,10 +163,15 @@ def kept_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 def choose_title(declared: str | None, first_heading: str, path: Path) -> str:
     """The declared title if it is one, else the first heading, else the file's name."""
     title = _TITLE_PREFIX.sub("", one_line(declared or ""))
-    sane = 1 < len(title) <= 300 and title.lower() not in _PLACEHOLDER_TITLES and "\ufffd" not in title
+    sane = 1 < len(title) <= 300 and not _is_placeholder(title) and "\ufffd" not in title
     if sane and not _FILE_NAME_TITLE.search(title) and any(c.isalnum() for c in title):
         return title
     return one_line(first_heading)[:300] or one_line(path.stem)
+
+
+def _is_placeholder(title: str) -> bool:
+    bare = title.strip("()[]<>{} .").lower()
+    return bare in _PLACEHOLDER_TITLES or bool(_COUNTED_TITLE.fullmatch(bare) or _PLACE_TITLE.match(title))
 
 
 class TextBuilder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import contextlib
 import gzip
 import io
 import lzma
@@ -21,8 +20,8 @@ from typing import IO, cast
 from studio.documents.names import has_hidden_name
 from studio.documents.parsers import passwords
 from studio.documents.parsers.base import clean, corrupt, encrypted, unsupported
-from studio.documents.parsers.encodings import decode_name
 from studio.documents.parsers.package import MAX_RATIO, RATIO_FREE_BYTES
+from studio.documents.parsers.zip_names import own_encoding, zip_name
 from studio.errors import DocumentFault, FailureCode
 
 MAX_UNPACKED_BYTES = 4 << 30
@@ -34,8 +33,15 @@ MAX_READ_BYTES = 16 << 20
 """What is read in one piece: contents come in blocks, but names are as long as a header says."""
 BLOCK_BYTES = 1 << 18
 _AES = 99
+_METHODS = {
+    1: "Shrink",
+    **dict.fromkeys(range(2, 6), "Reduce"),
+    6: "Implode",
+    9: "Deflate64",
+    93: "Zstandard",
+    98: "PPMd",
+}
 _STRONG_ENCRYPTION = 0x40
-_UTF8_NAME = 0x800
 _PROBED = 3
 
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
@@ -126,9 +132,10 @@ def open_archive(path: Path, files: ExitStack) -> tuple[Iterator[Entry], int]:
         archive = files.enter_context(zipfile.ZipFile(raw))
     except UNSOUND as error:
         raise corrupt("ZIP", "it is incomplete or was changed on the way") from error
-    infos = [info for info in archive.infolist() if _is_file(info) and _visible(_zip_name(info))]
+    encoding = own_encoding(archive.infolist())
+    infos = [info for info in archive.infolist() if _is_file(info) and _visible(_zip_label(info, encoding))]
     _probe(archive, infos)
-    return (_zip_entry(archive, info) for info in infos), len(infos)
+    return (_zip_entry(archive, info, _zip_label(info, encoding)) for info in infos), len(infos)
 
 
 def _decompressed(raw: IO[bytes], head: bytes) -> IO[bytes]:
@@ -153,13 +160,8 @@ def _visible(label: str) -> bool:
 # ---------------------------------------------------------------- ZIP
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The member's name. Many programs write UTF-8, or what their system has, and do not say so."""
-    name = info.filename
-    if not info.flag_bits & _UTF8_NAME and not name.isascii():
-        with contextlib.suppress(UnicodeError):
-            name = decode_name(name.encode("cp437"))
-    return _label(name.replace("\\", "/"))
+def _zip_label(info: zipfile.ZipInfo, encoding: str) -> str:
+    return _label(zip_name(info, encoding).replace("\\", "/"))
 
 
 def _is_file(info: zipfile.ZipInfo) -> bool:
@@ -167,7 +169,7 @@ def _is_file(info: zipfile.ZipInfo) -> bool:
     return not info.is_dir() and kind in (0, stat.S_IFREG)
 
 
-def _zip_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
+def _zip_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Entry:
     fault = None
     guarded = bool(info.flag_bits & 1)
     if guarded and _is_aes(info):
@@ -178,15 +180,16 @@ def _zip_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
         fault = beyond_limits("This file unpacks to far more than a document should; it looks like a trap.")
     keys: list[bytes | None] = list(_keys()) if guarded else [None]
     ways = [partial(_open_member, archive, info, key) for key in keys]
-    return Entry(_zip_name(info), info.file_size, ways, fault, guarded)
+    return Entry(name, info.file_size, ways, fault, guarded)
 
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: bytes | None) -> IO[bytes]:
     try:
         return archive.open(info, pwd=key)
     except NotImplementedError as error:
+        method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
         raise unsupported(
-            "This file is packed in a way that cannot be opened here.", "Unpack the archive and add the folder."
+            f"This file is packed by a method that is not read ({method}).", "Unpack the archive and add the folder."
         ) from error
     except RuntimeError as error:  # a wrong password
         raise encrypted("ZIP") from error

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import re
 
 import charset_normalizer
 
-from studio.documents.parsers.alphabets import fits, latin_encoding
+from studio.documents.parsers.alphabets import latin_encoding
 
 SAMPLE_BYTES = 1 << 16
 STRAY_ZERO_EVERY = 1000
@@ -42,12 +41,6 @@ _MEANT = {
     **dict.fromkeys(("gb2312", "gbk"), "gb18030"), "big5": "cp950", "shift_jis": "cp932", "euc_kr": "cp949",
 }  # fmt: skip
 """What programs write under the names of these encodings: the larger ones that include them (WHATWG Encoding, 4.2)."""
-_COMMON_LEADS = {
-    "cp932": frozenset((0x82, 0x83, *range(0x88, 0x98))), "gb18030": frozenset(range(0xB0, 0xD8)),
-    "big5": frozenset(range(0xA4, 0xC7)), "cp949": frozenset(range(0xB0, 0xC9)),
-}  # fmt: skip
-"""First bytes of the characters that the standards call the more common ones: kana and level 1 of JIS X 0208, level 1
-of GB 2312 and of Big5, the syllables of KS X 1001."""
 _UTF8_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 
@@ -147,30 +140,6 @@ def guess_encoding(sample: bytes, *, complete: bool = True) -> str:
     if encoding in _RARE_LATIN and not _C1.search(letters):
         return "iso8859_2"
     return encoding
-
-
-def decode_name(raw: bytes) -> str:
-    """The name of a file in an archive that does not say how it is written: UTF-8, a code page of DOS or Windows, or
-    one of East Asia, by how many of its characters are common ones there.
-    """
-    with contextlib.suppress(UnicodeDecodeError):
-        return raw.decode("utf-8")
-    for latin in filter(None, ("cp850" if fits(raw, "cp850") else None, latin_encoding(raw))):
-        name = raw.decode(latin)
-        if all(sign.isascii() or sign.isalpha() for sign in name):
-            return name
-    best = max(_COMMON_LEADS, key=lambda name: _commonness(raw, name))
-    return raw.decode(best) if _commonness(raw, best) >= 0.5 else raw.decode("cp437")
-
-
-def _commonness(raw: bytes, encoding: str) -> float:
-    """How many of the characters of two bytes are common ones, 0 to 1."""
-    try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError:
-        return 0.0
-    pairs = [code for code in (sign.encode(encoding) for sign in text) if len(code) == 2]
-    return sum(code[0] in _COMMON_LEADS[encoding] for code in pairs) / len(pairs) if pairs else 0.0
 
 
 def decode(raw: bytes, declared: str | None = None) -> str:

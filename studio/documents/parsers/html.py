@@ -19,6 +19,7 @@ from studio.documents.parsers.base import (
 )
 from studio.documents.parsers.encodings import decode
 from studio.documents.parsers.raised import raised
+from studio.documents.parsers.table_rows import TableRows
 from studio.domain import ParsedDocument
 
 MAX_ATTRIBUTES = 10_000
@@ -235,6 +236,8 @@ class _Walker:
         self._apart: list[tuple[str, list[str]]] = []  # open tags of raised text, each with the text before it
         self._readings: list[str] = []
         self._rows: list[list[list[str]]] = []  # per open table row: cells, each a list of paragraphs
+        self._named: list[bool] = []  # per open table row: whether its cells are names of columns
+        self._table = TableRows(builder)
         self._prefix = ""
         self._pre = 0
         self._gap = "\n\n"  # before what comes next in a table or in preformatted text
@@ -299,16 +302,19 @@ class _Walker:
         elif tag == "tr":
             self._flush()
             self._rows.append([])
+            self._named.append(True)
         elif tag in ("td", "th"):
             self._flush()
             if self._rows:
                 self._rows[-1].append([])
+                self._named[-1] &= tag == "th"
         elif tag in _BLOCKS or tag in _HEADINGS:
             self._flush()
             if tag == "li":
                 self._prefix = "- "
             elif tag == "table" and not self._rows:
                 self._gap = "\n\n"
+                self._table.begin()
 
     def _set_apart(self) -> None:
         """What stands above the line, behind the word it belongs to and not as a part of it."""
@@ -376,12 +382,15 @@ class _Walker:
     def _end_row(self) -> None:
         if not self._rows:
             return
-        cells = self._rows.pop()
+        cells, named = self._rows.pop(), self._named.pop()
         if any(sum(map(len, cell)) > LONG_CELL_CHARS for cell in cells):
             for cell in cells:
                 for paragraph in cell:
                     self._emit(paragraph)
         else:
             text = " | ".join(one_line(" ".join(cell)) for cell in cells)
-            if text.strip(" |"):
+            if text.strip(" |") and self._rows:
                 self._emit(text, whole=True)
+            elif text.strip(" |"):
+                self._table.add(text, names=named)
+                self._gap = "\n"

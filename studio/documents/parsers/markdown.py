@@ -14,6 +14,7 @@ from studio.documents.parsers import front_matter
 from studio.documents.parsers.base import TextBuilder, choose_title, make_document, read_all
 from studio.documents.parsers.encodings import decode
 from studio.documents.parsers.html import html_text
+from studio.documents.parsers.table_rows import TableRows
 from studio.domain import ParsedDocument
 
 _AUTHORS = ("author", "authors", "creator")
@@ -58,6 +59,7 @@ def add_markdown(builder: TextBuilder, source: str) -> None:
     lists: list[int | None] = []  # per open list: next number, None for bullets
     prefix = ""
     cells: list[str] | None = None
+    rows = TableRows(builder)
     tight = False
     for i, token in enumerate(tokens):
         if token.type in ("bullet_list_open", "ordered_list_open"):
@@ -72,8 +74,8 @@ def add_markdown(builder: TextBuilder, source: str) -> None:
         elif token.type == "tr_open":
             cells = []
         elif token.type == "tr_close":
-            builder.block(" | ".join(cells or ()), gap="\n" if tight else "\n\n", whole=True)
-            cells, tight = None, True
+            rows.add(" | ".join(cells or ()), names=tokens[i - 1].type == "th_close")
+            cells = None
         elif token.type in ("fence", "code_block"):
             builder.block(token.content, whole=True)
         elif token.type == "html_block":
@@ -88,8 +90,8 @@ def add_markdown(builder: TextBuilder, source: str) -> None:
                 builder.block(prefix.lstrip() + text, gap="\n" if lists and tight and prefix else "\n\n")
                 tight = bool(lists)
                 prefix = ""
-        if token.type == "table_open":
-            tight = False
+        elif token.type == "table_open":
+            rows.begin()
 
 
 def _marker(lists: list[int | None]) -> str:

@@ -21,6 +21,8 @@ _BLANK_LINES = re.compile(r"\n\s*\n+")
 _OUTLINE = re.compile(r"(\\outlinelevel([0-8]))(?!\d)")
 _LEVEL_MARK = re.compile("^[\ue100-\ue108]+", re.MULTILINE)
 _MARKS = re.compile("[\ue100-\ue108]")
+_MEANT_FOR_GROUP = re.compile(r"(\\\\|\{\s*\\\*)|\\\*")
+_BINARY = re.compile(r"(?<!\\)\\bin(?:fsxn|sxn)?(?![a-z])(\d*) ?")
 _TABLE_LINE = re.compile(r".*\|\s*$", re.MULTILINE)
 
 
@@ -66,9 +68,20 @@ def _add(builder: TextBuilder, paragraph: str) -> None:
 def rtf_text(source: str) -> str:
     """The text of RTF source, whose bytes stand for themselves (latin-1)."""
     page = _CODE_PAGE.search(source[:2000])
+    source = _MEANT_FOR_GROUP.sub(r"\1", _without_data(source))  # within a group the mark would hide what follows
     source = _CHARACTER.sub(_existing, source)
     plain: str = rtf_to_text(source, encoding=f"cp{page.group(1)}" if page else "cp1252", errors="replace")  # type: ignore[no-untyped-call]
     return _CELL_END.sub(" |", plain)
+
+
+def _without_data(source: str) -> str:
+    """The source without the bytes of pictures and objects, which may look like anything."""
+    kept, at = [], 0
+    for mark in _BINARY.finditer(source):
+        if mark.start() >= at:
+            kept.append(source[at : mark.start()])
+            at = mark.end() + (int(mark.group(1)[:9] or 0) if "fs" not in mark.group() else 0)
+    return "".join((*kept, source[at:]))
 
 
 def _existing(character: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ import struct
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -401,3 +402,49 @@ def test_what_was_counted_before_is_counted_on(tmp_path: Path) -> None:
     assert [failure.reason for failure in failures] == [
         "43 more files in this archive are of kinds that cannot be read."
     ]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("cp932", ["見積.txt", "橋の図面.txt"]),
+        ("cp932", ["見積.txt"]),
+        ("gb18030", ["年度报告.txt", "合同文件.txt"]),
+        ("cp950", ["合約書.txt", "報價單.txt"]),
+        ("cp949", ["계약서.txt", "견적서.txt"]),
+        ("cp866", ["Отчёт за год.txt", "Смета.txt"]),
+        ("cp1251", ["Отчёт за год.txt", "Смета.txt"]),
+        ("cp850", ["Übersicht Gebäude.txt", "Prüfung.txt"]),
+        ("cp852", ["Życie łąka źródło.txt"]),
+    ],
+)
+def test_names_in_the_encoding_of_another_system(tmp_path: Path, encoding: str, names: list[str]) -> None:
+    raw = {f"{number:02}".ljust(len(name.encode(encoding)), "_"): name for number, name in enumerate(names)}
+    path = archive(tmp_path / "a.zip", dict.fromkeys(raw, "text"))
+    data = path.read_bytes()
+    for placeholder, name in raw.items():
+        data = data.replace(placeholder.encode(), name.encode(encoding))
+    path.write_bytes(data)
+    assert list(contents(path)[0]) == names
+
+
+def test_a_name_is_what_the_field_for_it_says_if_that_is_about_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as target:
+        for written, about in (("m__t.txt", b"m__t.txt"), ("other.txt", b"renamed.txt")):
+            told = b"\1" + struct.pack("<L", zlib.crc32(about)) + "μέτρα.txt".encode()
+            info = zipfile.ZipInfo(written)
+            info.extra = b"UT\0\0" + struct.pack("<HH", 0x7075, len(told)) + told
+            target.writestr(info, "text")
+    assert list(contents(path)[0]) == ["μέτρα.txt", "other.txt"]
+
+
+def test_a_method_of_packing_that_is_not_read_is_named(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"a.txt": "text", "b.txt": "text"})
+    data = path.read_bytes()
+    for at in (data.index(b"PK\3\4") + 8, data.index(b"PK\1\2") + 10):
+        data = data[:at] + b"\6\0" + data[at + 2 :]
+    path.write_bytes(data)
+    failure = next(event for event in parse_file(path) if isinstance(event, PartFailure))
+    assert failure.part == "a.txt"
+    assert "a method that is not read (Implode)" in failure.reason

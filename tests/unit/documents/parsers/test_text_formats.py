@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from studio.documents.parsers import base, plain, tabular
-from studio.documents.parsers.encodings import decode, decode_name, is_binary
+from studio.documents.parsers.encodings import decode, is_binary
 from studio.errors import FailureCode
 from tests.unit.documents.making import check, fault, read, read_one
 
@@ -264,15 +264,6 @@ def test_letters_tell_the_encoding(tmp_path: Path, language: str, encoding: str)
     assert read_one(tmp_path / "a.txt").text == text
 
 
-@pytest.mark.parametrize(
-    ("name", "encoding"),
-    [("見積.txt", "cp932"), ("报价单.txt", "gb18030"), ("工程報價單與合約說明書.txt", "big5"),
-     ("Prüfung.txt", "cp850"), ("Prüfung.txt", "cp1252"), ("Łódź.txt", "cp1250"), ("naïve.txt", "utf-8")],
-)  # fmt: skip
-def test_names_in_archives_are_read_as_they_were_written(name: str, encoding: str) -> None:
-    assert decode_name(name.encode(encoding)) == name
-
-
 def test_markdown_title_comes_from_the_first_heading(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("## *Second* level\n\ntext\n\n# First\n\nmore\n")
     parsed = read_one(tmp_path / "a.md")
@@ -519,6 +510,12 @@ def test_html_without_text(tmp_path: Path) -> None:
         ("  A   good one ", "A good one"),
         (None, "Heading"),
         ("---", "Heading"),
+        ("(anonymous)", "Heading"),
+        ("(unspecified)", "Heading"),
+        ("Document1", "Heading"),
+        ("PowerPoint-Präsentation", "Heading"),
+        ("file:///home/a/b", "Heading"),
+        ("Mappe 1 of the estate", "Mappe 1 of the estate"),
     ],
 )
 def test_title_choice(declared: str | None, expected: str) -> None:
@@ -555,3 +552,36 @@ def test_a_long_text_without_lines_or_letters(tmp_path: Path, monkeypatch: pytes
     assert fault(path).code is FailureCode.NO_TEXT
     monkeypatch.setattr(base, "MAX_FILE_BYTES", 1500)
     assert fault(path).code is FailureCode.TOO_LARGE
+
+
+def test_long_tables_of_markdown_and_html_name_their_columns_in_every_passage(tmp_path: Path) -> None:
+    rows = [(f"Article {number:03}", f"Shelf mark {number}", "oak") for number in range(60)]
+    lines = ["| Name | Place | Wood |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+    (tmp_path / "a.md").write_text("# List\n\n" + "\n".join(lines))
+    cells = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
+    page = f"<h1>List</h1><table><tr><th>Name</th><th>Place</th><th>Wood</th></tr>{cells}</table><p>End</p>"
+    (tmp_path / "a.html").write_text(page)
+    for name in ("a.md", "a.html"):
+        parsed = read_one(tmp_path / name)
+        check(parsed)
+        parts = [parsed.text[span.start : span.end] for span in parsed.spans if span.whole]
+        assert len(parts) > 2
+        assert all(part.startswith("Name | Place | Wood\nArticle") and len(part) < 1000 for part in parts)
+        told = [line for part in parts for line in part.split("\n") if line.startswith("Article")]
+        assert told == [" | ".join(row) for row in rows]
+
+
+def test_a_page_of_small_tables_or_without_names_of_columns_says_nothing_twice(tmp_path: Path) -> None:
+    row = "<tr><td>some words of a row</td><td>and more of them</td></tr>"
+    (tmp_path / "a.html").write_text(f"<table><tr><th>A</th><th>B</th></tr>{row}</table><table>{row * 60}</table>")
+    assert read_one(tmp_path / "a.html").text.count("A | B") == 1
+
+
+def test_rtf_of_openoffice_and_bytes_of_pictures(tmp_path: Path) -> None:
+    body = (
+        r"{\rtf1\ansi{\stylesheet{\s1\cf0{\*\hyphen2\hyphlead2}\snext1 Default;}{\*\cs7 Teletype;}}"
+        r"\pard\s1{\*\hyphen2\hyphlead2}\ql{\f2\i0\*\cs7\cf0 The quick brown fox}"
+        r"{\pict\bin ffd8}{\*\shppict{\pict\wmetafile8\bin6 }{\b0}}}{\*\hidden gone} jumps \\*over\par}"
+    )
+    (tmp_path / "a.rtf").write_text(body)
+    assert read_one(tmp_path / "a.rtf").text == "The quick brown fox jumps \\*over"
