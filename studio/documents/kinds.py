@@ -95,6 +95,7 @@ _EXTENSIONS: dict[str, str] = {
     ".tsv": "tsv",
     ".tab": "tsv",
     ".parquet": "parquet",
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".heic", ".heif"), "image"),
     ".json": "json",
     ".ipynb": "ipynb",
     ".eml": "eml",

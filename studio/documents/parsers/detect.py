@@ -12,6 +12,7 @@ from studio.documents.kinds import file_kind
 from studio.documents.parsers.base import clean, corrupt, empty, unsupported
 from studio.documents.parsers.containers import is_archive
 from studio.documents.parsers.encodings import bom_encoding, is_binary, is_noise, wide_encoding
+from studio.documents.parsers.images import kind_of
 from studio.documents.parsers.ole import has_loop, top_names
 from studio.errors import DocumentFault
 
@@ -53,11 +54,7 @@ _EXPORT = "Export it as PDF in the program it was made with, and add that file."
 _OLD_SHEETS = (b"\x09\x00\x04\x00", b"\x09\x02\x06\x00", b"\x09\x04\x06\x00")
 """How a sheet of Excel 2, 3 and 4 begins."""
 _BINARY_MAGIC = (
-    (b"\x89PNG", "an image"),
-    (b"\xff\xd8\xff", "an image"),
     (b"GIF8", "an image"),
-    (b"II*\0", "an image"),
-    (b"MM\0*", "an image"),
     (b"\x1f\x8b", "a compressed archive"),
     (b"7z\xbc\xaf", "a compressed archive"),
     (b"Rar!", "a compressed archive"),
@@ -111,6 +108,8 @@ def detect(path: Path) -> str:
         return "rtf"
     if promised == "rtf" and head.startswith(b"{\\"):
         return "rtf"  # a fragment without its header
+    if kind_of(head):
+        return "image"
     if is_binary(head, is_named_text=promised in _TEXT_KINDS) or (promised not in _DECLARING and is_noise(head)):
         raise _binary_fault(head, path, promised)
     return _text_kind(head, promised, path)
