@@ -207,7 +207,7 @@ def test_rows_of_a_parquet_table_have_any_time(tmp_path: Path, column: pa.Array)
     texts = [f"The row with the number {number}." for number in range(3)]
     pq.write_table(pa.table({"id": column, "date": column, "text": texts}), file)
     found = [parsed for parsed in parse_parquet(file) if isinstance(parsed, ParsedDocument)]
-    assert [parsed.text for parsed in found] == texts
+    assert [parsed.text.partition("\n\n")[0] for parsed in found] == texts
     assert len(frames.decode_documents(b"".join(frames.encode_documents(found)))) == 3
 
 

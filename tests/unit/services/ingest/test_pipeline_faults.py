@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-import pypdfium2
 import pytest
 
 from studio.documents.parsers import plain
@@ -25,6 +24,7 @@ from studio.errors import DocumentFault, FailureCode, WorkerDied
 from studio.index.catalog import Catalog
 from studio.services.ingest import plan, writer
 from studio.services.scan import sha256_of
+from tests.unit.documents.parsers.scans import scanned_pdf
 from tests.unit.services.workbench import MODEL, Bench, Write
 
 
@@ -157,9 +157,7 @@ async def test_a_file_that_is_far_too_large_is_told_before_it_is_hashed(
 
 
 async def test_a_scan_is_tried_again_once_its_text_can_be_recognised(bench: Bench, folder: Path, monkeypatch) -> None:
-    scan = pypdfium2.PdfDocument.new()
-    scan.new_page(600, 800)
-    scan.save(folder / "scan.pdf")
+    scanned_pdf(folder / "scan.pdf", [None])
     parser, read = bench.work._parser, []
     parse = parser.parse
 
