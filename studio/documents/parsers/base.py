@@ -38,11 +38,14 @@ _FILE_NAME_TITLE = re.compile(
 )
 _TITLE_PREFIX = re.compile(r"^microsoft (word|powerpoint|excel) - ", re.IGNORECASE)
 _PLACEHOLDER_TITLES = frozenset(
-    "untitled|untitled document|unknown|title|document|none|null|undefined|anonymous|unspecified|unnamed|no title|"
-    "new document|blank|about:blank|microsoft word|powerpoint presentation|slide 1|folie 1|"
-    "unbenannt|ohne titel|kein titel|titel|dokument|powerpoint-präsentation|sans titre|sans nom|"
-    "présentation powerpoint|sin título|presentación de powerpoint|senza titolo|presentazione di powerpoint|"
-    "sem título|apresentação do powerpoint|naamloos|powerpoint-presentatie|utan titel|bez tytułu|bez názvu".split("|")
+    {
+        *("untitled", "untitled document", "unknown", "title", "no title", "document", "new document", "none", "null"),
+        *("undefined", "anonymous", "unspecified", "unnamed", "blank", "about:blank", "microsoft word", "slide 1"),
+        *("unbenannt", "ohne titel", "kein titel", "titel", "dokument", "folie 1", "sans titre", "sans nom"),
+        *("sin título", "senza titolo", "sem título", "naamloos", "utan titel", "bez tytułu", "bez názvu"),
+        *("powerpoint presentation", "powerpoint-präsentation", "présentation powerpoint", "powerpoint-presentatie"),
+        *("presentación de powerpoint", "presentazione di powerpoint", "apresentação do powerpoint"),
+    }
 )
 _COUNTED_TITLE = re.compile(
     r"(untitled|unbenannt|scan|scanned document|new document)[ _-]?\d{1,4}|"
