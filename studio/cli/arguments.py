@@ -345,7 +345,11 @@ def _add_bundles(commands: _Commands) -> None:
 def _add_program(commands: _Commands) -> None:
     model = commands.add_group("model", "list, install, choose and remove embedding models")
     model.add("list", "list the models")
-    model.add("install", "install a model").add_argument("source", help="name, file, folder or URL")
+    install = model.add("install", "install a model")
+    install.add_argument("source", help="name, file, folder or URL")
+    install.add_argument("--query-prefix", help="what the model wants before a query, instead of what it is known for")
+    install.add_argument("--passage-prefix", help="what it wants before a passage")
+    install.add_argument("--dimension", type=int, help="cut its vectors to this length, if it was trained for that")
     use = model.add("use", "let a knowledge base use a model from its next build on")
     use.add_argument("kb")
     use.add_argument("name")

@@ -37,7 +37,15 @@ from studio.domain.ingest import (
 )
 from studio.domain.jobs import Job, JobKind, JobState
 from studio.domain.knowledge_bases import AnnIndex, KbSettings, KnowledgeBase, Metric, Retention
-from studio.domain.models import RANK_POOLING, Embedder, EmbedderProvider, ModelInfo, Reranker, Vectors
+from studio.domain.models import (
+    RANK_POOLING,
+    Embedder,
+    EmbedderProvider,
+    ModelInfo,
+    ModelWishes,
+    Reranker,
+    Vectors,
+)
 from studio.domain.quality import PinnedQuery, SavedQuery
 from studio.domain.search import (
     NOT_RERANKED,
@@ -94,6 +102,7 @@ __all__ = [
     "Metric",
     "ModelIdentity",
     "ModelInfo",
+    "ModelWishes",
     "PageCounts",
     "ParseProgress",
     "ParsedDocument",

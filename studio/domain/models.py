@@ -22,7 +22,12 @@ RANK_POOLING = "rank"
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A GGUF model on disk, or one that can be installed (`installed` False, `path` None)."""
+    """A GGUF model on disk, or one that can be installed (`installed` False, `path` None).
+
+    `full_dimension` is what the model gives when its vectors are cut to `dimension` (Matryoshka), else 0. The prefixes
+    are put before each query and each passage that is embedded. `terms` is where
+    conditions stand that its user accepts by installing it.
+    """
 
     name: str
     sha256: str
@@ -33,6 +38,16 @@ class ModelInfo:
     licence: str
     installed: bool
     path: Path | None
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    languages: str = ""
+    terms: str = ""
+    full_dimension: int = 0
+
+    @property
+    def given_dimension(self) -> int:
+        """The length of the vectors as they leave the model."""
+        return self.full_dimension or self.dimension
 
     @property
     def kind(self) -> str:
@@ -45,6 +60,21 @@ class ModelInfo:
         return ModelIdentity(self.name, self.sha256, self.dimension, self.pooling)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelWishes:
+    """What a person sets while installing a model; None: as the model is published."""
+
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    dimension: int | None = None
+
+    def met_by(self, info: ModelInfo) -> bool:
+        """Whether an installed model is as it is wished."""
+        found = (info.query_prefix, info.passage_prefix, info.dimension)
+        wished = (self.query_prefix, self.passage_prefix, self.dimension)
+        return all(wish is None or wish == value for wish, value in zip(wished, found, strict=True))
+
+
 class Embedder(Protocol):
     """Text to vectors. Implementations live behind a process boundary."""
 
@@ -52,10 +82,11 @@ class Embedder(Protocol):
     def model(self) -> ModelInfo:
         """The model that answers."""
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         """Embed texts, shape (len(texts), dimension), rows L2-normalised.
 
-        `interactive` requests overtake batch requests that wait. Raises WorkerDied, ModelFault.
+        They are queries or passages, which some models tell apart. `interactive` requests overtake batch requests
+        that wait. Raises WorkerDied, ModelFault.
         """
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:

@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 import portalocker
 
-from studio.domain import ModelInfo
+from studio.domain import RANK_POOLING, ModelInfo, ModelWishes
 from studio.embedding.admission import Admission, Unlimited
 from studio.embedding.client import probe, reserve
 from studio.embedding.model_files import (
@@ -73,6 +73,10 @@ class _Staged:
     licence: str
     source: str
     known: bool = False
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    languages: str = ""
+    terms: str = ""
 
 
 class ModelCatalog:
@@ -123,14 +127,18 @@ class ModelCatalog:
 
     # ------------------------------------------------------------ installing
 
-    async def install(self, what: str, progress: ProgressCallback | None = None) -> ModelInfo:
+    async def install(
+        self, what: str, progress: ProgressCallback | None = None, wishes: ModelWishes | None = None
+    ) -> ModelInfo:
         """Install a model and return it; at once when it is there and sound.
 
         `what` is a known name, a .gguf file, a model folder, safetensors file or wheel, or the http(s)
         address of a .gguf file. `progress` is called in this event loop. Raises ModelFault, StorageFault,
-        Cancelled; a cancelled task leaves nothing behind but a download that can be resumed.
+        Cancelled, Conflict when it is there but not as it is wished; a cancelled task leaves nothing behind but a
+        download that can be resumed.
         """
         loop = asyncio.get_running_loop()
+        wishes = wishes or ModelWishes()
 
         def report(done: int, total: int | None, what: str) -> None:
             if progress is not None:
@@ -139,13 +147,15 @@ class ModelCatalog:
         monitor = Monitor(report)
         known = KNOWN_MODELS.get(what)
         if known is not None and (present := await self._sound(known.name)) is not None:
+            _require_as_wished(present, wishes)
             return present
         try:
             await asyncio.to_thread(self._paths.models.mkdir, parents=True, exist_ok=True)
             async with self._exclusive(monitor):
                 if known is not None and (present := await self._sound(known.name)) is not None:
+                    _require_as_wished(present, wishes)
                     return present  # another process installed it while this one waited
-                return await self._install(what, monitor)
+                return await self._install(what, wishes, monitor)
         except OSError as error:
             raise storage_fault(error, f"installing the model {what}", self._paths.models) from error
 
@@ -176,16 +186,15 @@ class ModelCatalog:
         finally:
             lock.release()
 
-    async def _install(self, what: str, monitor: Monitor) -> ModelInfo:
+    async def _install(self, what: str, wishes: ModelWishes, monitor: Monitor) -> ModelInfo:
         await _in_thread(monitor, self._sweep)
         work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=WORK_PREFIX, dir=self._paths.models))
         try:
             staged = await _in_thread(monitor, self._stage, what, work, monitor)
             monitor.report(0, None, "Trying the model")
             ready = await self._try(staged)
-            return await _in_thread(
-                monitor, self._publish, staged, ready.dimension, ready.max_tokens, ready.pooling, monitor
-            )
+            _require_dimension(staged, ready, wishes.dimension)
+            return await _in_thread(monitor, self._publish, staged, ready, wishes, monitor)
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, work, ignore_errors=True))
 
@@ -212,6 +221,8 @@ class ModelCatalog:
         known = KNOWN_MODELS.get(what)
         if known is not None:
             folder, source = sources.fetch(known, work, self._paths.models, monitor)
+            if known.gguf_file:
+                return _stage_known(folder / known.gguf_file, known, source)
             return self._stage_folder(folder, known.name, work, source, known)
         if what.startswith(("http://", "https://")):
             return self._stage_url(what, work, monitor)
@@ -223,24 +234,33 @@ class ModelCatalog:
             )
         if path.is_file() and path.suffix not in (".safetensors", ".whl", ".zip"):
             read_header(path)
-            copy_file(path, work / "model.gguf", monitor.check)
-            return _stage_gguf(work / "model.gguf", path.stem, str(path))
+            copy_file(path, work / path.name, monitor.check)
+            return _stage_gguf(work / path.name, path.stem, str(path))
         folder = work / "source"
         folder.mkdir()
         sources.collect(path, folder, monitor)
         name = path.stem if path.is_file() and path.suffix != ".safetensors" else _folder_name(path)
-        return self._stage_folder(folder, name, work, str(path), sources.known_by_weights(folder, monitor))
+        known = sources.known_by_weights(folder, monitor)
+        try:
+            return self._stage_folder(folder, name, work, str(path), known)
+        except ModelFault as error:  # it speaks of the copy
+            raise ModelFault(f"{path} cannot be installed. {error}", way_out=error.way_out) from error
 
     def _stage_folder(self, folder: Path, name: str, work: Path, source: str, known: KnownModel | None) -> _Staged:
         name = known.name if known is not None else name
-        model = convert(folder, work / "model.gguf", name=name)
+        file = work / f"{name}.gguf"  # what is said of it while it is tried names it so
+        model = convert(folder, file, name=name)
         return _Staged(
-            path=work / "model.gguf",
+            path=file,
             name=name,
             max_tokens=known.max_tokens if known is not None else model.max_tokens,
             licence=known.licence if known is not None else "",
             source=source,
             known=known is not None,
+            query_prefix=known.query_prefix if known is not None else model.query_prefix,
+            passage_prefix=known.passage_prefix if known is not None else model.passage_prefix,
+            languages=known.languages if known is not None else "",
+            terms=known.terms if known is not None else "",
         )
 
     def _stage_url(self, url: str, work: Path, monitor: Monitor) -> _Staged:
@@ -249,27 +269,40 @@ class ModelCatalog:
             raise ModelFault(f"{url} is not the address of a .gguf file.")
         partial = partial_path(self._paths.models, url)
         download(url, partial, monitor)
-        partial.replace(work / "model.gguf")
-        return _stage_gguf(work / "model.gguf", Path(file).stem, url)
+        staged = work / Path(file).name
+        partial.replace(staged)
+        return _stage_gguf(staged, staged.stem, url)
 
-    def _publish(self, staged: _Staged, dimension: int, max_tokens: int, pooling: str, monitor: Monitor) -> ModelInfo:
+    def _publish(self, staged: _Staged, ready: ReadyInfo, wishes: ModelWishes, monitor: Monitor) -> ModelInfo:
         sha256 = sha256_of(staged.path, monitor.check)
         present = next((info for info in self.list() if info.sha256 == sha256), None)
+        if present is not None:
+            _require_as_wished(present, wishes)
         if present is not None and present.path is not None and present.path.parent != self._paths.models:
             if sha256_of(present.path, monitor.check) == sha256:
                 return present  # looked up in another folder; a second copy would only take space
             present = None
         name = present.name if present is not None else self._free_name(staged, sha256)
+        dimension = present.dimension if present is not None else wishes.dimension or ready.dimension
+        before = present or wishes  # what vectors were made with stays as it is
+        prefixes = {
+            "query_prefix": staged.query_prefix if before.query_prefix is None else before.query_prefix,
+            "passage_prefix": staged.passage_prefix if before.passage_prefix is None else before.passage_prefix,
+        }
         target = self._paths.models / f"{sha256}.gguf"
         description = {
             "name": name,
             "sha256": sha256,
             "dimension": dimension,
-            "max_tokens": max_tokens,
-            "pooling": pooling,
+            "full_dimension": ready.dimension if ready.dimension != dimension else 0,
+            "max_tokens": ready.max_tokens,
+            "pooling": ready.pooling,
             "size_bytes": staged.path.stat().st_size,
             "licence": staged.licence,
             "source": staged.source,
+            **prefixes,
+            "languages": staged.languages,
+            "terms": staged.terms,
         }
         publish(staged.path, target)
         with replacing(target.with_suffix(".json")) as temporary:
@@ -328,6 +361,30 @@ async def _in_thread(monitor: Monitor, function: Callable[P, T], *args: P.args, 
         raise
 
 
+def _require_as_wished(info: ModelInfo, wishes: ModelWishes) -> None:
+    """Raises Conflict: what is embedded with a model depends on all of this, so it is not changed under it."""
+    if not wishes.met_by(info):
+        raise Conflict(
+            f"The model {info.name} is installed with other settings: {info.dimension} dimensions, prefixes "
+            f"{info.query_prefix!r} and {info.passage_prefix!r}.",
+            way_out="Remove it first.",
+        )
+
+
+def _require_dimension(staged: _Staged, ready: ReadyInfo, wished: int | None) -> None:
+    """Raises ModelFault when its vectors cannot be cut to what is wished."""
+    if wished is None or wished == ready.dimension:
+        return
+    possible = KNOWN_MODELS[staged.name].shorter if staged.known else range(1, ready.dimension)
+    if wished in possible and ready.pooling != RANK_POOLING:
+        return
+    which = ", ".join(str(length) for length in (ready.dimension, *possible)) if staged.known else ""
+    raise ModelFault(
+        f"The vectors of {staged.name} have {ready.dimension} dimensions and cannot be cut to {wished}.",
+        way_out=f"Choose one of: {which}." if which else f"Choose from 1 to {ready.dimension}.",
+    )
+
+
 def _stage_gguf(path: Path, name: str, source: str) -> _Staged:
     header = read_header(path)
     if header.headless_reranker:
@@ -338,6 +395,23 @@ def _stage_gguf(path: Path, name: str, source: str) -> _Staged:
     positions = header.number("context_length", DEFAULT_MAX_TOKENS)
     licence = header.text("general.license")
     return _Staged(path, name, max(3, min(positions, DEFAULT_MAX_TOKENS)), licence, source)
+
+
+def _stage_known(path: Path, known: KnownModel, source: str) -> _Staged:
+    """A GGUF file of the catalogue. Raises ModelFault."""
+    read_header(path)
+    return _Staged(
+        path=path,
+        name=known.name,
+        max_tokens=known.max_tokens,
+        licence=known.licence,
+        source=source,
+        known=True,
+        query_prefix=known.query_prefix,
+        passage_prefix=known.passage_prefix,
+        languages=known.languages,
+        terms=known.terms,
+    )
 
 
 def _folder_name(path: Path) -> str:
@@ -357,6 +431,10 @@ def _not_installed(known: KnownModel) -> ModelInfo:
         licence=known.licence,
         installed=False,
         path=None,
+        query_prefix=known.query_prefix,
+        passage_prefix=known.passage_prefix,
+        languages=known.languages,
+        terms=known.terms,
     )
 
 
@@ -377,6 +455,11 @@ def _read_description(path: Path) -> ModelInfo | None:
             licence=str(value.get("licence", "")),
             installed=True,
             path=file,
+            query_prefix=str(value.get("query_prefix", "")),
+            passage_prefix=str(value.get("passage_prefix", "")),
+            languages=str(value.get("languages", "")),
+            terms=str(value.get("terms", "")),
+            full_dimension=int(value.get("full_dimension", 0)),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         log.warning("the description %s of a model is not usable: %s", path, error)

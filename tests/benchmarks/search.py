@@ -90,7 +90,7 @@ class GivenVectors:
     async def embedder(self, model: str) -> Embedder:
         return self
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         if self._real is not None:
             await self._real.embed([self._queries[text].english for text in texts], interactive=interactive)
         return np.stack([self._queries[text].vector for text in texts])

@@ -15,8 +15,10 @@ def main() -> int:
     notes = open(sys.argv[1], "ab", buffering=0)  # noqa: SIM115, PTH123
     embed = EmbeddingClient.embed
 
-    async def noted(self: EmbeddingClient, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
-        vectors = await embed(self, texts, interactive=interactive)
+    async def noted(
+        self: EmbeddingClient, texts: Sequence[str], *, interactive: bool = False, query: bool = False
+    ) -> Vectors:
+        vectors = await embed(self, texts, interactive=interactive, query=query)
         if not interactive:
             notes.write(b"".join(hashlib.sha256(text.encode()).hexdigest().encode() + b"\n" for text in texts))
         return vectors

@@ -56,7 +56,7 @@ class ToyEmbedder:
     gone = False
     embedded = 0
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         self.embedded += not interactive and len(texts)
         rows = [np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)[:DIMENSION] for text in texts]
         return np.array(rows, np.float32).reshape(len(texts), DIMENSION) + 1.0

@@ -12,7 +12,16 @@ from studio.bootstrap import Services
 from studio.cli.arguments import Options
 from studio.cli.exit_codes import DONE
 from studio.cli.output import ProgressLine, plain, say, size, table
-from studio.domain import AnnIndex, DocumentRecord, KbSettings, KnowledgeBase, Metric, ModelInfo, PageCounts
+from studio.domain import (
+    AnnIndex,
+    DocumentRecord,
+    KbSettings,
+    KnowledgeBase,
+    Metric,
+    ModelInfo,
+    ModelWishes,
+    PageCounts,
+)
 from studio.errors import Conflict, InvalidRequest
 from studio.index.catalog import declared_tags
 from studio.terminal import in_line
@@ -208,16 +217,18 @@ async def model(services: Services, options: Options) -> int:
     if options.action == "list":
         infos = await models.list()
         rows = [
-            [info.name, info.kind, info.dimension, size(info.size_bytes), info.licence, info.installed]
+            [info.name, info.kind, info.languages, info.dimension, size(info.size_bytes), info.licence, info.installed]
             for info in infos
         ]
         values = [_model_value(info) for info in infos]
-        say(options, values, table(rows, ("NAME", "KIND", "DIMENSION", "SIZE", "LICENCE", "INSTALLED")))
+        say(options, values, table(rows, ("NAME", "KIND", "LANGUAGES", "DIMENSION", "SIZE", "LICENCE", "INSTALLED")))
     elif options.action == "install":
         progress = ProgressLine()
-        info = await models.install(options.source, progress.transfer)
+        wishes = ModelWishes(options.query_prefix, options.passage_prefix, options.dimension)
+        info = await models.install(options.source, progress.transfer, wishes)
         progress.close()
-        say(options, _model_value(info), f"Installed the {info.kind} {info.name} ({size(info.size_bytes)}).")
+        terms = f" Its use is bound to {info.terms}." if info.terms else ""
+        say(options, _model_value(info), f"Installed the {info.kind} {info.name} ({size(info.size_bytes)}).{terms}")
     elif options.action == "use":
         kb = await models.use(options.kb, options.name)
         say(options, kb_value(kb), f"“{kb.name}” uses {options.name} from its next build on.")

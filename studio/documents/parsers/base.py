@@ -37,16 +37,14 @@ _FILE_NAME_TITLE = re.compile(
     r"\.(docx?|dotx?|pptx?|xlsx?|odt|rtf|indd|qxd|tex|dvi|txt|pdf|p65|fm|wpd)$", re.IGNORECASE
 )
 _TITLE_PREFIX = re.compile(r"^microsoft (word|powerpoint|excel) - ", re.IGNORECASE)
-_PLACEHOLDER_TITLES = frozenset(
-    {
-        *("untitled", "untitled document", "unknown", "title", "no title", "document", "new document", "none", "null"),
-        *("undefined", "anonymous", "unspecified", "unnamed", "blank", "about:blank", "microsoft word", "slide 1"),
-        *("unbenannt", "ohne titel", "kein titel", "titel", "dokument", "folie 1", "sans titre", "sans nom"),
-        *("sin título", "senza titolo", "sem título", "naamloos", "utan titel", "bez tytułu", "bez názvu"),
-        *("powerpoint presentation", "powerpoint-präsentation", "présentation powerpoint", "powerpoint-presentatie"),
-        *("presentación de powerpoint", "presentazione di powerpoint", "apresentação do powerpoint"),
-    }
-)
+_PLACEHOLDER_TITLES = frozenset((
+    "untitled", "untitled document", "unknown", "title", "document", "none", "null", "undefined", "anonymous",
+    "unspecified", "unnamed", "no title", "new document", "blank", "about:blank", "microsoft word",
+    "powerpoint presentation", "slide 1", "folie 1", "unbenannt", "ohne titel", "kein titel", "titel", "dokument",
+    "powerpoint-präsentation", "sans titre", "sans nom", "présentation powerpoint", "sin título",
+    "presentación de powerpoint", "senza titolo", "presentazione di powerpoint", "sem título",
+    "apresentação do powerpoint", "naamloos", "powerpoint-presentatie", "utan titel", "bez tytułu", "bez názvu",
+))  # fmt: skip
 _COUNTED_TITLE = re.compile(
     r"(untitled|unbenannt|scan|scanned document|new document)[ _-]?\d{1,4}|"
     r"(document|dokument|doc|presentation|präsentation|présentation|book|mappe|classeur|libro)\d{1,4}",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
 from studio.documents.kinds import file_kind
-from studio.documents.parsers.base import corrupt, empty, unsupported
+from studio.documents.parsers.base import clean, corrupt, empty, unsupported
 from studio.documents.parsers.containers import is_archive
 from studio.documents.parsers.encodings import bom_encoding, is_binary, is_noise, wide_encoding
+from studio.documents.parsers.images import kind_of
+from studio.documents.parsers.ole import has_loop, top_names
 from studio.errors import DocumentFault
 
 HEAD_BYTES = 1 << 16
@@ -46,12 +49,12 @@ _NAMES = {
     "parquet": "Parquet",
     "msg": "Outlook message",
 }
+_APPLE = {".pages": "Pages document", ".key": "Keynote presentation", ".numbers": "Numbers spreadsheet"}
+_EXPORT = "Export it as PDF in the program it was made with, and add that file."
+_OLD_SHEETS = (b"\x09\x00\x04\x00", b"\x09\x02\x06\x00", b"\x09\x04\x06\x00")
+"""How a sheet of Excel 2, 3 and 4 begins."""
 _BINARY_MAGIC = (
-    (b"\x89PNG", "an image"),
-    (b"\xff\xd8\xff", "an image"),
     (b"GIF8", "an image"),
-    (b"II*\0", "an image"),
-    (b"MM\0*", "an image"),
     (b"\x1f\x8b", "a compressed archive"),
     (b"7z\xbc\xaf", "a compressed archive"),
     (b"Rar!", "a compressed archive"),
@@ -105,6 +108,8 @@ def detect(path: Path) -> str:
         return "rtf"
     if promised == "rtf" and head.startswith(b"{\\"):
         return "rtf"  # a fragment without its header
+    if kind_of(head):
+        return "image"
     if is_binary(head, is_named_text=promised in _TEXT_KINDS) or (promised not in _DECLARING and is_noise(head)):
         raise _binary_fault(head, path, promised)
     return _text_kind(head, promised, path)
@@ -122,6 +127,11 @@ def _text_kind(head: bytes, promised: str, path: Path) -> str:
 
 
 def _binary_fault(head: bytes, path: Path, promised: str) -> DocumentFault:
+    if head.startswith(_OLD_SHEETS):
+        return unsupported(
+            "This file is in the format of Excel 4 or older, which cannot be read.",
+            "Save it as .xlsx and add that file.",
+        )
     if promised in _NAMES:
         return _other_content(promised)
     for magic, what in _BINARY_MAGIC:
@@ -168,6 +178,8 @@ def zip_kind(path: Path, promised: str, source: BinaryIO | None = None) -> str:
         return "epub"
     if "content.xml" in names and promised in ("odt", "odp", "ods"):
         return promised
+    if (fault := _named_package(names, clean(mimetype)[:100], path.suffix.lower())) is not None:
+        raise fault
     if promised in _NAMES:
         raise corrupt(what, "parts of it are missing")
     if promised == "archive":
@@ -176,23 +188,45 @@ def zip_kind(path: Path, promised: str, source: BinaryIO | None = None) -> str:
 
 
 def _ole_kind(path: Path, promised: str) -> str:
-    """Old Office formats share one container; the names of its streams tell them apart."""
+    """Old Office formats share one container; the names in its directory tell them apart, in whatever case."""
     with path.open("rb") as stream:
         data = stream.read(_OLE_SCAN_BYTES)
+    names = frozenset[str]() if has_loop(data) else top_names(path)
 
     def has(name: str) -> bool:
-        return (name + "\0").encode("utf-16-le") in data
+        return name.casefold() in names if names else (name + "\0").encode("utf-16-le") in data
 
     if has("EncryptedPackage"):
         return "protected"
-    if has("WordDocument"):
-        raise unsupported("The old Word format (.doc) cannot be read.", "Save it as .docx and add that file.")
-    if has("PowerPoint Document"):
-        raise unsupported("The old PowerPoint format (.ppt) cannot be read.", "Save it as .pptx and add that file.")
-    if has("Workbook") or has("Book"):
-        return "xls"
     if has("__properties_version1.0"):
         return "msg"
+    if has("Workbook") or has("Book"):
+        return "xls"
+    if has("WordDocument"):
+        return "doc"
+    if has("PowerPoint Document"):
+        return "ppt"
+    if has("VisioDocument"):
+        raise unsupported("A Visio drawing cannot be read.", "Export it as PDF and add that file.")
     if promised in _NAMES:
         raise _other_content(promised)
     raise unsupported("This old Office format cannot be read.", "Save it in a current format and add that file.")
+
+
+def _named_package(names: Collection[str], mimetype: str, suffix: str) -> DocumentFault | None:
+    """Why a package of another program is not read; `names` of its members are in lower case."""
+    if (
+        any(name.endswith(".iwa") for name in names)
+        or {"index.zip", "index.apxl"} & {*names}
+        or (suffix in _APPLE and "index.xml" in names)
+    ):
+        what = _APPLE.get(suffix, "Apple iWork document")
+        return unsupported(f"This file is a {what}; this format cannot be read.", _EXPORT)
+    if any(name.startswith("visio/") for name in names):
+        return unsupported("This file is a Visio drawing; this format cannot be read.", _EXPORT)
+    if any(name.endswith((".fdseq", ".fdoc")) for name in names):
+        return unsupported("This file is an XPS document; this format cannot be read.", _EXPORT)
+    if mimetype.startswith("application/vnd.oasis.opendocument."):
+        kind = mimetype.removeprefix("application/vnd.oasis.opendocument.").partition("-")[0]
+        return unsupported(f"This file is an OpenDocument file of a kind that cannot be read ({kind}).", _EXPORT)
+    return None

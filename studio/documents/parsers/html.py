@@ -18,6 +18,7 @@ from studio.documents.parsers.base import (
     too_large,
 )
 from studio.documents.parsers.encodings import decode
+from studio.documents.parsers.raised import raised
 from studio.documents.parsers.table_rows import TableRows
 from studio.domain import ParsedDocument
 
@@ -93,9 +94,6 @@ _BLOCKS = frozenset(
 _BANNER = re.compile(r"(?:^|[\s_-])(?:cookies?|consent|gdpr|onetrust|cookiebot|cmp)(?:$|[\s_-])", re.IGNORECASE)
 """Names of what asks for consent before a page is read; no part of it when it is short."""
 _MAX_BANNER_CHARS = 1500
-_RAISED = str.maketrans("0123456789+-=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿ")
-_UNIT = re.compile(r"(?:^|[\W_\d])(?:[^\W\d_]{1,2}|\d)$")
-"""What a number stands raised behind as its power: a unit or a number. Behind a word it is that of a note."""
 _FILE_TARGET = re.compile(r"[^/?#]*\.(?!html?\b|php\b|aspx?\b|jsp\b)[a-zA-Z0-9]{2,5}$")
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _DROPPED_ROLES = frozenset({"navigation", "search", "menu", "menubar"})
@@ -325,9 +323,7 @@ class _Walker:
         if tag == "rt" and said:
             self._readings.append(said)
         elif tag == "sup" and said:
-            signs = said.translate(_RAISED)
-            is_power = not any(sign.isalpha() for sign in signs) and _UNIT.search("".join(before[-2:])[-4:])
-            self._inline.append(signs if is_power else f" {said} ")
+            self._inline.append(raised("".join(before[-2:]), said))
 
     def _leave(self, tag: str, node: LexborNode) -> None:
         if self._apart and self._apart[-1][0] == tag:

@@ -30,13 +30,22 @@ class Recogniser:
     def text(self, page: pypdfium2.PdfPage) -> str:
         """The text on a page; "" where there is none, or where recognition fails or takes too long."""
         try:
-            done = _run(self._command, PAGE_LIMIT_S, _picture(page))
-        except (OSError, subprocess.SubprocessError, MemoryError, pypdfium2.PdfiumError):
+            picture = _picture(page)
+        except (MemoryError, pypdfium2.PdfiumError):
             return ""
+        return next(iter(self.pages(picture)), "")
+
+    def pages(self, picture: bytes) -> list[str]:
+        """The text on each page of a file of pictures; [] where recognition fails or takes too long."""
+        try:
+            done = _run(self._command, PAGE_LIMIT_S, picture)
+        except (OSError, subprocess.SubprocessError, MemoryError):
+            return []
         if done.returncode != 0:
-            return ""
-        text = clean(done.stdout.decode("utf-8", "replace")).strip()
-        return text if any(character.isalnum() for character in text) else ""
+            return []
+        pages = done.stdout.decode("utf-8", "replace").split("\f")  # which stands behind each page, the last one too
+        texts = [clean(page).strip() for page in (pages[:-1] if len(pages) > 1 and not pages[-1].strip() else pages)]
+        return [text if any(map(str.isalnum, text)) else "" for text in texts]
 
 
 _known: dict[tuple[str, str], Recogniser] = {}

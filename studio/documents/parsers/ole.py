@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Collection
+from pathlib import Path
+
+import olefile
 
 _HEADER_BYTES = 512
 _LISTED = 109
@@ -33,3 +38,25 @@ def has_loop(data: bytes) -> bool:
         if sector < len(following) and seen[sector] == start + 1:
             return True
     return False
+
+
+def top_names(path: Path) -> frozenset[str]:
+    """What the directory lists on its top level, in lower case; nothing where it cannot be read.
+
+    What lies deeper belongs to a file that is embedded or attached.
+    """
+    try:
+        with olefile.OleFileIO(path) as container:
+            return frozenset(entry[0].casefold() for entry in container.listdir(streams=True, storages=True) if entry)
+    except Exception:  # whatever damage provokes
+        return frozenset()
+
+
+def read_streams(path: Path, names: Collection[str]) -> dict[str, bytes]:
+    """Streams of the top level by their names; what is not there or cannot be read is left out."""
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(Exception), olefile.OleFileIO(path) as container:  # whatever damage provokes
+        for name in names:
+            if container.exists(name):
+                found[name] = bytes(container.openstream(name).read())
+    return found

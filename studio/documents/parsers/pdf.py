@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pypdfium2
@@ -27,14 +30,19 @@ from studio.documents.parsers.base import (
     one_line,
 )
 from studio.documents.parsers.ocr import recogniser
+from studio.documents.parsers.pdf_page import largest_line, read_page
 from studio.domain import PageCounts, ParseProgress, ParserEvent
 from studio.errors import DocumentFault, FailureCode
 
 MAX_BOOKMARKS = 10_000
+MAX_ATTACHED = 1_000
 TELL_EVERY_S = 0.2
 _ENDS_BYTES = 2048
 
 # pdfium marks a hyphen it takes for a line-end hyphen by U+FFFE (older builds: U+0002).
+_CUT_WORD = re.compile("([^\\W_]+)[\ufffe\x02][ \t]*(?:\r?\n)?[ \t]*([^\\W_]+)")
+_COMPOUND = re.compile(r"[^\W_]+-[^\W_]+")
+_WORD = re.compile(r"[^\W_]+")
 _LINE_END_HYPHEN = re.compile("[\ufffe\x02\u00ad][ \t]*(?:\r?\n)?[ \t]*")
 _PDF_DATE = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?")
 
@@ -66,6 +74,8 @@ def _open(path: Path) -> pypdfium2.PdfDocument:
     else:
         raise encrypted("PDF")
     pdf = pypdfium2.PdfDocument(handle)
+    with contextlib.suppress(pypdfium2.PdfiumError):
+        pdf.init_forms()
     if len(pdf) == 0:
         pdf.close()
         raise DocumentFault(
@@ -90,76 +100,162 @@ def _broken_by(path: Path) -> str:
 
 
 def _read(pdf: pypdfium2.PdfDocument, path: Path) -> Iterator[ParserEvent]:
+    """Two rounds: whether a word has a hyphen is told by the rest of the document."""
     builder = TextBuilder()
     bookmarks = _bookmarks(pdf)
-    anchor = ""
-    readable = empty = failed = recognised = 0
     total = len(pdf)
+    title = _title(pdf, path)  # before anything is drawn into its pages
+    pages: list[_Read] = []
     told = time.monotonic()
     for index in range(total):
         if time.monotonic() - told >= TELL_EVERY_S:
             told = time.monotonic()
             yield ParseProgress(index, total)
         try:
-            text, by_ocr = _page_text(pdf, index)
+            pages.append(_read_page(pdf, index))
         except (pypdfium2.PdfiumError, AssertionError):
-            failed += 1
-            text = ""
-        else:
-            recognised += by_ocr
-            readable += bool(text) and not by_ocr
-            empty += not text
+            pages.append(_FAILED)
+    counts = Counter(page.state for page in pages)
+    if counts["failed"] == total:
+        raise corrupt("PDF", "none of its pages can be opened")
+    hyphens = Hyphens(page.text for page in pages)
+    anchor = ""
+    for index, page in enumerate(pages):
+        text = "\n\n".join(filter(None, (hyphens.joined(page.text), page.beside)))
         if text:
             anchor = _add_page(builder, text, index + 1, anchor, bookmarks.get(index, []))
         else:
             anchor = bookmarks[index][-1][1] if index in bookmarks else anchor
-    if failed == total:
-        raise corrupt("PDF", "none of its pages can be opened")
-    if not readable and not recognised:
-        pages = "1 page" if total == 1 else f"{total} pages"
-        if recogniser() is not None:
-            raise no_text(f"This PDF has no text layer ({pages}), and no text could be recognised in its pictures.")
-        raise DocumentFault(
-            FailureCode.NEEDS_OCR,
-            f"This PDF has no text layer (scanned, {pages}); needs OCR.",
-            way_out="Install Tesseract and add it again, or run it through text recognition (for instance OCRmyPDF).",
-        )
     text, spans = builder.build()
-    declared = {key: _metadata(pdf, key) for key in ("Title", "Author", "CreationDate", "Keywords", "Subject")}
+    if not text:
+        raise _nothing_to_read(pages)
+    declared = {key: _metadata(pdf, key) for key in ("Author", "CreationDate", "Keywords", "Subject")}
     date = _PDF_DATE.match(declared["CreationDate"])
     yield make_document(
         text,
         spans,
         "pdf",
-        title=choose_title(declared["Title"], "", path),
+        title=title,
         author=declared["Author"],
         created="-".join(part for part in date.groups() if part) if date else "",
-        pages=PageCounts(total, readable, empty, failed, recognised),
+        pages=PageCounts(total, counts["readable"], counts["blank"] + counts["scan"], counts["failed"], counts["ocr"]),
         metadata={key.lower(): declared[key] for key in ("Keywords", "Subject")},
     )
 
 
-def _page_text(pdf: pypdfium2.PdfDocument, index: int) -> tuple[str, bool]:
-    """(text of a page, whether it was recognised in a picture)."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A page: `state` is readable, ocr, scan (a picture that could not be read), drawing, blank or failed."""
+
+    text: str
+    beside: str
+    state: str
+
+
+_FAILED = _Read("", "", "failed")
+
+
+def _read_page(pdf: pypdfium2.PdfDocument, index: int) -> _Read:
     page = pdf[index]
     try:
-        text_page = page.get_textpage()
-        try:
-            text = normalised(text_page.get_text_range())
-        finally:
-            text_page.close()
-        if text or pdfium.FPDFPage_CountObjects(page) == 0:
-            return text, False
+        read = read_page(pdf, page, index)
+        text, beside = read.text.strip(), "\n".join(read.beside)
+        if text and not read.is_scan:
+            return _Read(text, beside, "readable")
+        if not text and not read.has_picture:
+            return _Read("", beside, "readable" if beside else "blank")
         reader = recogniser()
-        text = reader.text(page) if reader is not None else ""
-        return text, bool(text)
+        seen = reader.text(page) if reader is not None else ""
+        if not seen:
+            return _Read(text, beside, "scan" if read.has_picture else "blank")
+        stamped = [line for line in text.splitlines() if line.strip() and line.strip() not in seen]
+        return _Read("\n".join([*stamped, seen]), beside, "ocr")
     finally:
         page.close()
 
 
-def normalised(text: str) -> str:
-    """Text of a page as pdfium gives it, with `\\n` line ends and words joined that a line end had cut."""
-    return clean(_LINE_END_HYPHEN.sub("", text)).strip()
+def _nothing_to_read(pages: Sequence[_Read]) -> DocumentFault:
+    """Why a PDF has no text. Only pictures can be read by text recognition: blank pages and drawings cannot."""
+    scans = sum(page.state == "scan" for page in pages)
+    number = "1 page" if len(pages) == 1 else f"{len(pages):,} pages"
+    if not scans:
+        are = "its page is" if len(pages) == 1 else f"its {number} are"
+        return no_text(f"This PDF holds no text: {are} blank or drawn without letters.")
+    if recogniser() is not None:
+        return no_text(f"This PDF has no text layer ({number}), and no text could be recognised in its pictures.")
+    return DocumentFault(
+        FailureCode.NEEDS_OCR,
+        f"This PDF has no text layer (scanned, {number}); needs OCR.",
+        way_out="Install Tesseract and add it again, or run it through text recognition (for instance OCRmyPDF).",
+    )
+
+
+class Hyphens:
+    """Which words that a line end has cut keep their hyphen: those that the document spells with one elsewhere, those
+    beside a digit or a single letter (e-mail), and two names (Meier-Schmidt).
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._cut: set[tuple[str, str]] = set()
+        compounds: set[str] = set()
+        words: set[str] = set()
+        texts = list(texts)
+        self._cut = {
+            (left.lower(), right.lower()) for text in texts for left, right in _CUT_WORD.findall(text)
+        }  # only for documents that have some are their other words looked at
+        if self._cut:
+            wanted = {f"{left}-{right}" for left, right in self._cut}
+            for text in texts:
+                compounds.update(wanted.intersection(map(str.lower, _COMPOUND.findall(text))))
+            if compounds:
+                solid = {compound.replace("-", "") for compound in compounds}
+                for text in texts:
+                    words.update(solid.intersection(map(str.lower, _WORD.findall(text))))
+        self._kept = {compound for compound in compounds if compound.replace("-", "") not in words}
+
+    def joined(self, text: str) -> str:
+        """Text of a page as pdfium gives it, with `\\n` line ends and words joined that a line end had cut."""
+        return clean(_LINE_END_HYPHEN.sub("", _CUT_WORD.sub(self._word, text))).strip()
+
+    def _word(self, match: re.Match[str]) -> str:
+        left, right = match.groups()
+        stays = (
+            left[-1].isdigit()
+            or right[0].isdigit()
+            or len(left) == 1
+            or (left.istitle() and right.istitle())
+            or f"{left}-{right}".lower() in self._kept
+        )
+        return f"{left}-{right}" if stays else left + right
+
+
+def _title(pdf: pypdfium2.PdfDocument, path: Path) -> str:
+    """The declared title, else the line of the first page that is set in the largest type, else the file's name."""
+    declared = _metadata(pdf, "Title")
+    if (title := choose_title(declared, "", path)) != one_line(path.stem):
+        return title
+    try:
+        return choose_title(declared, largest_line(pdf), path)
+    except (pypdfium2.PdfiumError, AssertionError):
+        return title
+
+
+def attachments(path: Path) -> list[tuple[str, Callable[[], bytes]]]:
+    """(name, what reads it) of the files that a PDF carries. [] for one that does not open."""
+    try:
+        pdf = _open(path)
+    except DocumentFault:
+        return []
+    try:
+        found = []
+        for at in range(min(pdf.count_attachments(), MAX_ATTACHED)):
+            attached = pdf.get_attachment(at)
+            found.append((attached.get_name() or f"attachment {at + 1}", bytes(attached.get_data())))
+    except (pypdfium2.PdfiumError, UnicodeError):
+        pass  # a damaged list costs what follows in it
+    finally:
+        pdf.close()
+    return [(name, partial(bytes, data)) for name, data in found]
 
 
 def _add_page(builder: TextBuilder, text: str, number: int, anchor: str, bookmarks: list[tuple[str, str]]) -> str:

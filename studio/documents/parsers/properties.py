@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import olefile
+
+from studio.documents.parsers.base import clean
 from studio.documents.parsers.package import Package, XmlHandler
 from studio.errors import DocumentFault
 
@@ -106,3 +111,14 @@ class _Custom(XmlHandler):
     def end(self, name: str) -> None:
         if name in ("property", "user-defined"):
             self._name = ""
+
+
+def old_properties(path: Path) -> Properties:
+    """Those of a container of the old formats."""
+    with contextlib.suppress(Exception), olefile.OleFileIO(path) as container:  # whatever damage provokes
+        found = container.get_metadata()
+        encoding = f"cp{found.codepage}" if found.codepage not in (None, 65001) else "utf-8"
+        title, author = (clean((value or b"").decode(encoding, "replace")) for value in (found.title, found.author))
+        created = found.create_time.date().isoformat() if found.create_time else ""
+        return Properties(title, author, "", created)
+    return Properties()

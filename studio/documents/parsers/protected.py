@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from studio.documents.kinds import file_kind
 from studio.documents.parsers import sheets, slides, word
@@ -13,7 +14,11 @@ from studio.documents.parsers.office_crypto import decrypted
 from studio.domain import ParserEvent
 
 _NAMES = {"docx": word.WHAT, "pptx": slides.WHAT, "xlsx": sheets.WHAT}
-_PARSERS = {"docx": word.parse, "pptx": slides.parse, "xlsx": sheets.parse_xlsx}
+_PARSERS: Mapping[str, Callable[[Path, BinaryIO], Iterator[ParserEvent]]] = {
+    "docx": word.parse,
+    "pptx": slides.parse,
+    "xlsx": sheets.parse_xlsx,
+}
 
 
 def parse(path: Path) -> Iterator[ParserEvent]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +15,6 @@ from studio.documents.parsers.base import (
     MAX_TEXT_CHARS,
     TextBuilder,
     choose_title,
-    clean,
     corrupt,
     encrypted,
     make_document,
@@ -24,11 +22,12 @@ from studio.documents.parsers.base import (
     read_all,
     too_large,
 )
+from studio.documents.parsers.biff import OldWorkbook, Unreadable
 from studio.documents.parsers.odf import refuse_encrypted
 from studio.documents.parsers.office_crypto import decrypted, is_protected
 from studio.documents.parsers.ole import has_loop
 from studio.documents.parsers.package import MAX_DIGITS, Package, XmlHandler, open_package, whole_number
-from studio.documents.parsers.properties import Properties, odf_properties, office_properties
+from studio.documents.parsers.properties import Properties, odf_properties, office_properties, old_properties
 from studio.documents.parsers.workbook import Row, Workbook
 from studio.domain import PageCounts, ParsedDocument, ParseProgress, ParserEvent, PartFailure
 from studio.errors import DocumentFault, FailureCode
@@ -42,6 +41,7 @@ _MAX_ROWS, _MAX_COLUMNS = 1 << 20, 1 << 14
 PART_CHARS = 16_000_000
 """A longer workbook becomes several documents."""
 MAX_PARTS = 8
+MAX_NAME_CHARS = 40
 PARTS_PER_SIGN = 500
 NAMED = 5
 ROWS_CHARS = 900
@@ -56,9 +56,18 @@ def parse_xlsx(path: Path, source: BinaryIO | None = None) -> Iterator[ParserEve
     """
     with open_package(path, WHAT, source) as package:
         package.check()
-        workbook = Workbook(package)
         sheets = _Sheets("xlsx", path, office_properties(package))
-        if any(name.endswith("workbook.bin") for name in package.names):
+        binary = any(name.casefold().endswith("workbook.bin") for name in package.names)
+        try:
+            workbook = Workbook(package)
+            lost = None if workbook.sheets or binary else corrupt(WHAT, "the list of its sheets is missing")
+        except DocumentFault as fault:
+            lost = fault
+        if lost is not None:
+            yield from _second(sheets, path, source, lost)
+            yield sheets.last()
+            return
+        if binary:
             yield from _binary(sheets, path, source, package, workbook)
         for sheet in workbook.sheets:
             if sheet.hidden:
@@ -77,6 +86,16 @@ def parse_xlsx(path: Path, source: BinaryIO | None = None) -> Iterator[ParserEve
                 yield PartFailure("…", FailureCode.TOO_LARGE.value, reason)
                 return
     yield sheets.last()
+
+
+def _second(sheets: _Sheets, path: Path, source: BinaryIO | None, fault: DocumentFault) -> Iterator[ParserEvent]:
+    """What the library makes of a workbook whose list of sheets is damaged. Raises `fault` where it gives up too."""
+    if fault.code is not FailureCode.CORRUPT:
+        raise fault
+    try:
+        yield from _calamine(sheets, path, source)
+    except DocumentFault:
+        raise fault from None
 
 
 def _binary(
@@ -105,25 +124,43 @@ def parse_xls(path: Path) -> Iterator[ParserEvent]:
     """An old Excel workbook."""
     if has_loop(read_all(path)):  # the library would take all memory there is
         raise corrupt(WHAT, "the table of its sectors leads in circles")
-    sheets = _Sheets("xls", path, _old_properties(path))
+    properties = old_properties(path)
+    sheets = _Sheets("xls", path, properties)
     try:
-        yield from _calamine(sheets, path)
-    except DocumentFault:
-        if not is_protected(path):  # the library says of these only that it does not know the format
-            raise
-        yield from _calamine(sheets, path, decrypted(path, WHAT))
+        yield from _own(sheets, _stream(path))
+    except Unreadable:
+        sheets = _Sheets("xls", path, properties)
+        try:
+            yield from _calamine(sheets, path)
+        except DocumentFault:
+            if not is_protected(path):  # the library says of these only that it does not know the format
+                raise
+            yield from _calamine(sheets, path, decrypted(path, WHAT))
     yield sheets.last()
 
 
-def _old_properties(path: Path) -> Properties:
-    """Those of a container of the old formats."""
-    with contextlib.suppress(Exception), olefile.OleFileIO(path) as container:  # whatever damage provokes
-        found = container.get_metadata()
-        encoding = f"cp{found.codepage}" if found.codepage not in (None, 65001) else "utf-8"
-        title, author = (clean((value or b"").decode(encoding, "replace")) for value in (found.title, found.author))
-        created = found.create_time.date().isoformat() if found.create_time else ""
-        return Properties(title, author, "", created)
-    return Properties()
+def _stream(path: Path) -> bytes:
+    """The workbook in a container. Raises Unreadable."""
+    try:
+        with olefile.OleFileIO(path) as container:
+            name = next(name for name in ("Workbook", "Book") if container.exists(name))
+            return bytes(container.openstream(name).read())
+    except Exception as error:  # whatever damage provokes
+        raise Unreadable from error
+
+
+def _own(sheets: _Sheets, stream: bytes) -> Iterator[ParserEvent]:
+    """Add every sheet that is shown. Raises Unreadable, before anything was given out."""
+    book = OldWorkbook(stream)
+    read = [(sheet.name, *book.read(sheet)) for sheet in book.sheets if not sheet.hidden]
+    for sheet in book.sheets:
+        if sheet.hidden:
+            sheets.hide(sheet.name)
+    for name, rows, asides in read:
+        yield from sheets.add(name, rows)
+        sheets.beside(name, asides)
+        if sheets.is_full:
+            return
 
 
 def _calamine(sheets: _Sheets, path: Path, source: BinaryIO | None = None, what: str = WHAT) -> Iterator[ParserEvent]:
@@ -201,6 +238,18 @@ def _broken_by(complaint: str) -> str:
     return "its sheets or their list are malformed"
 
 
+def _are_names(cells: Sequence[str]) -> bool:
+    """Whether the first row of a sheet names its columns: short texts, all different, no numbers."""
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    return (
+        len(filled) > 1
+        and len(set(filled)) == len(filled)
+        and len(filled) >= len(cells) - 1
+        and all(len(cell) <= MAX_NAME_CHARS and any(map(str.isalpha, cell)) for cell in filled)
+        and sum(map(len, filled)) <= ROWS_CHARS // 3
+    )
+
+
 class _Sheets:
     """Makes documents of sheets, in spans of some rows where they are long."""
 
@@ -220,14 +269,17 @@ class _Sheets:
         """Add the cells of a sheet, and give out what is enough for a document. No passage leaves the sheet."""
         part: list[tuple[int, str]] = []
         chars, parts, anchor = 0, 0, f"Sheet {name}"
+        names: str | None = None
         self._builder.begin(anchor=anchor, hard=True)
         self._count += 1
         for number, cells in rows:
             line = " | ".join(cells).rstrip(" |").strip()
             if not line:
                 continue
+            if names is None:
+                names = line if _are_names(cells) else ""
             if chars >= ROWS_CHARS:
-                self._rows(f"{anchor} · rows {part[0][0]}–{part[-1][0]}", part)
+                self._rows(f"{anchor} · rows {part[0][0]}–{part[-1][0]}", part, names if parts else "")
                 part, chars, parts = [], 0, parts + 1
                 if self._chars >= PART_CHARS and self._parts < MAX_PARTS:
                     yield self._document(part=self._parts + 1)
@@ -239,7 +291,9 @@ class _Sheets:
             part.append((number, line))
             chars += len(line)
         if part:
-            self._rows(f"{anchor} · rows {part[0][0]}–{part[-1][0]}" if parts else anchor, part)
+            self._rows(
+                f"{anchor} · rows {part[0][0]}–{part[-1][0]}" if parts else anchor, part, names or "" if parts else ""
+            )
         self._readable += bool(part)
 
     @property
@@ -256,9 +310,11 @@ class _Sheets:
             self._builder.block(line, "\n" if begun else "\n\n")
             begun = True
 
-    def _rows(self, anchor: str, rows: list[tuple[int, str]]) -> None:
+    def _rows(self, anchor: str, rows: list[tuple[int, str]], names: str) -> None:
+        """Add rows that share a location, below the `names` of their columns where those stand further up."""
         self._builder.begin(anchor=anchor)
-        for place, (_, line) in enumerate(rows):
+        lines = [*([names] if names else []), *(line for _, line in rows)]
+        for place, line in enumerate(lines):
             self._chars += len(line)
             self._builder.block(line, "\n" if place else "\n\n", whole=True)
 

@@ -8,7 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from studio.documents.parsers.base import MAX_HEADING_CHARS, TextBuilder, choose_title, corrupt, make_document, one_line
+from studio.documents.parsers.base import MAX_HEADING_CHARS, TextBuilder, choose_title, make_document, no_text, one_line
+from studio.documents.parsers.charts import KINDS as CHARTS
+from studio.documents.parsers.charts import chart_lines
+from studio.documents.parsers.equations import Equation
 from studio.documents.parsers.package import Package, XmlHandler, open_package
 from studio.documents.parsers.properties import office_properties
 from studio.documents.parsers.tables import joined
@@ -18,8 +21,9 @@ from studio.errors import DocumentFault
 WHAT = "PowerPoint"
 
 _SLIDE_NUMBER = re.compile(r"ppt/slides/slide(\d+)\.xml$")
-_PLACEHOLDERS_LEFT_OUT = frozenset({"sldNum", "dt", "ftr", "hdr", "sldImg"})
-_BESIDE = {"diagramData": "", "chart": "", "notesSlide": "Notes:", "comments": "Comments:"}
+_PLACEHOLDERS_LEFT_OUT = frozenset({"sldNum", "dt", "sldImg"})
+_MARGINS = frozenset({"ftr", "hdr"})
+_BESIDE = {"diagramData": "", **dict.fromkeys(sorted(CHARTS), ""), "notesSlide": "Notes:", "comments": "Comments:"}
 """Parts that belong to a slide, by the kind of their relation, and what stands before their text."""
 
 
@@ -32,7 +36,7 @@ def parse(path: Path, source: BinaryIO | None = None) -> Iterator[ParsedDocument
         builder = TextBuilder()
         slides = _slides(package)
         if not slides:
-            raise corrupt(WHAT, "it has no slides")
+            raise no_text("This presentation holds no slides.")
         first_title = ""
         readable = failed = 0
         for number, name in enumerate(slides, 1):
@@ -79,13 +83,22 @@ def _slide(package: Package, name: str) -> Slide:
         for kind, target in relations:
             if kind != wanted or target not in package:
                 continue
-            side = Slide()
+            beside: list[tuple[str, bool]] = []
             with contextlib.suppress(DocumentFault):  # the slide itself is worth more
-                package.parse(target, side)
-            if label and side.paragraphs:
+                beside = chart_lines(package, target) if kind in CHARTS else _side(package, target)
+            if kind == "notesSlide":  # a page number that is no placeholder
+                beside = [line for line in beside if not line[0].isdecimal()]
+            if label and beside:
                 slide.paragraphs.append((label, False))
-            slide.paragraphs += side.paragraphs
+            slide.paragraphs += beside
+    slide.paragraphs += [(text, False) for text in dict.fromkeys(slide.margins)]
     return slide
+
+
+def _side(package: Package, part: str) -> list[tuple[str, bool]]:
+    side = Slide()
+    package.parse(part, side)
+    return side.paragraphs
 
 
 def _slides(package: Package) -> list[str]:
@@ -114,26 +127,34 @@ class _Order(XmlHandler):
 
 
 class Slide(XmlHandler):
-    """Paragraphs of a slide, of its notes, comments, a chart or a diagram, and whether they are rows of a table."""
+    """Paragraphs of a slide, of its notes, comments or a diagram, and whether they are rows of a table.
+
+    Its header and footer are apart, in `margins`; numbers of pages are left out.
+    """
 
     def __init__(self) -> None:
         self.paragraphs: list[tuple[str, bool]] = []
+        self.margins: list[str] = []
         self.title = ""
         self._inline: list[str] = []
         self._in_text = False
         self._skip = 0
         self._placeholder = ""
         self._row: list[list[str]] | None = None
-        self._values: list[str] | None = None
+        self._equation: Equation | None = None
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        if self._skip or name == "Fallback":
+        if self._skip or name == "Fallback" or (name == "fld" and attributes.get("type") == "slidenum"):
             self._skip += 1
-        elif name == "sp":
-            self._placeholder = ""
+        elif self._equation is not None:
+            self._equation.start(name, attributes)
+        elif name == "oMath":
+            self._equation = Equation()
+        elif name in ("sp", "graphicFrame", "pic", "cxnSp"):
+            self._placeholder = ""  # a table after a footer is none
         elif name == "ph":
             self._placeholder = attributes.get("type", "body")
-        elif name in ("t", "text") or (name == "v" and self._values is not None):
+        elif name in ("t", "text"):
             self._in_text = True
         elif name == "br":
             self._inline.append("\n")
@@ -143,26 +164,25 @@ class Slide(XmlHandler):
             self._row = []
         elif name == "tc" and self._row is not None:
             self._row.append([])
-        elif name == "strCache":  # names of the series and of the points of a chart
-            self._values = []
 
     def text(self, data: str) -> None:
-        if self._in_text and not self._skip:
+        if self._skip:
+            return
+        if self._equation is not None:
+            self._equation.text(data)
+        elif self._in_text:
             self._inline.append(data)
 
     def end(self, name: str) -> None:
         if self._skip:
             self._skip -= 1
+        elif self._equation is not None and name != "oMath":
+            self._equation.end(name)
+        elif self._equation is not None:
+            self._inline.append(self._equation.line())
+            self._equation = None
         elif name == "t":
             self._in_text = False
-        elif name == "v" and self._values is not None:
-            self._in_text = False
-            self._values.append("".join(self._inline).strip())
-            self._inline.clear()
-        elif name == "strCache" and self._values is not None:
-            values, self._values = ", ".join(filter(None, self._values)), None
-            if values and (values, False) not in self.paragraphs:
-                self.paragraphs.append((values, False))
         elif name in ("p", "pt", "text"):
             self._in_text = False
             self._end_paragraph()
@@ -172,15 +192,16 @@ class Slide(XmlHandler):
                 self.paragraphs.append((row, True))
 
     def _end_paragraph(self) -> None:
-        if self._values is not None:
-            return
         text = "".join(self._inline).strip()
         self._inline.clear()
         if not text or self._placeholder in _PLACEHOLDERS_LEFT_OUT:
             return
-        if self._row:
+        if self._placeholder in _MARGINS:
+            if any(map(str.isalpha, text)):
+                self.margins.append(text)
+        elif self._row:
             self._row[-1].append(text)
-            return
-        if self._placeholder in ("title", "ctrTitle"):
-            self.title = f"{self.title} {text}".strip()
-        self.paragraphs.append((text, False))
+        else:
+            if self._placeholder in ("title", "ctrTitle"):
+                self.title = f"{self.title} {text}".strip()
+            self.paragraphs.append((text, False))

@@ -6,6 +6,8 @@ from studio.documents.parsers.base import TextBuilder
 
 LONG_CELL_CHARS = 300
 """A cell with more is prose in a table made for its looks; it stays in paragraphs."""
+MERGED_CHARS = 200
+"""A longer text stands only in the first of the rows that are merged into one cell."""
 
 
 class Tables:
@@ -15,20 +17,41 @@ class Tables:
         self._builder = builder
         self._rows: list[list[list[str]]] = []  # per open table: cells of the current row
         self._gap = "\n\n"
+        # Of the outermost table: the column each cell of the row begins at, where cells go on, what they go on with.
+        self._columns: list[int] = []
+        self._next = 0
+        self._merges: dict[int, bool] = {}
+        self._above: dict[int, list[str]] = {}
 
     def begin(self) -> None:
         """A table begins."""
         if not self._rows:
             self._gap = "\n\n"
+            self._above = {}
 
     def begin_row(self) -> None:
         """A row begins."""
+        if not self._rows:
+            self._columns, self._merges, self._next = [], {}, 0
         self._rows.append([])
+
+    def widen(self, columns: int) -> None:
+        """The open cell is so many columns wide."""
+        if len(self._rows) == 1 and self._columns:
+            self._next = self._columns[-1] + columns
+
+    def merge(self, first: bool) -> None:
+        """The open cell goes over several rows: this is the `first` of them, or one below."""
+        if len(self._rows) == 1 and self._columns:
+            self._merges[len(self._columns) - 1] = first
 
     def begin_cell(self) -> None:
         """A cell begins; ignored outside a row."""
         if self._rows:
             self._rows[-1].append([])
+            if len(self._rows) == 1:
+                self._columns.append(self._next)
+                self._next += 1
 
     @property
     def inside(self) -> bool:
@@ -44,6 +67,8 @@ class Tables:
         if not self._rows:
             return
         cells = self._rows.pop()
+        if not self._rows:
+            self._fill(cells)
         paragraphs = [paragraph for cell in cells for paragraph in cell]
         if self.inside:  # a table in a cell
             if paragraphs:
@@ -55,6 +80,16 @@ class Tables:
         elif paragraphs:
             self._builder.block(joined(cells), self._gap, whole=True)
             self._gap = "\n"
+
+    def _fill(self, cells: list[list[str]]) -> None:
+        """Repeat what a merged cell says in the rows below its first."""
+        for at, first in self._merges.items():
+            column = self._columns[at]
+            if first:
+                short = sum(map(len, cells[at])) <= MERGED_CHARS
+                self._above[column] = list(cells[at]) if short else []
+            elif not cells[at] and any(cells):
+                cells[at].extend(self._above.get(column, []))
 
 
 def joined(cells: list[list[str]]) -> str:

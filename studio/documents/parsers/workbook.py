@@ -117,8 +117,7 @@ class Workbook:
         yield from self.beside(sheet.part)
         margins: dict[str, None] = {}
         for (said,) in self._scan(sheet.part, b"Header", b"Footer", pattern=_MARGIN):
-            text = one_line(_MARGIN_CODE.sub(" ", _text(said)))
-            if any(map(str.isalpha, text)):
+            if text := margin_text(_text(said)):
                 margins[text] = None
         yield from margins
 
@@ -319,6 +318,12 @@ class _Cells:
         at = int(style) if style and len(style) < 9 else 0
         show = self._shown[at] if at < len(self._shown) else None
         return show(quantity) if show else general(quantity)
+
+
+def margin_text(source: str) -> str:
+    """What a header or footer of a sheet says, without its codes; "" without a letter."""
+    text = one_line(_MARGIN_CODE.sub(" ", source))
+    return text if any(map(str.isalpha, text)) else ""
 
 
 def _last(block: bytes) -> Iterator[re.Match[bytes]]:

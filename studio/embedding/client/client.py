@@ -343,8 +343,8 @@ class ModelClient:
 class EmbeddingClient(ModelClient):
     """Texts to vectors. Implements `domain.Embedder`."""
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
-        """Embed texts, shape (len(texts), dimension), float32, rows of unit length.
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
+        """Embed texts, each behind the model's prefix: shape (len(texts), dimension), float32, rows of unit length.
 
         Long texts are cut to the model's length. Raises WorkerDied when a text kills the worker twice,
         ModelFault when the model fails or gives an unusable vector.
@@ -352,11 +352,17 @@ class EmbeddingClient(ModelClient):
         if not texts:
             return np.zeros((0, self._info.dimension), np.float32)
         kind = Kind.EMBED_INTERACTIVE if interactive else Kind.EMBED
-        bodies = await self._call_all(kind, texts)
+        prefix = self._info.query_prefix if query else self._info.passage_prefix
+        bodies = await self._call_all(kind, [prefix + text for text in texts] if prefix else texts)
         parts = [self._decoded(protocol.decode_vectors, body) for body in bodies]
-        if any(part.shape[1] != self._info.dimension for part in parts):
-            raise self._nonsense(f"vectors of other than {self._info.dimension} dimensions")
+        given = self._info.given_dimension
+        if any(part.shape[1] != given for part in parts):
+            raise self._nonsense(f"vectors of other than {given} dimensions")
         vectors = np.concatenate(parts)
+        if given != self._info.dimension:
+            vectors = vectors[:, : self._info.dimension]
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = vectors / np.maximum(lengths, np.float32(1e-12))
         self._check(vectors, texts)
         return vectors
 

@@ -126,9 +126,9 @@ class Loader:
 
     def _recognise(self, ready: ReadyInfo) -> None:
         info = self._info
-        if (ready.dimension, ready.pooling) != (info.dimension, info.pooling):
+        if (ready.dimension, ready.pooling) != (info.given_dimension, info.pooling):
             raise ModelFault(
                 f"The file of the model {info.name} is not what it was: dimension {ready.dimension} with "
-                f"{ready.pooling} pooling instead of {info.dimension} with {info.pooling}.",
+                f"{ready.pooling} pooling instead of {info.given_dimension} with {info.pooling}.",
                 way_out=InstallModel(info.name, again=True),
             )

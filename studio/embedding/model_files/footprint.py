@@ -29,6 +29,8 @@ REQUESTS_BYTES = 4_000_000
 """Texts, tokens and vectors of the requests under way."""
 VOCABULARY_BYTES = 160
 """Of one token in llama.cpp's two tables, text to number and back."""
+CACHE_CELLS = 256
+"""A cache holds a multiple of so many tokens."""
 PACKED_TEXTS = 64
 """Rows of the matrix that takes the mean of each text; see MAX_TEXTS_PER_PACK of the engine."""
 
@@ -59,10 +61,10 @@ def read_footprint(path: Path, max_tokens: int) -> ModelFootprint:
 def footprint_of(header: GgufHeader, file_bytes: int, max_tokens: int) -> ModelFootprint:
     """The footprint of a model whose context and batch hold `max_tokens` tokens, as the engine sets them.
 
-    An encoder has no key-value cache. Its compute buffer holds, of every token, three rows of the model's width and
-    one of the feed-forward layer's (two when that is gated), a column of the matrix of means, and the attention mask
-    in 16 bits; beside it the activations are converted to 16 bits, and llama.cpp keeps room for the logits of every
-    token though no embedding model has any.
+    An encoder has no key-value cache; a decoder keeps the keys and values of every layer in 16 bits. The compute
+    buffer holds, of every token, three rows of the model's width and one of the feed-forward layer's (two when that
+    is gated), a column of the matrix of means, and the attention mask in 16 bits; beside it the activations are
+    converted to 16 bits, and llama.cpp keeps room for the logits of every token though no embedding model has any.
     """
     tokens = min(max_tokens, header.number("context_length", max_tokens))
     width, inner = header.number("embedding_length"), header.number("feed_forward_length")
@@ -71,6 +73,7 @@ def footprint_of(header: GgufHeader, file_bytes: int, max_tokens: int) -> ModelF
     compute = 4 * tokens * (3 * width + (1 + gated) * inner + PACKED_TEXTS) + 2 * tokens**2
     converted = 2 * tokens * inner
     logits = 4 * tokens * vocabulary
+    cache = _cache_bytes(header, -(-tokens // CACHE_CELLS) * CACHE_CELLS)
     return ModelFootprint(
         mapped_bytes=file_bytes + LIBRARIES_BYTES,
         private_bytes=PROCESS_BYTES
@@ -79,8 +82,18 @@ def footprint_of(header: GgufHeader, file_bytes: int, max_tokens: int) -> ModelF
         + compute
         + converted
         + logits
+        + cache
         + _repacked_bytes(header),
     )
+
+
+def _cache_bytes(header: GgufHeader, cells: int) -> int:
+    if header.metadata.get(f"{header.architecture}.attention.causal", True) is False:
+        return 0
+    heads = header.number("attention.head_count", 1)
+    head = header.number("embedding_length") // max(1, heads)
+    keys, values = (header.number(f"attention.{part}_length", head) for part in ("key", "value"))
+    return 2 * cells * header.number("block_count") * header.number("attention.head_count_kv", heads) * (keys + values)
 
 
 def _repacked_bytes(header: GgufHeader) -> int:

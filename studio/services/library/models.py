@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from studio.domain import KnowledgeBase, ModelInfo
+from studio.domain import KnowledgeBase, ModelInfo, ModelWishes
 from studio.embedding.models import ModelCatalog
 from studio.embedding.pool import EmbedderPool, wrong_kind
 from studio.errors import Conflict, ModelFault
@@ -28,9 +28,11 @@ class ModelService:
         """Installed models and those that can be installed by name."""
         return await asyncio.to_thread(self._catalog.list)
 
-    async def install(self, source: str, progress: InstallProgress | None = None) -> ModelInfo:
-        """Install by known name, file, folder or URL. Raises ModelFault."""
-        return await self._catalog.install(source, progress)
+    async def install(
+        self, source: str, progress: InstallProgress | None = None, wishes: ModelWishes | None = None
+    ) -> ModelInfo:
+        """Install by known name, file, folder or URL. Raises ModelFault; Conflict when it is there with others set."""
+        return await self._catalog.install(source, progress, wishes)
 
     async def use(self, kb: str, model: str) -> KnowledgeBase:
         """Let a knowledge base use another model; its next build embeds everything anew. Raises ModelFault."""

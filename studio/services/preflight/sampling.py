@@ -131,7 +131,7 @@ class ByLength:
     def model(self) -> ModelInfo:
         return self._model
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         """It cannot."""
         raise InvariantViolated("There is no model to embed with.")
 

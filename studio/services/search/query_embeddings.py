@@ -33,7 +33,7 @@ class QueryEmbeddings:
         key = (embedder.model.sha256, query)
         found = self._kept.get(key)
         if found is None:
-            found = (await embedder.embed([query], interactive=True))[0]
+            found = (await embedder.embed([query], interactive=True, query=True))[0]
             self._kept.keep(key, found)
         return found
 

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from studio.documents.parsers import parse_file
 from studio.domain import ParsedDocument
@@ -81,6 +82,53 @@ def archive(path: Path, members: Mapping[str, str | bytes]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
         for name, content in members.items():
             target.writestr(name, content)
+    return path
+
+
+Storage = Mapping[str, "bytes | Storage"]
+
+
+def container(path: Path, root: Storage) -> Path:
+    """A container of the old Office formats. Streams are filled up with zeros to 4 kB, the least that lies in sectors
+    of its own."""
+    entries: list[list[Any]] = []  # name, type, right sibling, child, first sector, size
+    sectors: list[bytes] = []
+    chains: list[int] = []
+
+    def add(name: str, content: bytes | Storage, sort: int) -> int:
+        number = len(entries)
+        entries.append([name, sort, -1, -1, -2, 0])
+        if isinstance(content, bytes):
+            content = content.ljust(4096, b"\0")
+            blocks = [content[at : at + 512].ljust(512, b"\0") for at in range(0, len(content), 512)]
+            entries[number][4:] = [len(sectors), len(content)]
+            chains.extend([*range(len(sectors) + 1, len(sectors) + len(blocks)), -2])
+            sectors.extend(blocks)
+            return number
+        before = -1
+        for key, inner in content.items():
+            child = add(key, inner, 2 if isinstance(inner, bytes) else 1)
+            entries[number if before < 0 else before][3 if before < 0 else 2] = child
+            before = child
+        return number
+
+    add("Root Entry", root, 5)
+    directory = b"".join(
+        (name.encode("utf-16-le") + b"\0\0").ljust(64, b"\0")
+        + struct.pack("<HBBiii36xiII", 2 * len(name) + 2, sort, 1, -1, right, child, first, size, 0)
+        for name, sort, right, child, first, size in entries
+    )
+    listed = len(sectors)
+    blocks = [directory[at : at + 512].ljust(512, b"\0") for at in range(0, len(directory), 512)]
+    chains.extend([*range(listed + 1, listed + len(blocks)), -2])
+    sectors.extend(blocks)
+    table = len(sectors)
+    chains.append(-3)
+    assert len(chains) <= 128
+    sectors.append(struct.pack("<128i", *chains, *[-1] * (128 - len(chains))))
+    head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16)
+    head += struct.pack("<HHHHH6xIIiIIiIiI", 0x3E, 3, 0xFFFE, 9, 6, 0, 1, listed, 0, 4096, -2, 0, -2, 0)
+    path.write_bytes(head + struct.pack("<109i", table, *[-1] * 108) + b"".join(sectors))
     return path
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,13 +11,17 @@ import threading
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from studio import paths as paths_module
 from studio.cli.ways_out import typed
+from studio.domain import ModelWishes
 from studio.embedding import models
-from studio.embedding.model_files import Monitor, sha256_of, sources
+from studio.embedding.client import EmbeddingClient
+from studio.embedding.model_files import KNOWN_MODELS, Monitor, sha256_of, sources
 from studio.embedding.models import DEFAULT_MODEL, ModelCatalog
+from studio.embedding.worker.engine import Engine
 from studio.errors import Cancelled, Conflict, ModelFault, NotFound, StorageFault
 from studio.paths import DataPaths
 from tests.helpers import tiny_bert
@@ -52,8 +57,9 @@ def visible(catalog: ModelCatalog) -> list[str]:
     return sorted(path.name[-5:] for path in folder_of(catalog).iterdir() if path.name != models.LOCK_NAME)
 
 
-def test_an_empty_catalog_offers_the_default_model(catalog: ModelCatalog) -> None:
-    (info,) = catalog.list()
+def test_an_empty_catalog_offers_what_it_knows_the_default_first(catalog: ModelCatalog) -> None:
+    info = catalog.list()[0]
+    assert [offered.name for offered in catalog.list()] == list(KNOWN_MODELS)
     assert (info.name, info.installed, info.path, info.dimension) == (DEFAULT_MODEL, False, None, 384)
     assert catalog.find("nobody-knows-me") is None
 
@@ -114,9 +120,41 @@ async def test_a_wrong_gguf_leaves_nothing_behind(
     case: str, catalog: ModelCatalog, tiny_gguf: Path, tmp_path: Path
 ) -> None:
     bad_gguf.BAD[case](tiny_gguf, tmp_path / "bad.gguf")
-    with pytest.raises(ModelFault):
+    with pytest.raises(ModelFault, match=r"bad\.gguf"):
         await catalog.install(str(tmp_path / "bad.gguf"))
     assert visible(catalog) == []
+
+
+async def test_a_folder_that_cannot_be_converted_is_named(catalog: ModelCatalog, tmp_path: Path) -> None:
+    folder = tiny_bert.make_model(tmp_path / "mine", config={"model_type": "mpnet"})
+    with pytest.raises(ModelFault, match=rf"{re.escape(str(folder))} cannot be installed.*mpnet"):
+        await catalog.install(str(folder))
+    assert visible(catalog) == []
+
+
+async def test_what_is_set_at_installation_holds_until_the_model_is_removed(
+    catalog: ModelCatalog, tmp_path: Path
+) -> None:
+    folder = tiny_bert.make_model(tmp_path / "mine")
+    with pytest.raises(ModelFault, match="cannot be cut to 65"):
+        await catalog.install(str(folder), wishes=ModelWishes(dimension=65))
+    info = await catalog.install(str(folder), wishes=ModelWishes("q: ", None, 16))
+    assert (info.query_prefix, info.passage_prefix, info.dimension, info.full_dimension) == ("q: ", "", 16, 64)
+    assert await catalog.install(str(folder)) == info
+    with pytest.raises(Conflict, match="16 dimensions"):
+        await catalog.install(str(folder), wishes=ModelWishes(dimension=32))
+    client = await EmbeddingClient.start(info)
+    try:
+        query = await client.embed(["fox"], query=True)
+        passage = await client.embed(["fox"])
+    finally:
+        await client.close()
+    assert isinstance(info.path, Path)
+    engine = Engine(info.path, max_tokens=48)
+    whole = engine.embed(["q: fox", "fox"])[:, :16]
+    engine.close()
+    whole /= np.linalg.norm(whole, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.concatenate((query, passage)), whole, atol=1e-3)
 
 
 async def test_things_that_are_no_model_are_refused(catalog: ModelCatalog, tmp_path: Path) -> None:

@@ -338,13 +338,15 @@ class Batches:
         self.at: dict[int, Callable] = {}
         embed = EmbeddingClient.embed
 
-        async def noted(client: EmbeddingClient, texts: Sequence[str], *, interactive: bool = False):
+        async def noted(
+            client: EmbeddingClient, texts: Sequence[str], *, interactive: bool = False, query: bool = False
+        ):
             if not interactive:
                 self.sizes.append(len(texts))
                 self.idle.append(client.idle)
                 if (happens := self.at.get(len(self.sizes))) is not None:
                     await happens()
-            return await embed(client, texts, interactive=interactive)
+            return await embed(client, texts, interactive=interactive, query=query)
 
         monkeypatch.setattr(EmbeddingClient, "embed", noted)
         monkeypatch.setattr(pipeline, "CHUNKS_PER_BATCH", 1)

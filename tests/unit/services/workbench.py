@@ -29,7 +29,7 @@ class ToyEmbedder:
         self.embedded: list[str] = []
         self.dead = False
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         await asyncio.sleep(0)
         if self.dead or any("kill" in text for text in texts):
             raise WorkerDied("The embedding process ended.")

@@ -105,10 +105,13 @@ def slide(*texts: str) -> str:
 
 
 def test_charts_and_comments_belong_to_their_slide(tmp_path: Path) -> None:
-    cache = "<c:strCache>{}</c:strCache>".format
-    point = "<c:pt><c:v>{}</c:v></c:pt>".format
-    chart = f"<c:c {P}><c:tx><a:p><a:t>Sales</a:t></a:p></c:tx><c:ser>{cache(point('Tea'))}"
-    chart += f"<c:cat>{cache(point('May') + point('June'))}</c:cat><c:val><c:numCache>{point('3')}</c:numCache></c:val>"
+    def points(kind: str, *values: str) -> str:
+        listed = "".join(f'<c:pt idx="{at}"><c:v>{value}</c:v></c:pt>' for at, value in enumerate(values))
+        return f"<c:{kind}Cache>{listed}</c:{kind}Cache>"
+
+    chart = f"<c:c {P}><c:title><c:tx><a:p><a:t>Sales</a:t></a:p></c:tx></c:title>"
+    chart += f"<c:ser><c:tx>{points('str', 'Tea')}</c:tx><c:cat>{points('str', 'May', 'June')}</c:cat>"
+    chart += f"<c:val>{points('num', '3', '4.5')}</c:val>"
     parsed = read_one(
         presentation(
             tmp_path / "a.pptx",
@@ -117,7 +120,8 @@ def test_charts_and_comments_belong_to_their_slide(tmp_path: Path) -> None:
             chart=f"{chart}</c:ser></c:c>",
         )
     )
-    assert places(parsed) == [("Slide 1", "First\nSales\nTea\nMay, June\nComments:\nCheck this"), ("Slide 2", "Second")]
+    assert parsed.text == "First\nSales\nTea\nMay | 3\nJune | 4.5\nComments:\nCheck this\n\nSecond"
+    assert [anchor for anchor, _ in places(parsed)] == ["Slide 1", "Slide 1", "Slide 1", "Slide 2"]
 
 
 def test_slides_are_counted_as_they_could_be_read(tmp_path: Path) -> None:

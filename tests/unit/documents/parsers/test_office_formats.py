@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from studio.documents.parsers import package
-from studio.documents.parsers import pdf as pdf_parser
 from studio.errors import FailureCode
 from tests.unit.documents.making import R, W, archive, docx, fault, paragraph, pdf, read_one, relations
 
@@ -44,19 +43,10 @@ def test_pdf_joins_words_cut_at_the_line_end(tmp_path: Path) -> None:
     path = tmp_path / "a.pdf"
     path.write_bytes(pdf([["a hyphen-", "ated word"]]))
     assert "hyphenated word" in read_one(path).text
-    # Builds of pdfium differ in what they leave of the line end.
-    for cut in ("\ufffe", "\x02", "\ufffe\r\n", "\x02\r\n", "\u00ad\n "):
-        assert pdf_parser.normalised(f"hyphen{cut}ated\r\nword ") == "hyphenated\nword"
 
 
 def test_pdf_faults(tmp_path: Path) -> None:
     path = tmp_path / "a.pdf"
-    path.write_bytes(pdf([[], []]))
-    scan = fault(path)
-    assert (scan.code, str(scan)) == (
-        FailureCode.NEEDS_OCR,
-        "This PDF has no text layer (scanned, 2 pages); needs OCR.",
-    )
     path.write_bytes(pdf([["text"]])[:200])
     assert fault(path).code is FailureCode.CORRUPT
     # After a file that failed: pdfium keeps its last error, which must not colour this one.
@@ -261,7 +251,7 @@ def test_slides_in_their_order_with_titles_and_notes(tmp_path: Path) -> None:
     assert parsed.title == "Welcome Welcome 2"
     del members["ppt/_rels/presentation.xml.rels"]
     assert read_one(archive(tmp_path / "b.pptx", members)).text.startswith("last")
-    assert fault(archive(tmp_path / "c.pptx", {"ppt/presentation.xml": "<p/>"})).code is FailureCode.CORRUPT
+    assert fault(archive(tmp_path / "c.pptx", {"ppt/presentation.xml": "<p/>"})).code is FailureCode.NO_TEXT
 
 
 def xlsx(path: Path, rows: str) -> Path:

@@ -24,7 +24,7 @@ if "--list-langs" in sys.argv:
     print("List of available languages (3):\\ndeu\\neng\\nosd")
     sys.exit(0)
 head = sys.stdin.buffer.read(2)
-assert head == b"P5", head
+assert head in (b"P5", b"II"), head
 languages = sys.argv[sys.argv.index("-l") + 1]
 {behaviour}
 """
@@ -63,6 +63,36 @@ def test_only_pages_without_text_are_recognised(tmp_path: Path, stand_in) -> Non
     assert found.pages == PageCounts(total=3, readable=1, empty=1, failed=0, ocr=1)
     assert found.text == "A page with text.\n\nread by machine in eng"
     assert [span.page for span in found.spans] == [1, 2]
+
+
+def test_pictures_are_documents_with_a_page_each(tmp_path: Path, stand_in) -> None:
+    stand_in("print('first page' + chr(12) + chr(12) + 'third page' + chr(12))")
+    path = tmp_path / "scan.tif"
+    path.write_bytes(b"II*\0" + bytes(40))
+    found = document(path)
+    assert (found.kind, found.text, found.title) == ("image", "first page\n\nthird page", "scan")
+    assert found.pages == PageCounts(total=3, empty=1, ocr=2)
+    assert [span.page for span in found.spans] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("head", "code", "words"),
+    [
+        (b"\x89PNG\r\n\x1a\n", FailureCode.NEEDS_OCR, "Tesseract"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", FailureCode.NEEDS_OCR, "Tesseract"),
+        (b"\xff\xd8\xff\xe0", FailureCode.NEEDS_OCR, "Tesseract"),
+        (b"\0\0\0\x18ftypheic", FailureCode.UNSUPPORTED, "JPEG"),
+    ],
+)
+def test_pictures_without_text_recognition_say_what_helps(
+    tmp_path: Path, head: bytes, code: FailureCode, words: str
+) -> None:
+    path = tmp_path / "a.dat"
+    path.write_bytes(head + bytes(60))
+    with pytest.raises(DocumentFault) as caught:
+        document(path)
+    assert caught.value.code is code
+    assert words in caught.value.full_message
 
 
 def test_the_languages_are_those_wanted_and_installed(tmp_path: Path, stand_in, monkeypatch) -> None:

@@ -164,4 +164,4 @@ async def test_what_cannot_give_one_score_is_refused(tmp_path: Path, options: di
     paths.create()
     with pytest.raises(ModelFault, match=message):
         await ModelCatalog(paths).install(str(file))
-    assert not any(info.kind == "reranker" for info in ModelCatalog(paths).list())
+    assert not any(info.kind == "reranker" and info.installed for info in ModelCatalog(paths).list())

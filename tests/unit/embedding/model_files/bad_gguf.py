@@ -93,7 +93,6 @@ BAD: dict[str, Callable[[Path, Path], None]] = {
     "cut at the end": _cut(0.999),
     "language model": lambda _, path: language_model(path) and None,
     "no pooling": _patch("bert.pooling_type", 0),
-    "last-token pooling": _patch("bert.pooling_type", 3),
     "absurd pooling": _patch("bert.pooling_type", 77_777),
     "2^31 layers": _patch("bert.block_count", 2**31),
     "no heads": _patch("bert.attention.head_count", 0),

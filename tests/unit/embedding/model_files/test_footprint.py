@@ -13,7 +13,9 @@ from studio.embedding.client import EmbeddingClient
 from studio.embedding.model_files import convert, footprint, read_footprint, read_header
 from studio.embedding.model_files.footprint import footprint_of
 from studio.embedding.model_files.gguf_convert import Precision
+from studio.embedding.model_files.gguf_header import GgufHeader
 from studio.memory import mapped_files, process_reading
+from tests.helpers import tiny_decoder
 from tests.unit.embedding.model_files import sparse_gguf
 
 LONG = "The quick fox jumps over the lazy dog, again and again. " * 100
@@ -88,3 +90,11 @@ def test_a_gated_layer_takes_a_second_row(tiny_gguf: Path) -> None:
     gated = replace(header, tensors={**header.tensors, "blk.0.ffn_gate.weight": up})
     more = footprint_of(gated, 1000, 64).private_bytes - footprint_of(header, 1000, 64).private_bytes
     assert more == 4 * 64 * header.number("feed_forward_length")
+
+
+def test_a_decoder_keeps_keys_and_values(tmp_path: Path) -> None:
+    header = read_header(tiny_decoder.make_model(tmp_path / "m.gguf", "qwen3"))
+    encoder = GgufHeader({**header.metadata, "qwen3.attention.causal": False}, header.lengths, header.tensors)
+    cells = 256  # 64 tokens, rounded up
+    kept = footprint_of(header, 0, 64).private_bytes - footprint_of(encoder, 0, 64).private_bytes
+    assert kept == 2 * cells * 2 * 2 * (64 + 64), "two bytes, two layers, two heads, a key and a value of 64 each"

@@ -92,7 +92,7 @@ def test_the_vocabulary_may_come_from_tokenizer_json(tmp_path: Path, tiny_gguf: 
 @pytest.mark.parametrize(
     ("file", "values", "sentence"),
     [
-        ("config.json", {"model_type": "roberta"}, "roberta"),
+        ("config.json", {"model_type": "mpnet"}, "mpnet"),
         ("config.json", {"position_embedding_type": "relative_key"}, "relative positions"),
         ("config.json", {"hidden_act": "relu"}, "relu"),
         ("config.json", {"hidden_size": 0}, "hidden_size"),

@@ -255,7 +255,7 @@ class WordModel:
         sha256 = hashlib.sha256(name.encode()).hexdigest()
         self.model = ModelInfo(name, sha256, dimension, 64, "mean", 1, "none", True, None)
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         rows = np.full((len(texts), self.model.dimension), 0.01, np.float32)
         for row, text in enumerate(texts):
             for word in text.lower().replace(".", "").split():

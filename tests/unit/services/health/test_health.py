@@ -37,7 +37,7 @@ class ToyEmbedder:
     model = ModelInfo("toy", toy.MODEL.sha256, toy.DIMENSION, 64, "mean", 1, "", True, None)
     gone = False
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         return np.stack([toy.vector_of(text) for text in texts])
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:

@@ -48,10 +48,10 @@ class Model(ToyEmbedder):
             await asyncio.Event().wait()
         return await super().count_tokens(texts)
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         if self.dead:
             raise WorkerDied("It died.")
-        return await super().embed(texts, interactive=interactive)
+        return await super().embed(texts, interactive=interactive, query=query)
 
     async def embedder(self, model: str) -> Embedder:
         return await super().embedder(model)

@@ -179,9 +179,9 @@ async def test_work_that_another_setting_has_done_counts_for_every_latency(
 ) -> None:
     embed = ward.toy.embed
 
-    async def slow(texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def slow(texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         await asyncio.sleep(0.05)
-        return await embed(texts, interactive=interactive)
+        return await embed(texts, interactive=interactive, query=query)
 
     monkeypatch.setattr(ward.toy, "embed", slow)
     settings = [*grid(weights=(0.0, 0.5)), parse_setting("vector/exact")]

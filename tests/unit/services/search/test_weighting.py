@@ -21,7 +21,7 @@ class ToyVocabulary:
     def __init__(self) -> None:
         self.counted: list[str] = []
 
-    async def embed(self, texts: Sequence[str], *, interactive: bool = False) -> Vectors:
+    async def embed(self, texts: Sequence[str], *, interactive: bool = False, query: bool = False) -> Vectors:
         raise NotImplementedError
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
