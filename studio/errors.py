@@ -16,7 +16,8 @@ are mapped onto this tree in the one module that imports the foreign library.
         ├── BundleFault       an exported file that is damaged, hostile, or of another version
         ├── DocumentFault     one file cannot be indexed; carries a `FailureCode`
         ├── WorkerDied        a worker process ended or was killed
-        │   └── WorkerCrashed by a fault of its own
+        │   ├── WorkerCrashed by a fault of its own
+        │   └── WorkerKilled  by somebody else
         ├── MemoryRefused     what was asked for does not fit into the memory budget
         └── ModelFault        model missing, rejected, or not downloadable
 """
@@ -93,6 +94,10 @@ class WorkerDied(EnvironmentFault):
 
 class WorkerCrashed(WorkerDied):
     """A worker process ended by a fault of its own code, such as a segmentation fault; it was not killed."""
+
+
+class WorkerKilled(WorkerDied):
+    """A worker process was ended by somebody else: a person, or the system that was short of memory."""
 
 
 class MemoryRefused(EnvironmentFault):

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
-from studio.errors import WorkerCrashed, WorkerDied
+from studio.errors import WorkerCrashed, WorkerDied, WorkerKilled
 
 HEADER = struct.Struct("<BII")  # kind, request id, body length
 MAX_FRAME_BYTES = 1 << 30
@@ -27,6 +27,7 @@ CRASH_SIGNALS = frozenset(
     if hasattr(signal, name)
 )
 """What the system or the C library ends a process with for what it did itself; SIGKILL and SIGTERM come from others."""
+KILL_SIGNALS = frozenset(getattr(signal, name) for name in ("SIGKILL", "SIGTERM") if hasattr(signal, name))
 NTSTATUS_ERROR = 0xC0000000
 """On Windows an unhandled exception is the exit code, from this up (ntstatus.h: severity error)."""
 
@@ -143,7 +144,7 @@ class WorkerProcess:
     async def _died(self) -> WorkerDied:
         code = await self._process.wait()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        kind = WorkerCrashed if crashed(code) else WorkerDied
+        kind = WorkerCrashed if crashed(code) else WorkerKilled if -code in KILL_SIGNALS else WorkerDied
         return kind(f"The {self._name} process ended unexpectedly ({how}).")
 
     async def kill(self) -> None:

@@ -136,7 +136,11 @@ def _add_contents(commands: _Commands) -> None:
         help="a file with a password on each line; - reads them from the standard input",
     )  # fmt: skip
     ingest.add_argument("--ask-password", action="store_true", help="ask for a password before reading")
-    commands.add("documents", "list documents").add_argument("kb")
+    listed = commands.add("documents", "list documents")
+    listed.add_argument("kb")
+    listed.add_argument(
+        "--unfold", action="store_true", help="list the rows of tables and the files in archives one by one"
+    )
     tag = commands.add("tag", "list tags with the number of documents, or give tags to documents and take them away")
     tag.add_argument("kb")
     tag.add_argument("documents", nargs="*", metavar="DOCUMENT", help=DOCUMENT)

@@ -150,20 +150,34 @@ def kb_value(kb: KnowledgeBase) -> dict[str, Any]:
 
 
 async def documents(services: Services, options: Options) -> int:
-    """List the documents of a knowledge base."""
+    """List the documents of a knowledge base; those of one file are one entry, unless they are to be unfolded."""
     records = await services.library.documents(options.kb)
-    rows = [
-        [
-            f"failed: {record.error}" if record.error else record.status.value, record.chunks, _pages(record.pages),
-            record.title if len(record.title) <= TITLE_CHARS else f"{record.title[: TITLE_CHARS - 1]}…",
-            record.source_path,
-        ]
-        for record in records
-    ]  # fmt: skip
+    if options.unfold:
+        rows = [_entry([record]) for record in records]
+    else:
+        files: dict[str, list[DocumentRecord]] = {}
+        for record in records:
+            files.setdefault(record.source_path, []).append(record)
+        rows = [_entry(file) for file in files.values()]
     text = table(rows, ("STATUS", "CHUNKS", "PAGES", "TITLE", "PATH")) if rows else "No documents yet."
     given = await services.tags.given(options.kb)
     say(options, [_document(record, given.get(record.source_path, ())) for record in records], text)
     return DONE
+
+
+def _entry(file: Sequence[DocumentRecord]) -> list[Any]:
+    """The line of the documents of one file."""
+    first = file[0]
+    if len(file) == 1:
+        status, title = f"failed: {first.error}" if first.error else first.status.value, first.title
+    else:
+        failed = sum(bool(record.error) for record in file)
+        rest = "failed" if failed == len(file) else next(r.status.value for r in file if not r.error)
+        status = f"{rest} ({failed:,} failed)" if 0 < failed < len(file) else rest
+        title = f"{len(file):,} documents"
+    short = title if len(title) <= TITLE_CHARS else f"{title[: TITLE_CHARS - 1]}…"
+    pages = _pages(first.pages) if len(file) == 1 else ""
+    return [status, sum(record.chunks for record in file), pages, short, first.source_path]
 
 
 def _pages(pages: PageCounts) -> str:

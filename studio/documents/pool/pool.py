@@ -17,7 +17,7 @@ from studio.documents.pool.attempts import Clock, Reading
 from studio.documents.pool.process import MemoryWatch, ParserProcess, remove_leftovers
 from studio.documents.pool.scope import Scopes, Wish
 from studio.domain import ParserEvent
-from studio.errors import Cancelled, DocumentFault, FailureCode, WorkerDied
+from studio.errors import Cancelled, DocumentFault, FailureCode, WorkerDied, WorkerKilled
 
 WORKER_MODULE = "studio.documents.parser_worker"
 FILES_PER_WORKER = 200
@@ -240,6 +240,12 @@ class ParserPool:
                 raise Cancelled("Reading was stopped because the program is closing.") from error
             if worker.over_memory:
                 raise frames.out_of_memory() from error
+            if isinstance(error, WorkerKilled):
+                raise DocumentFault(
+                    FailureCode.CRASHED,
+                    "The process that read this file was ended from outside, by a person or for want of memory.",
+                    way_out="Try again; if it happens again, close other programs first or split the file.",
+                ) from error
             raise DocumentFault(
                 FailureCode.CRASHED,
                 "The process that read this file ended unexpectedly; the file is damaged or needs too much memory.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -210,5 +211,8 @@ def _nothing_in(source: Source) -> DocumentFault:
         part = source.failed_parts[0]
         return DocumentFault(FailureCode(part.error), f"{part.part}: {part.reason}")
     if source.failed_parts:
-        return DocumentFault(FailureCode.NO_TEXT, f"None of the {len(source.failed_parts)} files in it can be read.")
+        (code, reason), times = Counter((part.error, part.reason) for part in source.failed_parts).most_common(1)[0]
+        whom = "each" if times == len(source.failed_parts) else f"{times:,}"
+        told = f"None of the {len(source.failed_parts):,} files in it can be read. Of {whom} is said: {reason}"
+        return DocumentFault(FailureCode(code) if whom == "each" else FailureCode.NO_TEXT, told)
     return DocumentFault(FailureCode.NO_TEXT, "There is no text in this file.")

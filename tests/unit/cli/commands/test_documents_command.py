@@ -23,3 +23,16 @@ def test_coverage_and_failures_are_said_of_every_document(program: Program, fold
     assert rows == [("indexed", "a.pdf"), ("failed: encrypted", "b.pdf"), ("indexed", "c.md")]
     assert "2 (1 without text)" in lines[1]
     assert "…" in lines[3]
+
+
+def test_the_rows_of_a_file_are_one_entry_that_unfolds(program: Program, folder: Path) -> None:
+    (folder / "parts.csv").write_text("id,name\n" + "".join(f"PX{row},Oak board {row}\n" for row in range(30)))
+    (folder / "z.md").write_text("# Note\n\nText.")
+    program.ok("kb", "create", "Notes")
+    program.ok("ingest", "Notes", folder)
+    folded = program.run("documents", "Notes").out.splitlines()[1:]
+    assert len(folded) == 2
+    assert folded[0].split() == ["indexed", "30", "30", "documents", str(folder / "parts.csv")]
+    unfolded = program.run("documents", "Notes", "--unfold").out.splitlines()[1:]
+    assert len(unfolded) == 31
+    assert "parts, row 1" in unfolded[0]

@@ -142,6 +142,7 @@ async def test_a_worker_killed_twice_in_mid_file_fails_that_file_only(tmp_path: 
                 killed.add(pid)
                 os.kill(pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
     assert caught.value.code is FailureCode.CRASHED
+    assert sys.platform == "win32" or "ended from outside" in str(caught.value)
     assert len(killed) == 2
     assert 0 < count < 20_000
     assert [parsed.text for parsed in await read(pool, tmp_path / "next.txt")] == ["next"]

@@ -141,6 +141,20 @@ async def test_an_archive_that_ends_its_workers_keeps_the_files_read_before(
     assert await bench.sound() == {f"note number {n}" for n in range(3)}
 
 
+async def test_an_archive_of_which_nothing_can_be_read_says_why(bench: Bench, folder: Path) -> None:
+    with zipfile.ZipFile(folder / "a.zip", "w") as made:
+        for n in range(3):
+            made.writestr(f"{n}.pdf", b"%PDF-1.7 and no more")
+    (failed,) = (await bench.ingest.ingest("Toy", [folder])).failed
+    assert failed.error == "corrupt"
+    assert "None of the 3 files in it can be read. Of each is said: This PDF file is damaged" in failed.reason
+    with zipfile.ZipFile(folder / "a.zip", "a") as made:
+        made.writestr("empty.txt", b"")
+    (failed,) = (await bench.ingest.ingest("Toy", [folder])).failed
+    assert failed.error == "no_text"
+    assert "None of the 4 files in it can be read. Of 3 is said: This PDF file is damaged" in failed.reason
+
+
 async def test_a_file_that_is_far_too_large_is_told_before_it_is_hashed(
     bench: Bench, folder: Path, write: Write, monkeypatch
 ) -> None:
