@@ -298,9 +298,11 @@ class Body(XmlHandler):
         """A raised text so that it does not run together with what it follows."""
         before = "".join(self._paragraphs[-1].parts[-2:])
         tail = before[-_WORD_CHARS:]
-        if not data.strip().isdecimal() or not before or not before[-1].isalnum():
+        if not before or not before[-1].isalnum():
             return data
-        return f" {data}" if len(tail) == _WORD_CHARS and tail.isalpha() else raised(data.strip())
+        if len(tail) == _WORD_CHARS and tail.isalpha():  # the mark of a note, be it a number or a letter
+            return f" {data}"
+        return raised(data.strip()) if data.strip().isdecimal() else data
 
     def end(self, name: str) -> None:
         if self._skip:

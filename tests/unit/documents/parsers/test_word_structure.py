@@ -96,10 +96,11 @@ def test_hidden_and_raised_text_and_readings(tmp_path: Path) -> None:
     ruby = f"<w:r><w:ruby><w:rt>{run('とう')}</w:rt><w:rubyBase>{run('東')}</w:rubyBase></w:ruby></w:r>"
     body = paragraph(
         run("The estuary"), run("12", '<w:vertAlign w:val="superscript"/>'), run(" of 5 m"),
-        run("2", '<w:vertAlign w:val="superscript"/>'), run(" SECRET", "<w:vanish/>"),
+        run("2", '<w:vertAlign w:val="superscript"/>'), run(" SECRET", "<w:vanish/>"), run(" estuary"),
+        run("b", '<w:vertAlign w:val="superscript"/>'),
         run(" shown", '<w:vanish w:val="0"/>'),
     ) + paragraph(ruby, run("京へ"))  # fmt: skip
-    assert read_one(word(tmp_path / "a.docx", body)).text == "The estuary 12 of 5 m² shown\n\n東(とう)京へ"
+    assert read_one(word(tmp_path / "a.docx", body)).text == "The estuary 12 of 5 m² estuary b shown\n\n東(とう)京へ"
 
 
 def test_merged_cells_stand_in_each_of_their_rows(tmp_path: Path) -> None:
