@@ -41,7 +41,7 @@ def _with_model(data_dir: Path, model: ModelInfo) -> None:
 
 def _more(folder: Path) -> None:
     for n in range(40):
-        (folder / f"more{n}.txt").write_text(f"Document {n} speaks of volcanoes and of subject {n}. " * 40)
+        (folder / f"more{n}.txt").write_text(f"Document {n} speaks of volcanoes and of subject {n}. " * 15)
 
 
 def _directories(data_dir: Path) -> list[str]:
