@@ -11,8 +11,13 @@ from collections import Counter
 LEAST_SHARE = 0.95
 """Letters beyond ASCII that one language must have, so that a few names in another cost nothing."""
 
+BETTER_BY = 0.005
+"""How much better a less common encoding must fit."""
+
 ENCODINGS = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "mac_roman", "cp850", "cp852", "cp857", "cp775")
 """The more common first, which wins where several fit as well. Windows has what ISO 8859-1, -9 and -13 have."""
+
+_DOS = frozenset(("cp850", "cp852", "cp857", "cp775"))
 
 _LANGUAGES = {
     "da": "æøåéü", "de": "äöüßé", "es": "áéíñóúüç", "et": "äõöüšž", "fi": "äöåšž", "fr": "àâçéèêëîïôöùûüÿœæ",
@@ -22,7 +27,7 @@ _LANGUAGES = {
 }  # fmt: skip
 _LETTERS = {name: frozenset(letters + letters.upper() + "İ" * (name == "tr")) for name, letters in _LANGUAGES.items()}
 _WITHIN_WORDS = frozenset("’'‘·\u00ad-‐‑")
-_HIGH = re.compile(r"(?<=(.))?([^\x00-\x7f])(?=(.))?", re.DOTALL)
+_HIGH = re.compile(r"[^\x00-\x7f]")
 _CONTROLS = re.compile("[\x80-\x9f]")
 
 
@@ -31,8 +36,10 @@ def latin_encoding(sample: bytes) -> str | None:
     best: tuple[float, str] = (0.0, "")
     for name in ENCODINGS:
         share = _share(sample, name)
-        if share >= LEAST_SHARE and share > best[0] + 0.005:
+        if share >= LEAST_SHARE and share > best[0] + BETTER_BY:
             best = (share, name)
+            if share + BETTER_BY >= 1.0:
+                break
     return best[1] or None
 
 
@@ -47,7 +54,8 @@ def _share(sample: bytes, encoding: str) -> float:
     letters: Counter[str] = Counter()
     wrong = right = 0
     for match in _HIGH.finditer(text):
-        before, sign, after = match.groups("")
+        at, sign = match.start(), match.group()
+        before, after = text[at - 1 : at], text[at + 1 : at + 2]
         if sign.isupper() and before.islower():
             wrong += 1
         elif sign.isalpha() and sign not in "ªº":
@@ -55,7 +63,7 @@ def _share(sample: bytes, encoding: str) -> float:
         elif before.isalpha() and after.isalpha() and sign not in _WITHIN_WORDS:
             wrong += 1
         elif "\u2500" <= sign <= "\u259f" or sign in "¤¦¨¬¯´¸¹²³¾¼þÞ":  # frames of tables, and what is hardly written
-            wrong += encoding[:3] != "cp8" and encoding not in ("cp775",)
+            wrong += encoding not in _DOS
             right += 1
         else:
             right += 1
