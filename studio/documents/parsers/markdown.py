@@ -30,9 +30,10 @@ def parse(path: Path) -> Iterator[ParsedDocument]:
     builder = TextBuilder()
     builder.block("\n".join(f"{name}: {value}" for name, value in fields.items() if name != "title" and value))
     add_markdown(builder, source)
-    if not builder.build()[0]:
-        builder.block(fields.get("title", ""))
     text, spans = builder.build()
+    if not text:  # a note of front matter alone
+        builder.block(fields.get("title", ""))
+        text, spans = builder.build()
     tags = _named(fields, "tags", "keywords", "categories")
     yield make_document(
         text,
