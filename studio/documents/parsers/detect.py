@@ -12,7 +12,7 @@ from studio.documents.kinds import file_kind
 from studio.documents.parsers.base import clean, corrupt, empty, unsupported
 from studio.documents.parsers.containers import is_archive
 from studio.documents.parsers.encodings import bom_encoding, is_binary, is_noise, wide_encoding
-from studio.documents.parsers.images import kind_of
+from studio.documents.parsers.images import is_picture
 from studio.documents.parsers.ole import has_loop, top_names
 from studio.errors import DocumentFault
 
@@ -108,7 +108,7 @@ def detect(path: Path) -> str:
         return "rtf"
     if promised == "rtf" and head.startswith(b"{\\"):
         return "rtf"  # a fragment without its header
-    if kind_of(head):
+    if is_picture(head):
         return "image"
     if is_binary(head, is_named_text=promised in _TEXT_KINDS) or (promised not in _DECLARING and is_noise(head)):
         raise _binary_fault(head, path, promised)

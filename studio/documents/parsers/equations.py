@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from studio.documents.parsers.package import XmlHandler
+from studio.documents.parsers.raised import RAISABLE, RAISED
 
 MAX_OPEN = 200
 """Structures within each other; what is deeper is written down without its structure."""
 
-_RAISED = str.maketrans("0123456789+-−=()in", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁱⁿ")
-_RAISABLE = frozenset("0123456789+-−=()in")
 _SLOTS = frozenset({"num", "den", "e", "sup", "sub", "deg", "fName", "lim"})
 _KINDS = frozenset(
     {"f", "sSup", "sSub", "sSubSup", "sPre", "rad", "nary", "d", "func", "limLow", "limUpp", "m", "mr", "eqArr"}
@@ -19,8 +18,8 @@ _KINDS = frozenset(
 
 def raised(text: str) -> str:
     """A text as an exponent: in raised characters where there are such, else behind a caret."""
-    if text and set(text) <= _RAISABLE:
-        return text.translate(_RAISED)
+    if text and set(text) <= set(RAISABLE):
+        return text.translate(RAISED)
     return f"^{_grouped(text)}" if text else ""
 
 

@@ -13,7 +13,7 @@ from studio.errors import DocumentFault, FailureCode
 _HEIC = frozenset((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif"))
 
 
-def kind_of(head: bytes) -> bool:
+def is_picture(head: bytes) -> bool:
     """Whether a file begins as a picture does."""
     return (
         head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*"))

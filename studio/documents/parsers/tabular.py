@@ -192,7 +192,7 @@ def _parse_delimited(path: Path, kind: str) -> Iterator[ParsedDocument]:
         # Most programs write tabs between bare cells, in which a lone quotation mark is one.
         bare = kind == "tsv" and not _QUOTED.search(head)
         above, width = _above(head, delimiter, bare=bare)
-        lines = itertools.chain(_lines(stream), ())
+        lines = _lines(stream)
         records = (csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE) if bare
                    else Records(lines, delimiter, width))  # fmt: skip
         if above:
