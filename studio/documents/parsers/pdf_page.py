@@ -127,7 +127,7 @@ def _in_columns(page: pypdfium2.PdfPage, text_page: pypdfium2.PdfTextPage) -> st
         return ""
     top = min(max(piece[1] for piece in left), max(piece[1] for piece in right)) + 1
     bottom = min(min(piece[3] for piece in left), min(piece[3] for piece in right)) - 1
-    top = max(top, *(piece[1] for piece in right if piece[1] <= top + 3)) + 0.5
+    top = max([top, *(piece[1] for piece in right if piece[1] <= top + 3)]) + 0.5
     if any(piece[0] < gutter < piece[2] and bottom < piece[1] < top for piece in pieces):
         return ""  # something lies across: no columns, or more than these
     read: Callable[..., str] = text_page.get_text_bounded
