@@ -8,9 +8,8 @@ import os
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pypdfium2
@@ -49,14 +48,12 @@ _PDF_DATE = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?")
 _Bookmarks = dict[int, list[tuple[str, str]]]
 
 
-def parse(path: Path) -> Iterator[ParserEvent]:
-    """One document with a hard span per page; bookmarks become anchors. Pages without text are recognised if possible.
-
-    Between its pages come signs of life.
-    """
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[pypdfium2.PdfDocument]:
+    """A PDF, with the passwords that are given. Raises DocumentFault CORRUPT, ENCRYPTED, EMPTY."""
     pdf = _open(path)
     try:
-        yield from _read(pdf, path)
+        yield pdf
     finally:
         pdf.close()
 
@@ -99,8 +96,12 @@ def _broken_by(path: Path) -> str:
     )
 
 
-def _read(pdf: pypdfium2.PdfDocument, path: Path) -> Iterator[ParserEvent]:
-    """Two rounds: whether a word has a hyphen is told by the rest of the document."""
+def read(pdf: pypdfium2.PdfDocument, path: Path) -> Iterator[ParserEvent]:
+    """One document with a hard span per page; bookmarks become anchors. Pages without text are recognised if possible.
+
+    Between its pages come signs of life. There are two rounds: whether a word has a hyphen is told by the rest of the
+    document.
+    """
     builder = TextBuilder()
     bookmarks = _bookmarks(pdf)
     total = len(pdf)
@@ -118,7 +119,7 @@ def _read(pdf: pypdfium2.PdfDocument, path: Path) -> Iterator[ParserEvent]:
     counts = Counter(page.state for page in pages)
     if counts["failed"] == total:
         raise corrupt("PDF", "none of its pages can be opened")
-    hyphens = Hyphens(page.text for page in pages)
+    hyphens = Hyphens([page.text for page in pages])
     anchor = ""
     for index, page in enumerate(pages):
         text = "\n\n".join(filter(None, (hyphens.joined(page.text), page.beside)))
@@ -145,7 +146,7 @@ def _read(pdf: pypdfium2.PdfDocument, path: Path) -> Iterator[ParserEvent]:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A page: `state` is readable, ocr, scan (a picture that could not be read), drawing, blank or failed."""
+    """A page: `state` is readable, ocr, scan (a picture that could not be read), blank or failed."""
 
     text: str
     beside: str
@@ -195,23 +196,11 @@ class Hyphens:
     beside a digit or a single letter (e-mail), and two names (Meier-Schmidt).
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._cut: set[tuple[str, str]] = set()
-        compounds: set[str] = set()
-        words: set[str] = set()
-        texts = list(texts)
-        self._cut = {
-            (left.lower(), right.lower()) for text in texts for left, right in _CUT_WORD.findall(text)
-        }  # only for documents that have some are their other words looked at
-        if self._cut:
-            wanted = {f"{left}-{right}" for left, right in self._cut}
-            for text in texts:
-                compounds.update(wanted.intersection(map(str.lower, _COMPOUND.findall(text))))
-            if compounds:
-                solid = {compound.replace("-", "") for compound in compounds}
-                for text in texts:
-                    words.update(solid.intersection(map(str.lower, _WORD.findall(text))))
-        self._kept = {compound for compound in compounds if compound.replace("-", "") not in words}
+    def __init__(self, texts: Sequence[str]) -> None:
+        cut = {f"{left}-{right}".lower() for text in texts for left, right in _CUT_WORD.findall(text)}
+        spelled = _words_of(texts, _COMPOUND, cut)
+        solid = _words_of(texts, _WORD, {word.replace("-", "") for word in spelled})
+        self._kept = {word for word in spelled if word.replace("-", "") not in solid}
 
     def joined(self, text: str) -> str:
         """Text of a page as pdfium gives it, with `\\n` line ends and words joined that a line end had cut."""
@@ -229,6 +218,13 @@ class Hyphens:
         return f"{left}-{right}" if stays else left + right
 
 
+def _words_of(texts: Sequence[str], pattern: re.Pattern[str], wanted: set[str]) -> set[str]:
+    """Which of these words in lower case are in the texts; nothing is looked at for none."""
+    if not wanted:
+        return set()
+    return {word for text in texts for word in wanted.intersection(map(str.lower, pattern.findall(text)))}
+
+
 def _title(pdf: pypdfium2.PdfDocument, path: Path) -> str:
     """The declared title, else the line of the first page that is set in the largest type, else the file's name."""
     declared = _metadata(pdf, "Title")
@@ -240,22 +236,14 @@ def _title(pdf: pypdfium2.PdfDocument, path: Path) -> str:
         return title
 
 
-def attachments(path: Path) -> list[tuple[str, Callable[[], bytes]]]:
-    """(name, what reads it) of the files that a PDF carries. [] for one that does not open."""
-    try:
-        pdf = _open(path)
-    except DocumentFault:
-        return []
-    try:
-        found = []
+def attachments(pdf: pypdfium2.PdfDocument) -> list[tuple[str, bytes]]:
+    """(name, content) of the files that a PDF carries; a damaged list costs what follows in it."""
+    found: list[tuple[str, bytes]] = []
+    with contextlib.suppress(pypdfium2.PdfiumError, UnicodeError):
         for at in range(min(pdf.count_attachments(), MAX_ATTACHED)):
             attached = pdf.get_attachment(at)
             found.append((attached.get_name() or f"attachment {at + 1}", bytes(attached.get_data())))
-    except (pypdfium2.PdfiumError, UnicodeError):
-        pass  # a damaged list costs what follows in it
-    finally:
-        pdf.close()
-    return [(name, partial(bytes, data)) for name, data in found]
+    return found
 
 
 def _add_page(builder: TextBuilder, text: str, number: int, anchor: str, bookmarks: list[tuple[str, str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from studio.documents.parsers import pdf
@@ -18,11 +19,12 @@ _COVERS = frozenset({FailureCode.NO_TEXT, FailureCode.NEEDS_OCR})
 
 def parse(path: Path, parsers: Mapping[str, Parser]) -> Iterator[ParserEvent]:
     """The document of its pages, then those of its files."""
-    carried = [Attachment(name, read) for name, read in pdf.attachments(path)]
-    try:
-        yield from pdf.parse(path)
-    except DocumentFault as fault:
-        if not carried or fault.code not in _COVERS:
-            raise
-        yield PartFailure("its pages", fault.code.value, fault.full_message)
+    with pdf.opened(path) as document:
+        carried = [Attachment(name, partial(bytes, content)) for name, content in pdf.attachments(document)]
+        try:
+            yield from pdf.read(document, path)
+        except DocumentFault as fault:
+            if not carried or fault.code not in _COVERS:
+                raise
+            yield PartFailure("its pages", fault.code.value, fault.full_message)
     yield from attached(carried, parsers, row=1)
