@@ -75,9 +75,9 @@ def without_phrases(query: Query) -> Query:
     return replace(query, excluded=tuple(item for item in query.excluded if not isinstance(item, Phrase)))
 
 
-def has_phrases(query: Query) -> bool:
-    """Whether passages have to be read for a query."""
-    return any(isinstance(item, Phrase) for group in (*query.required, query.excluded) for item in group)
+def has(query: Query, kind: type[Phrase | Pattern]) -> bool:
+    """Whether a query demands or excludes a phrase, for which passages have to be read, or a pattern."""
+    return any(isinstance(item, kind) for group in (*query.required, query.excluded) for item in group)
 
 
 async def exact(stores: Stores, scope: Scope, query: Query) -> Exact:

@@ -15,7 +15,7 @@ from studio.concurrency import SEARCHES
 from studio.domain import Candidate, ChunkInGeneration, Hit, SearchMode, SearchRequest, Vectors
 from studio.errors import EnvironmentFault, NotFound, StorageFault
 from studio.index.generations import Stores
-from studio.index.keywords import Condition, Query, parse
+from studio.index.keywords import Condition, Pattern, Phrase, Query, parse
 from studio.index.ranking import EVEN_WEIGHT, Fused, fuse, single
 from studio.index.vectors import Within
 from studio.services.search.candidates import comparable, spread
@@ -23,7 +23,7 @@ from studio.services.search.exact import (
     Exact,
     as_words,
     exact,
-    has_phrases,
+    has,
     is_prose,
     may_be_loosened,
     without_phrases,
@@ -193,12 +193,13 @@ class Ranker:
         return Answers(keyword, vector, None, weight, notes)
 
     async def _read_phrases(self, ranking: Ranking) -> tuple[str, ...]:
-        """Look for the query's phrases word for word; returns what there is to say of its words."""
+        """Look for the query's phrases word for word; returns what there is to say of them and of words with stars."""
         notes: dict[str, None] = {}
         for scope in ranking.scopes:
             try:
-                notes.update(dict.fromkeys(await SEARCHES.run(_notes_of, scope, ranking.query)))
-                if has_phrases(ranking.query):
+                if has(ranking.query, Pattern):
+                    notes.update(dict.fromkeys(await SEARCHES.run(_notes_of, scope, ranking.query)))
+                if has(ranking.query, Phrase):
                     found = await exact(self._stores, scope, ranking.query)
                     ranking.exact[scope.kb.id] = found
                     notes.update(dict.fromkeys(found.notes))
