@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from studio.paths import HOME_VARIABLE
 from studio.workers import WorkerProcess
 from tests.helpers.command import PROGRAMS, WORKERS, Program
 from tests.helpers.forking import Nursery, quick
-from tests.helpers.models import default_model, model_paths
+from tests.helpers.models import default_model, install, model_paths
 
 __all__ = ["default_model", "model_paths"]
 
@@ -44,14 +43,7 @@ def quick_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 def data_dir(tmp_path: Path, default_model: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data directory that holds the default model, also named by the environment."""
     root = tmp_path / "data"
-    models = root / "models"
-    models.mkdir(parents=True)
-    assert default_model.path is not None
-    for file in (default_model.path, default_model.path.with_suffix(".json")):
-        try:
-            os.link(file, models / file.name)
-        except OSError:
-            shutil.copy2(file, models / file.name)
+    install(default_model, root)
     monkeypatch.setenv(HOME_VARIABLE, str(root))
     return root
 

@@ -10,6 +10,7 @@ import pytest
 
 from studio.domain import ModelInfo
 from studio.embedding.models import DEFAULT_MODEL, ModelCatalog
+from studio.links import link_or_copy
 from studio.paths import DataPaths
 
 MODELS_VARIABLE = "RAG_STUDIO_TEST_MODELS"
@@ -36,3 +37,12 @@ def default_model(model_paths: DataPaths) -> ModelInfo:
     assert info is not None
     assert info.installed
     return info
+
+
+def install(model: ModelInfo, data_dir: Path) -> None:
+    """Let a data directory hold an installed model."""
+    models = data_dir / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    assert model.path is not None
+    for file in (model.path, model.path.with_suffix(".json")):
+        link_or_copy(file, models / file.name)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from studio.domain import ModelInfo
-from studio.links import link_or_copy
+from tests.helpers.models import install
 
 
 class Prepared:
@@ -23,20 +23,15 @@ class Prepared:
         `fill` closes what it opens.
         """
         shutil.rmtree(self._place, ignore_errors=True)
-        if self._kept.exists():
+        anew = not self._kept.exists()
+        if anew:
+            self.data.mkdir(parents=True)
+            self.documents.mkdir()
+        else:
             shutil.copytree(self._kept, self._place, symlinks=True)
-            self._install(model)
+        if model is not None:
+            install(model, self.data)
+        if not anew:
             return
-        self.data.mkdir(parents=True)
-        self.documents.mkdir()
-        self._install(model)
         await fill()
         shutil.copytree(self._place, self._kept, symlinks=True, ignore=shutil.ignore_patterns("models"))
-
-    def _install(self, model: ModelInfo | None) -> None:
-        if model is None or model.path is None:
-            return
-        models = self.data / "models"
-        models.mkdir(parents=True, exist_ok=True)
-        for file in (model.path, model.path.with_suffix(".json")):
-            link_or_copy(file, models / file.name)

@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 
 from studio.bootstrap import Services, open_services
-from studio.domain import Fusion, ModelInfo, SearchMode, SearchRequest
+from studio.domain import Fusion, SearchMode, SearchRequest
 from studio.errors import InvalidRequest, NotFound
-from studio.paths import HOME_VARIABLE
 from tests.helpers.catalog_sql import catalog_sql
-from tests.helpers.prepared import Prepared
 
 Write = Callable[[str, str], Path]
 
@@ -31,37 +29,6 @@ async def filled(services: Services, folder: Path) -> None:
     (folder / "music/instruments.md").write_text(MUSIC)
     (folder / "earth.txt").write_text("Volcanoes erupt when magma rises. Lava cools to basalt.")
     await services.ingest.ingest(base.id, [folder])
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """Where the knowledge base is filled once."""
-    return Prepared(tmp_path_factory.mktemp("mixed"))
-
-
-@pytest.fixture
-async def data_dir(mixed: Prepared, default_model: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One that holds the knowledge base."""
-
-    async def fill() -> None:
-        async with open_services(mixed.data) as services:
-            await filled(services, mixed.documents)
-
-    await mixed.set_up(fill, default_model)
-    monkeypatch.setenv(HOME_VARIABLE, str(mixed.data))
-    return mixed.data
-
-
-@pytest.fixture
-def folder(mixed: Prepared, data_dir: Path) -> Path:
-    """Its documents."""
-    return mixed.documents
-
-
-@pytest.fixture
-async def kb(services: Services) -> str:
-    (base,) = await services.library.list()
-    return base.id
 
 
 async def test_meaning_is_found_without_the_words(services: Services, kb: str) -> None:

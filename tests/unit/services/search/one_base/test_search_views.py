@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from studio.bootstrap import Services, open_services
-from studio.domain import NOT_RERANKED, ModelInfo, SearchMode, SearchRequest, SearchResponse
+from studio.bootstrap import Services
+from studio.domain import NOT_RERANKED, SearchMode, SearchRequest, SearchResponse
 from studio.errors import InvalidRequest, NotFound
-from studio.paths import HOME_VARIABLE
 from tests.helpers import tiny_reranker
-from tests.helpers.prepared import Prepared
 
 Write = Callable[[str, str], Path]
 
@@ -42,37 +40,6 @@ async def filled(services: Services, folder: Path) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, "utf-8")
     await services.ingest.ingest(base.id, [folder])
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """Where the knowledge base is filled once."""
-    return Prepared(tmp_path_factory.mktemp("mixed"))
-
-
-@pytest.fixture
-async def data_dir(mixed: Prepared, default_model: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One that holds the knowledge base."""
-
-    async def fill() -> None:
-        async with open_services(mixed.data) as services:
-            await filled(services, mixed.documents)
-
-    await mixed.set_up(fill, default_model)
-    monkeypatch.setenv(HOME_VARIABLE, str(mixed.data))
-    return mixed.data
-
-
-@pytest.fixture
-def folder(mixed: Prepared, data_dir: Path) -> Path:
-    """Its documents."""
-    return mixed.documents
-
-
-@pytest.fixture
-async def kb(services: Services) -> str:
-    (base,) = await services.library.list()
-    return base.id
 
 
 def names(response: SearchResponse) -> list[str]:
