@@ -5,7 +5,8 @@ Does not: which side counts how much (`ranking`).
 """
 
 from studio.index.keywords.analysis import LEXICAL_VERSION, Analyzer
-from studio.index.keywords.lexical_reader import Expansion, LexicalReader
+from studio.index.keywords.expansion import Expansion
+from studio.index.keywords.lexical_reader import LexicalReader
 from studio.index.keywords.lexical_writer import WRITER_HEAP_BYTES, LexicalWriter, has_every_field
 from studio.index.keywords.query import ANY_OF, Condition, Operand, Pattern, Phrase, Query, date_bounds, parse
 from studio.index.keywords.tantivy_internals import (

@@ -9,44 +9,24 @@ from __future__ import annotations
 import re
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from studio.domain import Candidate
 from studio.errors import InvariantViolated, StorageFault
-from studio.index.keywords.analysis import PART_WEIGHT, Terms, analyzer_for, is_name, is_spaceless, text_analyzer
+from studio.index.keywords.analysis import PART_WEIGHT, Terms, analyzer_for, is_spaceless, text_analyzer
+from studio.index.keywords.expansion import Expander, Expansion, field_of
 from studio.index.keywords.faults import mapped
 from studio.index.keywords.lexical_writer import ANALYZER, has_every_field
 from studio.index.keywords.mirror import mirrored, remove
 from studio.index.keywords.query import Condition, Operand, Pattern, Phrase, Query, Word, parse
-from studio.index.keywords.vocabulary import MOST_TERMS, Vocabulary
 from studio.ways_out import RunRepair
 
 _MAX_QUERY_TERMS = 256
-_MOST_LIKE = 128
-"""Terms that a word with a star stands for, the most frequent ones."""
-_MOST_COMPOUNDS = 32
 _COMPOUND_WEIGHT = 0.3
 """What a word counts that has a word of the query as a part, or is a part of one."""
-_LEAST_PART, _LEAST_FOREIGN_PART = 4, 5
-"""Letters of parts of compounds, in languages that have them as words and in others, where only words that nothing
-holds are looked for in compounds."""
-_SURE_PART = 8
-"""Letters of a part that is looked for in the middle of words, too, in any language."""
-_NORDIC_AND_GERMAN = frozenset("äöüßåøæ")
-_ENDINGS = (
-    "a", "al", "an", "ar", "as", "at", "e", "ed", "el", "en", "er", "es", "et", "i", "ic", "ies", "ing", "ion", "ions",
-    "is", "ité", "ity", "o", "or", "os", "s", "t", "té", "ung", "ungen", "y",
-)  # fmt: skip
-"""What a word may end in behind the letters before a star: its stem may be shorter than these."""
-_LINKS = ("", "s", "es", "n", "en", "er", "e")
-"""What stands between the parts of compounds."""
-_LONG_WORD = 64
-_KEPT_EXPANSIONS = 16
 _MANY_DOCUMENTS = 600
 """So many documents are looked up for the hits; fewer are part of the query (of 50,000, for 40,000: 1 and 40 ms)."""
 
@@ -64,20 +44,6 @@ Holds = Mapping[Condition, Collection[str]]
 _NOTHING: Holds = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Expansion:
-    """Terms of the index beside those of a query's words.
-
-    `wanted` are those of its words and phrases and what they count, `like` those that a word with stars stands for,
-    `parts` compounds that have a word as a part, and parts that a word has; `notes` say what was left out.
-    """
-
-    wanted: tuple[tuple[Terms, float], ...]
-    like: Mapping[str, Terms]
-    parts: Mapping[str, Terms]
-    notes: tuple[str, ...]
-
-
 class LexicalReader:
     """One generation's BM25 index; safe to use from several threads.
 
@@ -88,8 +54,7 @@ class LexicalReader:
         self._path = path
         self.analyzer = analyzer_for(language)
         self._drop_mirror: Callable[[], object] = lambda: None
-        self._vocabulary: Vocabulary | None = None
-        self._expansions: dict[Query, Expansion] = {}
+        self._expander = Expander(self.analyzer)
         with mapped(path):
             try:
                 self._open(path, language)
@@ -190,7 +155,7 @@ class LexicalReader:
         """(chunks, how many of them hold each term the query looks for)."""
         with mapped(self._path):
             terms = dict.fromkeys(term for terms in self._weights(query) for term in terms)
-            return self.chunks, {term: self._searcher.doc_freq(self._field(term), term) for term in terms}
+            return self.chunks, {term: self._searcher.doc_freq(field_of(term), term) for term in terms}
 
     def chunk_ids(self) -> list[str]:
         """Every chunk id (for checks)."""
@@ -199,113 +164,11 @@ class LexicalReader:
         hits = self._searcher.search(_all(), self.chunks, count=False).hits
         return self._ids([address for _, address in hits])
 
-    # ------------------------------------------------------------ terms of the index
+    # ------------------------------------------------------------ what counts
 
     def expansion(self, query: Query) -> Expansion:
         """The terms that the words of a query stand for beside their own; the last ones are kept."""
-        found = self._expansions.get(query)
-        if found is None:
-            found = self._expand(query)
-            if len(self._expansions) >= _KEPT_EXPANSIONS:
-                self._expansions = {}
-            self._expansions[query] = found
-        return found
-
-    def _expand(self, query: Query) -> Expansion:
-        like: dict[str, Terms] = {}
-        notes: list[str] = []
-        for item in (item for group in (*query.required, query.excluded) for item in group):
-            if isinstance(item, Pattern):
-                found = tuple(islice(self._like(item), _MOST_LIKE + 1))
-                like[item.text] = found[:_MOST_LIKE]
-                if len(found) > _MOST_LIKE:
-                    notes.append(
-                        f"{item.text} stands for more words: the {_MOST_LIKE} most frequent ones are searched."
-                    )
-        phrases = (item.text for group in query.required for item in group if isinstance(item, Phrase))
-        wanted = [*self.analyzer.wanted(query.words)]
-        parts: dict[str, Terms] = {}
-        if any(self._may_be_compound(terms) for terms, _ in wanted):
-            parts = {word: terms for word in query.words.split() if (terms := self._parts_of(word))}
-        for phrase in phrases:
-            wanted += self.analyzer.wanted(phrase)
-        return Expansion(tuple(wanted), like, parts, tuple(notes))
-
-    def _may_be_compound(self, terms: Terms) -> bool:
-        if len(terms[-1]) < _LEAST_PART:
-            return False
-        if self.analyzer.compounds or len(terms) > 1 or not terms[0].isascii():
-            return True
-        return not self._searcher.doc_freq(self._field(terms[0]), terms[0])
-
-    def _terms(self) -> Vocabulary:
-        """Made at the first word that needs it."""
-        if self._vocabulary is None:
-            found = self._searcher.terms_with_prefix("body", "", limit=MOST_TERMS)
-            self._vocabulary = Vocabulary(term for term, _ in found)
-        return self._vocabulary
-
-    def _like(self, pattern: Pattern) -> Iterator[str]:
-        """Terms like a pattern, and stems of words like it."""
-        forms = [self.analyzer.spellings(piece) if piece else [""] for piece in pattern.text.split("*")]
-        if not all(forms):
-            return
-        seen: set[str] = set()
-        for at in range(max(map(len, forms))):
-            pieces = [form[min(at, len(form) - 1)] for form in forms]
-            exact = "[^\n]*".join(map(re.escape, pieces))
-            options = [exact]
-            if not pieces[-1] and len(pieces) == 2:
-                options += {
-                    re.escape(term) for ending in _ENDINGS for term in self.analyzer.terms(pieces[0] + ending)[-1:]
-                }
-            if pieces[-1]:
-                ending = self.analyzer.terms(pieces[-1])[-1:]
-                options += ["[^\n]*".join(map(re.escape, (*pieces[:-1], term))) for term in ending]
-            for term in self._terms().like("|".join(options)):
-                if term not in seen:
-                    seen.add(term)
-                    yield term
-
-    def _parts_of(self, word: str) -> Terms:
-        """Compounds that a word is part of, and its parts; in languages with few of them only for an unknown word."""
-        terms = self.analyzer.whole(word) if len(word) >= _LEAST_PART else ()
-        if not terms or len(terms[-1]) < _LEAST_PART:
-            return ()
-        compounds = self.analyzer.compounds or not (word.isascii() or _NORDIC_AND_GERMAN.isdisjoint(word.lower()))
-        if not compounds and any(self._searcher.doc_freq(self._field(term), term) for term in terms):
-            return ()
-        if not all(map(str.isalnum, terms)) or not self.analyzer.spellings(word):
-            return ()
-        if len(terms[-1]) > _LONG_WORD:
-            return tuple(islice(self._terms().pieces(terms[-1]), _MOST_COMPOUNDS))
-        if not any(map(str.isalpha, terms[-1])):
-            return ()
-        least = _LEAST_PART if compounds else _LEAST_FOREIGN_PART
-        whole = islice(
-            (
-                found
-                for term in terms
-                if len(term) >= least
-                for found in self._terms().holding(term, compounds or len(term) >= _SURE_PART)
-            ),
-            _MOST_COMPOUNDS,
-        )
-        return tuple(dict.fromkeys((*whole, *self._split(terms[-1], least)))) if len(terms[-1]) >= least else ()
-
-    def _split(self, term: str, least: int) -> list[str]:
-        """Terms of the index that a compound is made of, [] when it is not of two."""
-        for at in range(len(term) - least, least - 1, -1):
-            if not self._searcher.doc_freq("body", term[at:]):
-                continue
-            for link in _LINKS:
-                left = term[: at - len(link)] if term[:at].endswith(link) else ""
-                for stem in self.analyzer.terms(left) if len(left) >= least else ():
-                    if self._searcher.doc_freq("body", stem):
-                        return [stem, term[at:]]
-        return []
-
-    # ------------------------------------------------------------ what counts
+        return self._expander.of(query, self._searcher)
 
     def _weights(self, query: Query) -> dict[Terms, float]:
         """Terms that stand for a word → how much the word counts; the most frequent words of a very long query."""
@@ -344,7 +207,7 @@ class LexicalReader:
         clauses = []
         for terms, weight in weights.items():
             for inner in (False, True):
-                fields = {term: "inner" if inner else self._field(term) for term in terms}
+                fields = {term: "inner" if inner else field_of(term) for term in terms}
                 if inner or terms[1:]:
                     fields = {term: field for term, field in fields.items() if self._searcher.doc_freq(field, term)}
                 queries = [
@@ -427,13 +290,9 @@ class LexicalReader:
             return _boolean([], [self._term("document_id", document_id) for document_id in document_ids], [])
         return tantivy.Query.term_set_query(self._index.schema, "document_id", list(document_ids))
 
-    def _field(self, term: str) -> str:
-        """Where a word is counted."""
-        return "characters" if is_spaceless(term) else "inner" if is_name(term) else "body"
-
     def _fields(self, term: str) -> tuple[str, ...]:
         """Where a word may stand."""
-        field = self._field(term)
+        field = field_of(term)
         return (field, "inner") if field == "body" else (field,)
 
     def _term(self, field: str, term: str, weight: float | None = None) -> Any:
