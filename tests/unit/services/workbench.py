@@ -46,6 +46,20 @@ class ToyEmbedder:
         pass
 
 
+def held_after(toy: ToyEmbedder, texts: int) -> asyncio.Event:
+    """Let an embedder wait for this event once it has embedded so many texts."""
+    event = asyncio.Event()
+    embed = toy.embed
+
+    async def wait(batch: Sequence[str], *, interactive: bool = False) -> Vectors:
+        if len(toy.embedded) >= texts:
+            await event.wait()
+        return await embed(batch, interactive=interactive)
+
+    toy.embed = wait  # type: ignore[method-assign,assignment]
+    return event
+
+
 class ToyProvider:
     def __init__(self, embedder: ToyEmbedder) -> None:
         self.toy = embedder

@@ -15,7 +15,7 @@ from studio.errors import Conflict, InvalidRequest, NotFound
 from studio.services.ingest import pipeline, writer
 from studio.services.jobs import JobQueue, queue
 from studio.services.jobs.queue import JobChanged, JobEnded, JobEvent, JobProgress
-from tests.unit.services.workbench import Bench, Write
+from tests.unit.services.workbench import Bench, Write, held_after
 
 
 class Listener:
@@ -60,16 +60,7 @@ async def jobs(bench: Bench) -> AsyncIterator[JobQueue]:
 def held(bench: Bench, monkeypatch) -> asyncio.Event:
     """Small batches, and an embedder that waits for this event after the first ones."""
     monkeypatch.setattr(pipeline, "CHUNKS_PER_BATCH", 4)
-    event = asyncio.Event()
-    embed = bench.toy.embed
-
-    async def wait(batch, *, interactive: bool = False):
-        if len(bench.toy.embedded) >= 4:
-            await event.wait()
-        return await embed(batch, interactive=interactive)
-
-    bench.toy.embed = wait
-    return event
+    return held_after(bench.toy, 4)
 
 
 def fill(write: Write, folder: Path, files: int = 6) -> Path:

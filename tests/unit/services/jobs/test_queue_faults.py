@@ -23,7 +23,7 @@ from studio.services.jobs.queue import JobChanged, JobEnded, JobEvent
 from studio.services.quality import GateService
 from studio.services.search import SearchService
 from tests.helpers.catalog_sql import catalog_sql
-from tests.unit.services.workbench import Bench, ToyProvider, Write
+from tests.unit.services.workbench import Bench, ToyProvider, Write, held_after
 
 Execute = Callable[..., Any]
 
@@ -102,16 +102,7 @@ def held(bench: Bench, monkeypatch) -> asyncio.Event:
     monkeypatch.setattr(pipeline, "CHUNKS_PER_BATCH", 4)
     monkeypatch.setattr(writer, "FIRST_CHECKPOINT_S", 0.0)
     monkeypatch.setattr(writer, "CHECKPOINT_SHARE", 0.0)
-    event = asyncio.Event()
-    embed = bench.toy.embed
-
-    async def wait(batch, *, interactive: bool = False):
-        if len(bench.toy.embedded) >= 8:
-            await event.wait()
-        return await embed(batch, interactive=interactive)
-
-    bench.toy.embed = wait
-    return event
+    return held_after(bench.toy, 8)
 
 
 def fill(write: Write, folder: Path, files: int = 12) -> Path:
